@@ -203,10 +203,12 @@ class StandingAlerts:
 class ProblemAlerts:
     """Checks for errors after each change, and reports a source that has some and had none.
 
-    A source that was repaired and breaks again is reported again.
+    A source that was repaired and breaks again is reported again. `consequence` says what is in
+    force meanwhile.
     """
 
     errors: Callable[[], Sequence[Problem]]
+    consequence: Callable[[], str]
     alerts: AdminAlerts
     _reported: set[str] = field(init=False, default_factory=set)
     _sending: set[asyncio.Task[None]] = field(init=False, default_factory=set)
@@ -227,7 +229,8 @@ class ProblemAlerts:
             return
         problems = "\n".join(str(problem) for problem in new)
         log.error("agents.bad", problems=problems)
-        text = f"The agents have a problem; the last good version stays in force.\n\n{problems}"
+        head = f"The agents have a problem. {self.consequence()}".strip()
+        text = f"{head}\n\n{problems}"
         task = asyncio.create_task(self.alerts.send_new(text))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)

@@ -266,7 +266,9 @@ class App:
         self.store.on_wrong_type = lambda why: self._alerts.send_new(
             f"The store has a problem. {why}"
         )
-        self._problem_alerts = ProblemAlerts(self._agent_errors, self._alerts)
+        self._problem_alerts = ProblemAlerts(
+            self._agent_errors, lambda: self.catalog.file.consequence, self._alerts
+        )
         self._stack.push_async_callback(self._problem_alerts.close)
         self._model_alerts = StandingAlerts(
             self._model.problems, self._alerts, "The model cannot be used.", "model.unusable"
@@ -569,9 +571,15 @@ class App:
         bots, store = health.bot_states(self.fleet), self._store_health.report()
         agents, model = self.catalog.snapshot().agents, self._model.report()
         problems = self._problems()
+        wanting = any(self._unanswered()) or bool(self.catalog.file.document.errors)
         return {
             **health.overall(
-                bots, store, model, dead=self._model.is_dead, api=self._api_gate.is_open
+                bots,
+                store,
+                model,
+                dead=self._model.is_dead,
+                api=self._api_gate.is_open,
+                wanting=wanting,
             ),
             "bots": bots,
             "store": store,
@@ -599,16 +607,20 @@ class App:
         skilled = [id for id, entry in snapshot.agents.items() if entry.value.skills]
         made = [agent for agent in map(self._resolver.current, skilled) if agent]
         clashes = chain.from_iterable(map(self._clashes, made))
-        working = [one.identity for one in self.fleet.lines if one.state != "quarantined"]
         return [
             *self._dead_tokens().values(),
-            *snapshot.unanswered(working),
+            *self._unanswered(),
             *snapshot.problems,
             *conflicts,
             *skills.problems,
             *unhandled,
             *clashes,
         ]
+
+    def _unanswered(self) -> Iterator[Problem]:
+        """The bots in which no agent answers, though their token works."""
+        working = [one.identity for one in self.fleet.lines if one.state != "quarantined"]
+        return self.catalog.snapshot().unanswered(working)
 
     def _dead_tokens(self) -> dict[str, Problem]:
         """The bots whose token Telegram no longer accepts; each key is of this very token."""
@@ -624,11 +636,8 @@ class App:
     def _agent_errors(self) -> list[Problem]:
         """What an admin must fix; quick with ten thousand agents, since each change runs it."""
         snapshot = self.catalog.snapshot()
-        found = [
-            *snapshot.document.problems,
-            *snapshot.conflicts(line.identity for line in self.fleet.lines),
-        ]
-        return [problem for problem in found if problem.level == "error"]
+        conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
+        return [*snapshot.document.errors, *conflicts]
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -292,8 +292,16 @@ def problem_lines(problems: Iterable[Problem], count: int = 12) -> str:
     return "\n".join(lines) + more
 
 
-def no_agent_cure(why: str, agents: Collection[str]) -> str:
-    """How an admin gets an answer where none of these agents answers; `why` says why."""
+def no_agent_cure(why: str, agents: Collection[str], errors: Collection[Problem] = ()) -> str:
+    """How an admin gets an answer where none of these agents answers; `why` says why.
+
+    Agents may be missing because of the `errors` in the documents, so these are named.
+    """
+    named = problem_lines(errors, 3)
+    if named and not agents:
+        return f"You are an admin: no agent could be read. Correct this first:\n{named}"
+    if named:
+        return paragraphs(no_agent_cure(why, agents), f"This may be the reason:\n{named}")
     wrong = f" At the moment, {escape_markdown(why)}." if "not exist" in why else ""
     if not agents:
         return f"You are an admin: create an agent with /addagent or in agents.json.{wrong}"

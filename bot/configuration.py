@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
@@ -23,11 +24,11 @@ from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.startup import model_advice
 from bot.usage.pricing import Prices
-from bot.variables import FILE, OTHERS_TOKENS, has_loose_quote, idle_lines
+from bot.variables import FILE, bot_variable, has_loose_quote, idle_lines
 from registry.binding import BotIdentity
 from registry.definition import LlmConfiguration, McpServer, idle_pattern, servers_of
 from registry.errors import Level, Problem, worst_first
-from registry.fields import nearest
+from registry.fields import fields_of, model_at, nearest
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
 from registry.snapshot import PLAIN, Document, Snapshot
 from registry.urls import is_internal
@@ -35,19 +36,22 @@ from registry.urls import is_internal
 log = structlog.get_logger("switchboard")
 _HOST = re.compile(r"(?i)[a-z0-9_]([a-z0-9._-]*[a-z0-9])?\.?\Z|[0-9a-f:]+\Z")
 _HASH_OR_ID = re.compile(r"[0-9a-f]{64}\Z|\d+\Z")
-_NUMBERED = re.compile(r"(?i)(agents?|api_?keys?|bindings?|bots?)_+(\d+)_++(\w+)\Z")
+_NUMBERED = re.compile(r"(?i)(agents?|api_?keys?|bindings?)_+(\d+)_++(\w+)\Z")
 _SINGLE_AGENT = ("MCPSERVERS__0__ENDPOINT", "WHITELISTPATTERNS__0")
 _FAMILIES = ("AGENTS", "API_KEY", "BINDINGS", "BOT")
-_WELL_NUMBERED = re.compile(r"(?i)(agents|api_keys|bindings|bots)__\d+__\w+\Z")
+_WELL_NUMBERED = re.compile(r"(?i)(agents|api_keys|bindings)__\d+__\w+\Z")
 _VARIED = 8
 """Different characters that a key of the HTTP API should have, at least."""
 _PLACEHOLDER = re.compile(r"(?i)\byour[-_]")
 _BOT_PATH = re.compile(r"/bot(\d+:[^/]*)?/?\Z")
-_YAML = ("agents.yaml", "agents.yml")
+_NOT_READ = ("agents.yaml", "agents.yml", "agents.jsonc", "agents.json.txt", "agent.json")
+_BOT_API = "api.telegram.org"
+_NOT_BOT_API = re.compile(r"(?:^|\.)(?:t\.me|telegram\.(?:org|me|dog))\Z")
+_SHORTEST_TOKEN = 30
+"""Characters behind the colon: Telegram gives 35."""
 _API_PATH = re.compile(r"/v1(/messages)?/?\Z")
 _WEBHOOK_PORTS = (443, 80, 88, 8443)
 _OTHERS_NAMES = {
-    "BOTS__0__TOKEN": OTHERS_TOKENS,
     "ANTHROPIC_API_KEY": (
         *("CLAUDE_API_KEY", "CLAUDE_KEY", "CLAUDE_TOKEN", "ANTHROPIC_KEY", "ANTHROPIC_TOKEN"),
         *("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_APIKEY", "ANTHROPIC_API_TOKEN"),
@@ -95,7 +99,7 @@ def settings_problems(settings: Settings) -> Iterator[Problem]:
     """What an operator should know about the settings: said by `check`, and logged at the start."""
     if not settings.bots:
         message, cure = "it is not set, so no bot is hosted", "set it to a token from @BotFather"
-        level: Level = "note" if settings.serves_api else "warning"
+        level: Level = "note" if settings.serves_api else "error"
         yield Problem("BOTS__0__TOKEN", message, cure, level)
     if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
         message, cure = "it is not set, so no agent can answer", "set it to your key"
@@ -148,8 +152,8 @@ def _unread_files(environ: Mapping[str, str]) -> Iterator[Problem]:
         cure = f"rename it to {near or alike[0]}{FILE}" if near or alike else ""
         if name in fields:
             cure = f"set {name} itself: only secrets are read from files"
-        elif name.startswith(("BOT_", "TELEGRAM_")) and name.endswith("TOKEN"):
-            cure = f"rename it to BOTS__0__TOKEN{FILE}"
+        elif own := bot_variable(variable):
+            cure = f"rename it to {own}"
         if cure:
             yield Problem(variable, _IDLE, cure, "warning")
 
@@ -161,6 +165,9 @@ def _access_problems(settings: Settings) -> Iterator[Problem]:
     for person in sorted(one for one in settings.admins if one <= 0):
         cure = "write numeric ids of people, which are positive"
         yield Problem("ADMINS", f"{person} is not a person's id", cure, "warning")
+    for bot in (one for one in settings.bots if one.id in settings.admins):
+        cure = "write your own id, which the bot answers to /id"
+        yield Problem("ADMINS", f"{bot.id} is the id of a bot", cure, "warning")
     opened = [bot for bot in settings.bots if rules[bot.id].mode == "open"]
     for bot in opened:
         place = "ACCESS" if bot.access is None else f"BOTS__{numbers.get(bot.id, 0)}__ACCESS"
@@ -215,7 +222,8 @@ def _models(settings: Settings) -> Iterator[Problem]:
     """What is odd in the model settings of agents that say nothing."""
     llm = settings.llm.as_configuration()
     for field, sentence in _model_sentences(llm, settings):
-        yield Problem(f"LLM__{field.upper()}", sentence, _MODEL_CURE, "warning")
+        message, _, cure = sentence.partition("; ")
+        yield Problem(f"LLM__{field.upper()}", message, cure or _MODEL_CURE, "warning")
 
 
 _MODEL_CURE = "change the model or the setting"
@@ -235,9 +243,7 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
     if (model := settings.anthropic_base_url) and _API_PATH.search(model):
         cure = f"write {_API_PATH.sub('', model)}"
         yield Problem("ANTHROPIC_BASE_URL", "the host adds /v1/messages itself", cure, "warning")
-    if _BOT_PATH.search(settings.telegram_api_url):
-        cure = f"write {_BOT_PATH.sub('', settings.telegram_api_url)}"
-        yield Problem("TELEGRAM_API_URL", "the host adds /bot and the token itself", cure)
+    yield from _telegram_address(settings.telegram_api_url)
     for kind, proxy in getproxies_environment().items():
         if kind != "no" and not _is_address(proxy if "://" in proxy else f"http://{proxy}"):
             message, cure = "is not the address of a proxy", "write http://host:port"
@@ -251,10 +257,24 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
     if webhook.port not in (None, *_WEBHOOK_PORTS):
         message = f"Telegram sends no updates to port {webhook.port}"
         yield Problem("WEBHOOK_URL", message, "use 443, 80, 88 or 8443", "warning")
-    if is_internal(webhook.hostname or ""):
+    if is_internal(webhook.hostname or "") or not re.search(r"[.:]", webhook.hostname or ""):
         message = f"Telegram cannot reach {webhook.hostname}, which is only inside your network"
         cure = "write the public address of this host, or remove it: updates are then polled"
         yield Problem("WEBHOOK_URL", message, cure, "warning")
+
+
+def _telegram_address(url: str) -> Iterator[Problem]:
+    """What is wrong with the address of the Bot API."""
+    host, right = urlsplit(url).hostname or "", f"write https://{_BOT_API}"
+    found = ("", "")
+    if _BOT_PATH.search(url):
+        found = "the host adds /bot and the token itself", f"write {_BOT_PATH.sub('', url)}"
+    elif host == _BOT_API and not url.startswith("https:"):
+        found = "would send tokens without TLS", right
+    elif host != _BOT_API and (_NOT_BOT_API.search(host) or nearest(host, [_BOT_API], 0.9)):
+        found = f"{host} is not the Bot API", f"{right}, or leave it out"
+    if any(found):
+        yield Problem("TELEGRAM_API_URL", *found)
 
 
 def _is_address(proxy: str) -> bool:
@@ -269,27 +289,61 @@ def _is_address(proxy: str) -> bool:
 
 def _wrong_secrets(settings: Settings) -> Iterator[Problem]:
     """Tokens and keys that are those of an example, or of somebody else's service."""
+    is_telegram = urlsplit(settings.telegram_api_url).hostname == _BOT_API
     for number, bot in settings.numbered().items():
-        if _PLACEHOLDER.search(bot.token.get_secret_value()):
+        token = bot.token.get_secret_value()
+        place, length = f"BOTS__{number}__TOKEN", len(token.partition(":")[2])
+        if _PLACEHOLDER.search(token):
             message = "is the token of the example"
-            yield Problem(f"BOTS__{number}__TOKEN", message, "set it to a token from @BotFather")
+            yield Problem(place, message, "set it to a token from @BotFather")
+        elif is_telegram and length < _SHORTEST_TOKEN:
+            message = f"looks cut off: {length} characters follow its colon, not 35"
+            yield Problem(place, message, "copy it again from @BotFather", "warning")
     key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else ""
-    if _PLACEHOLDER.search(key):
-        yield Problem("ANTHROPIC_API_KEY", "is the key of the example", "set it to your key")
-    elif settings.anthropic_base_url is None and key.startswith("sk-ant-oat"):
-        message = "is the token of a subscription, which the Messages API does not accept"
-        cure = "set it to a key from the Claude Console: sk-ant-api…"
-        yield Problem("ANTHROPIC_API_KEY", message, cure)
-    elif settings.anthropic_base_url is None and key.startswith("sk-") and key[3:7] != "ant-":
-        message, cure = "is the key of another provider", "set it to a key of Anthropic: sk-ant-…"
-        yield Problem("ANTHROPIC_API_KEY", message, cure)
+    for shape, is_of_anthropic, message, cure in _WRONG_KEYS:
+        if shape.search(key) and not (is_of_anthropic and settings.anthropic_base_url):
+            yield Problem("ANTHROPIC_API_KEY", message, cure)
+            break
+
+
+_KEY_CURE = "set it to a key from the Claude Console: sk-ant-api…"
+_WRONG_KEYS = [
+    (re.compile(shape), is_of_anthropic, message, cure)
+    for shape, is_of_anthropic, message, cure in (
+        (
+            r"(?i)\byour[-_]|…|\.\.\.|x{6}",
+            False,
+            "is the key of the example",
+            "set it to your key",
+        ),
+        (r"(?i)^bearer\s", False, "begins with Bearer", "write the key alone"),
+        (r"[^!-~]", False, "has a character that no key has", "copy the key again"),
+        (r"^\d+:", False, "looks like the token of a bot", _KEY_CURE),
+        (
+            r"^sk-ant-oat",
+            True,
+            "is the token of a subscription, which the API does not take",
+            _KEY_CURE,
+        ),
+        (r"^sk-ant-admin", True, "is an admin key, which the API does not take", _KEY_CURE),
+        (
+            r"^(?:(?:sk|pk|rk)-(?!ant-)|AIza|AKIA|[a-z]{2,4}_|xai-|pplx-)",
+            True,
+            "is the key of another provider",
+            _KEY_CURE,
+        ),
+    )
+]
+"""Keys that cannot be right, by how they begin; whether only Anthropic would refuse it; why."""
 
 
 def idle_variables(settings: Settings) -> Iterator[Problem]:
     """Variables that look like ours and set nothing, and lines of `.env` that cannot be read."""
     yield from idle_lines(settings.env_file)
-    yield from _unread_files(settings.environ)
-    yield from _misnamed(settings)
+    files = [*_unread_files(settings.environ)]
+    told = {problem.place for problem in files}
+    yield from files
+    yield from (problem for problem in _misnamed(settings) if problem.place not in told)
     for variable in sorted(settings.environ):
         if (match := _NUMBERED.match(variable)) and not _WELL_NUMBERED.match(variable):
             root = match[1].upper().removesuffix("S").replace("IK", "I_K") + "S"
@@ -302,9 +356,8 @@ def _misnamed(settings: Settings) -> Iterator[Problem]:
     has_model = settings.anthropic_api_key or settings.anthropic_base_url
     given = {name.upper() for name, value in settings.environ.items() if value}
     given |= {name.removesuffix(FILE) for name in given if name.endswith(FILE)}
-    given |= {"BOTS__0__TOKEN"} if settings.bots else set()
-    for variable in sorted(settings.environ):
-        own = _MEANT.get(variable.upper())
+    for variable, value in sorted(settings.environ.items()):
+        own = _MEANT.get(variable.upper()) or _bot_meant(settings, variable, value)
         if own and own not in given and variable not in settings.agent_secrets:
             yield Problem(variable, _IDLE, f"rename it to {own}", "warning")
         elif not has_model and _OTHER_KEYS.match(variable.upper()):
@@ -313,6 +366,15 @@ def _misnamed(settings: Settings) -> Iterator[Problem]:
                 "and ANTHROPIC_API_KEY to the key"
             )
             yield Problem(variable, _IDLE, cure, "warning")
+
+
+def _bot_meant(settings: Settings, variable: str, value: str) -> str:
+    """The variable of a bot that is meant by another one, where none is hosted or it looks so."""
+    name = variable.upper()
+    is_of_bot = name.startswith("BOT")
+    if not value or name.lower() in Settings.model_fields or (settings.bots and not is_of_bot):
+        return ""
+    return "" if name.startswith("BOTS__") else bot_variable(variable, value)
 
 
 # --- agents --------------------------------------------------------------------------------------
@@ -332,7 +394,8 @@ def agent_findings(
     yield from _unanswered(snapshot, settings) if bots else ()
     yield from snapshot.unhandled(handlers)
     yield from _references(snapshot.document, settings.environ)
-    yield from _missing_programs(snapshot.document)
+    for one in _all_servers(snapshot.document):
+        yield from program_problems(*one)
     yield from _unread(snapshot, settings)
     yield from _surprises(snapshot, settings)
     yield from _idle_confirm(snapshot, settings)
@@ -353,11 +416,16 @@ def _idle_confirm(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
 
 
 def _unread_file(settings: Settings) -> Iterator[Problem]:
-    """An agents file in YAML that nobody reads, since only agents.json is looked for."""
-    for name in _YAML if settings.agents_file is None else ():
-        if Path(name).is_file():
-            cure = f"set AGENTS_FILE={name}, or remove the file"
-            yield Problem(name, "is not read", cure, "warning")
+    """Files that look like the agents file, and that nobody reads."""
+    here = Path().iterdir() if settings.agents_file is None else ()
+    there = {path.name.lower(): path.name for path in here}
+    for low in _NOT_READ:
+        if (name := there.get(low)) and Path(name).is_file():
+            cure = "rename it to agents.json" if "json" in low else f"set AGENTS_FILE={name}"
+            yield Problem(name, "is not read", f"{cure}, or remove the file", "warning")
+    name = there.get("agents.json", "")
+    if name and not Path("agents.json").exists():
+        yield Problem(name, "is not read", "rename it to agents.json", "warning")
 
 
 def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
@@ -366,7 +434,7 @@ def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator
     for key, place in _bound_bots(document):
         if _HASH_OR_ID.match(key) and key not in known:
             message = f"no configured bot has the hash or id {key[:12]}…"
-            cure = "fix it (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
+            cure = "correct the key (switchboard token-hash), or set the token as BOTS__<n>__TOKEN"
             yield Problem(place, message, cure, level="warning")
 
 
@@ -376,7 +444,7 @@ def unknown_names(document: Document, bots: Collection[BotIdentity]) -> Iterator
         known = {key for bot in bots for key in bot.keys}
         for key, place in _bound_bots(document):
             if key.startswith("@") and key not in known:
-                cure = "fix the name, or set the token of that bot as BOTS__<n>__TOKEN"
+                cure = "correct the name, or set that bot's token as BOTS__<n>__TOKEN"
                 yield Problem(place, f"no hosted bot is {key}", cure, level="warning")
 
 
@@ -422,12 +490,23 @@ def _references(document: Document, environ: Mapping[str, str]) -> Iterator[Prob
                         f", or list it in AGENT_SECRETS: {reference}{FILE} is not read otherwise"
                     )
                 yield Problem(place, message, cure, level="warning")
-    for entry in document.agents.values():
-        auths = (skill.webhook_auth for skill in entry.value.skills)
-        referred += [auth.variable for auth in auths if auth]
+    for name, skill, place in _skill_variables(document):
+        referred.append(name)
+        if not environ.get(name):
+            message = f"skill '{skill}' refers to {name}, which is not set"
+            yield Problem(place, message, f"set {name}", level="warning")
     for name in dict.fromkeys(referred):
         if too_short(environ.get(name, "")):
             yield Problem(name, TOO_SHORT, TOO_SHORT_CURE, level="warning")
+
+
+def _skill_variables(document: Document) -> Iterator[tuple[str, str, str]]:
+    """The variables of skills that call webhooks, each with its skill and its place."""
+    for entry in document.agents.values():
+        place = entry.origins.get("skills", entry.place)
+        for skill in entry.value.skills:
+            if skill.enabled and skill.webhook_auth:
+                yield skill.webhook_auth.variable, skill.name, place
 
 
 def _all_servers(document: Document) -> Iterator[tuple[str, McpServer, str]]:
@@ -440,24 +519,26 @@ def _all_servers(document: Document) -> Iterator[tuple[str, McpServer, str]]:
             yield from ((name, one, place) for name, one in entry.value.mcp_servers.items())
 
 
-def _missing_programs(document: Document) -> Iterator[Problem]:
-    """Servers whose program or working folder is not on this machine."""
-    for name, server, place in _all_servers(document):
-        if server.command is not None:
-            try:
-                found = program_of(server, server.env.get("PATH") or os.environ.get("PATH"))
-            except FileNotFoundError as error:
-                message, _, cure = str(error).partition("; ")
-                yield Problem(place, f"server '{name}': {message}", cure, "warning")
-                continue
-            program = Path(server.cwd or ".", found)
-            if program.is_dir():
-                message = f"server '{name}': {found!r} is a folder"
-                yield Problem(place, message, "give the path of the program", "warning")
-            elif not os.access(program, os.X_OK):
-                message = f"server '{name}': {found!r} is not executable"
-                cure = f"run `chmod +x {shlex.quote(str(program))}`"
-                yield Problem(place, message, cure, "warning")
+def program_problems(name: str, server: McpServer, place: str) -> Iterator[Problem]:
+    """Why the program or the working folder of a server cannot be used on this machine."""
+    if server.command is None:
+        return
+    try:
+        found = program_of(server, server.env.get("PATH") or os.environ.get("PATH"))
+    except FileNotFoundError as error:
+        message, _, cure = str(error).partition("; ")
+        if len(words := server.command.split()) > 1 and "no program" in message:
+            cure = f'leave {words[0]!r} there, and put the rest into "args": [ … ]'
+        yield Problem(place, f"server '{name}': {message}", cure, "warning")
+        return
+    program = Path(server.cwd or ".", found)
+    if program.is_dir():
+        message = f"server '{name}': {found!r} is a folder"
+        yield Problem(place, message, "give the path of the program", "warning")
+    elif not os.access(program, os.X_OK):
+        message = f"server '{name}': {found!r} is not executable"
+        cure = f"run `chmod +x {shlex.quote(str(program))}`"
+        yield Problem(place, message, cure, "warning")
 
 
 def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
@@ -473,7 +554,7 @@ def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
             message = "it belongs to single-agent mode, which is off while agents are configured"
             cure = "remove it, or move it to an agent"
         elif head not in known and not head.startswith(_FAMILIES):
-            near = nearest(head, known, 0.9) if variable.upper() not in _MEANT else None
+            near = None if variable.upper() in _MEANT else _nearest_setting(variable)
             cure = f"did you mean {near}?" if near else ""
         if cure:
             yield Problem(variable, message, cure, level="warning")
@@ -481,6 +562,24 @@ def _unread(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
         where = "the environment" if has_agents == "environment" else has_agents
         message = f"{_IDLE}, because {where} has agents"
         yield Problem("NAME", message, "remove it, or give an agent this name", level="note")
+
+
+def _nearest_setting(variable: str) -> str | None:
+    """The setting whose name reads like that of a variable, as a whole or by its beginning."""
+    if near := nearest(variable, _setting_names(), 0.9):
+        return near
+    head, parts, rest = variable.upper().partition("__")
+    near = nearest(head, [name.upper() for name in Settings.model_fields], 0.9)
+    return f"{near}{parts}{rest}" if near else None
+
+
+@cache
+def _setting_names(path: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Every setting that has a fixed name, those below a place."""
+    if (model := model_at(path, Settings)) is None:
+        return ("__".join(path).upper(),)
+    steps = [(*path, name) for name in fields_of(model) if (*path, name) != ("bots",)]
+    return tuple(name for step in steps for name in _setting_names(step))
 
 
 def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
@@ -494,6 +593,7 @@ def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
         effective = snapshot.effective(agent, defaults)
         for field, sentence in _model_sentences(effective.llm, settings) if effective else ():
             if (field, sentence) not in said:
-                at, message = entry.origins, f"agent '{agent}': {sentence}"
+                at, (message, _, cure) = entry.origins, sentence.partition("; ")
                 place = at.get(f"llmOverrides.{field}") or at.get("llmOverrides", entry.place)
-                yield Problem(place, message, _MODEL_CURE, level="warning")
+                message = f"agent '{agent}': {message}"
+                yield Problem(place, message, cure or _MODEL_CURE, level="warning")

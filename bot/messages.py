@@ -97,7 +97,7 @@ class Excerpt:
     wrote it.
     """
 
-    kind: Literal["forward", "reply", "reply elsewhere", "quote"]
+    kind: Literal["forward", "via", "reply", "reply elsewhere", "quote"]
     author: str
     text: str = ""
     media: str | None = None
@@ -108,10 +108,11 @@ class Excerpt:
 class IncomingMessage:
     """A message that asks for an answer.
 
-    `text` is what the person wrote (or a caption), without what they only forward, with the
-    addresses behind its links; `unsupported` names a kind of message that we do not take yet;
-    `addressed` is False where a group did not speak to this bot. `quoted` is the message that a
-    command replies to; of any other message `excerpts` has what it brings of others' words.
+    `text` is what the person wrote (or a caption), without what they only forward or send through
+    another bot, with the addresses behind its links; `unsupported` names a kind of message that we
+    do not take yet; `addressed` is False where a group did not speak to this bot. `quoted` is the
+    message that a command replies to; of any other message `excerpts` has what it brings of others'
+    words. `album` is the same for all pictures of one album.
     """
 
     address: Address
@@ -125,11 +126,18 @@ class IncomingMessage:
     quoted: QuotedMessage | None = None
     excerpts: tuple[Excerpt, ...] = ()
     title: str = ""
+    album: str = ""
 
     @property
     def has_words(self) -> bool:
-        """Whether there is a text to answer: the person's own, or one that they forward."""
-        return bool(self.text) or any(one.kind == "forward" and one.text for one in self.excerpts)
+        """Whether there is a text to answer: the person's own, or one that they pass on."""
+        kinds = ("forward", "via")
+        return bool(self.text) or any(one.kind in kinds and one.text for one in self.excerpts)
+
+    @property
+    def is_forward(self) -> bool:
+        """Whether the person only forwards it."""
+        return any(one.kind == "forward" for one in self.excerpts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,13 @@ from bot.ops.redaction import Secrets
 from bot.store.address import check_address
 from bot.usage.pricing import OwnPrices, check_prices
 from bot.variables import (
+    BOT_SETTING,
     ENV_FILE,
     FILE,
     environment,
     has_loose_quote,
+    is_setting,
+    misnamed_bots,
     secrets_from_files,
     unquoted,
     with_files,
@@ -117,7 +120,10 @@ def _folder(path: Path) -> Path:
 def _token(token: SecretStr) -> SecretStr:
     text = _without_quote(token.get_secret_value().strip())
     number, _, secret = text.partition(":")
-    if not number.isdigit() or len(secret) < 8:
+    if number.isdigit() and (match := re.match(r"[A-Za-z0-9_-]{30,}(?=[^A-Za-z0-9_-])", secret)):
+        message = f"has {len(secret) - len(match[0])} characters behind the token"
+        raise InvalidValue(message, "remove them")
+    if not number.isdigit() or not re.fullmatch(r"[A-Za-z0-9_-]{8,}", secret):
         raise InvalidValue(
             "is not a bot token: it should look like 123456789:AA…", "copy it again from @BotFather"
         )
@@ -134,15 +140,24 @@ def _api_key(key: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+_COMMAS = str.maketrans(",;|/", "    ")
+
+
 def _ids_of(example: str, where: str) -> WrapValidator:
     """What says how to find an id, where something else was written."""
 
     def checked(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return inner(value)
-        except ValidationError:
-            cure = f"start without it and send /id {where}: it answers a number like {example}"
-            raise InvalidValue("must be numeric ids, not names", cure) from None
+        message = "must be numeric ids, not names"
+        cure = f"start without it and send /id {where}: it answers a number like {example}"
+        if "+" in str(value):
+            message = "must be numeric ids, not phone numbers"
+        elif isinstance(value, str) and not value.strip("-0123456789 ,;|/"):
+            message = "must be numeric ids with commas between them"
+            cure = f"write {', '.join(value.translate(_COMMAS).split())}"
+        with suppress(ValidationError):
+            if "+" not in str(value):
+                return inner(value)
+        raise InvalidValue(message, cure)
 
     return WrapValidator(checked)
 
@@ -340,7 +355,6 @@ _OTHER_NAMES = {
     "max_concurrent_agents": "limits__turns",
 }
 """Names of document 5 that are read where ours are not set."""
-_BOT_NUMBER = re.compile(r"(?i)BOTS__(\d+)__")
 _KEY_NUMBER = re.compile(r"(?i)API_KEYS__(\d+)__")
 
 
@@ -364,7 +378,8 @@ class Settings(BaseSettings):
         file = values.get("_env_file", ENV_FILE)
         environ = environment(file)
         super().__init__(**values)
-        self._unusable = secrets_from_files(environ, self.agent_secrets)
+        unread = secrets_from_files(environ, self.agent_secrets)
+        self._unusable = [*misnamed_bots(environ), *unread]
         self._environ, self._file = environ, file
 
     @classmethod
@@ -382,7 +397,7 @@ class Settings(BaseSettings):
         env_settings.env_vars = {name: value for name, value in plain.items() if value}
         for source in (env_settings, dotenv_settings):
             assert isinstance(source, EnvSettingsSource)
-            given = dict(source.env_vars)
+            given = {name: value for name, value in source.env_vars.items() if is_setting(name)}
             known = ((own, given.get(other)) for other, own in _OTHER_NAMES.items())
             source.env_vars = {**{own: value for own, value in known if value}, **given}
         return init_settings, env_settings, dotenv_settings, file_secret_settings
@@ -538,12 +553,13 @@ class Settings(BaseSettings):
 
     @property
     def unusable_files(self) -> list[Problem]:
-        """What is wrong with files of `AGENT_SECRETS`; the host cannot start with one."""
+        """Files of `AGENT_SECRETS` and variables of bots with which the host cannot start."""
         return self._unusable
 
     def numbered(self) -> dict[int, Bot]:
         """The bots by the number in their `BOTS__<n>__…`."""
-        found = {int(m[1]) for name in self._environ if (m := _BOT_NUMBER.match(name))}
+        given = (name for name, value in self._environ.items() if value)
+        found = {int(match[1]) for name in given if (match := BOT_SETTING.match(name))}
         return dict(zip(sorted(found), self.bots, strict=False))
 
     def numbered_keys(self) -> dict[int, OwnKey]:

@@ -16,21 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 from registry.errors import DocumentErrors, InvalidValue, Problem
-from registry.secrets import shown
+from registry.secrets import detect_secret, shown
 
 ENV_FILE = ".env"
 FILE = "_FILE"
 """What is added to a secret's name for the name of a file that holds it."""
-OTHERS_TOKENS = (
-    *("TELEGRAM_BOT_TOKEN", "TELEGRAM_TOKEN", "BOT_TOKEN", "TG_BOT_TOKEN", "TG_TOKEN"),
-    *("TELEGRAM_API_TOKEN", "TELEGRAM_API_KEY", "TELEGRAM_BOT_API_TOKEN", "TELEGRAMBOT_TOKEN"),
-)
-"""What other programs call the variable of a bot's token."""
-_A_TOKEN = re.compile(r"BOTS?_+\d+_+TOKEN\Z|API_KEYS?_+\d+_+KEY\Z|HTTP_API\Z")
-_NAME = re.compile(r"\s*(?:export\s+)?(\w+)")
+BOT_SETTING = re.compile(r"(?i)BOTS__(0|[1-9]\d*)__(\w+)\Z")
+"""A variable of one bot: its number, and what it sets."""
+_OF_API = re.compile(r"(?i)API_KEYS?_+\d+_+KEY|HTTP_API\Z")
+_NUMBERED_BOT = re.compile(r"BOTS?[_-]*(\d+|O(?=_))[_-]*([A-Z]\w*)\Z")
+_TOKEN_NAMES = re.compile(r"(?:BOTS?|(?:TELEGRAM|TG)(?:BOTS?)?)\d*(?:API)?TOKENS?|TELEGRAMAPIKEY")
+_FIRST_NAME = re.compile(r"(?:(?:export|set)\s+)?(\w+)")
+_NAME = re.compile(r"[A-Za-z_]\w*\Z|(?i:AGENTS|MCPSERVERS)__[\w.-]+\Z")
+_MISNAMED_FILES = (".env.txt", "env.txt")
 _MOST_BYTES = 65_536
 _SAVE = "save it as UTF-8"
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*\1\Z""", re.DOTALL)
@@ -58,33 +59,86 @@ def environment(env_file: str | Path | None = ENV_FILE) -> dict[str, str]:
     own = {name: unquoted(value) for name, value in os.environ.items()}
     for name in (name for name in own if name.lower().endswith("_proxy")):
         os.environ[name] = own[name]  # where the libraries look for them
-    return {name: value for name, value in below.items() if value is not None} | own
+    given = {name: value for name, value in below.items() if value is not None}
+    return {name: value for name, value in given.items() if _NAME.match(name)} | own
 
 
 def idle_lines(env_file: str | Path | None) -> Iterator[Problem]:
-    """The lines of `.env` that set nothing, as warnings."""
-    text = _env_file_text(Path(env_file)) if env_file else ""
-    for line in parse_stream(StringIO(text)):
-        if line.error or (line.key and line.value is None):
-            place = f"{env_file}:{line.original.line}"
-            cure = "write NAME=value, or put a # in front"
-            yield Problem(place, "this line sets nothing", cure, "warning")
+    """The lines of `.env` that set nothing, and files that are taken for it, as warnings."""
+    lines = [*_lines(env_file)]
+    last = {line.key: number for number, line in lines}
+    for number, line in lines:
+        message, cure = "this line sets nothing", "write NAME=value, or put a # in front"
+        if line.key and line.value is not None and _NAME.match(line.key):
+            if last[line.key] == number:
+                continue
+            message += f", as line {last[line.key]} sets {line.key} again"
+            cure = "keep one of the two"
+        elif line.value and (own := bot_variable(line.key or "")):
+            cure = f"rename it to {own}"
+        elif line.value:
+            cure = "write a name of letters, digits and _"
+        yield Problem(f"{env_file}:{number}", message, cure, "warning")
+    for name in _MISNAMED_FILES if env_file and not Path(env_file).exists() else ():
+        if Path(name).is_file():
+            yield Problem(name, "is not read", f"rename it to {env_file}", "warning")
 
 
 def names_a_host(env_file: str | Path = ENV_FILE) -> bool:
-    """Whether somebody means to run a bot or the HTTP API, even by a misspelt name or line."""
+    """Whether somebody means to run a bot or the HTTP API; a misspelt name or line counts."""
+    given = [(name, unquoted(value)) for name, value in os.environ.items()]
     try:
-        text = _env_file_text(Path(env_file))
+        for file in (env_file, *_MISNAMED_FILES):
+            for _, line in _lines(file):
+                text = line.original.string.strip()
+                name = _FIRST_NAME.match(text) if line.value is None else None
+                value = text if line.value is None else line.value
+                given.append((name[1] if name else line.key or "", value))
     except DocumentErrors:
         return True
-    names = [name for name, value in os.environ.items() if unquoted(value)]
+    return any(
+        value
+        and (name.upper().startswith("BOTS") or bot_variable(name, value) or _OF_API.match(name))
+        for name, value in given
+    )
+
+
+def bot_variable(name: str, value: str = "") -> str:
+    """How a variable of a bot is written that somebody has called this; "" for any other one."""
+    upper = name.upper()
+    if match := _NUMBERED_BOT.match(upper):
+        return f"BOTS__{0 if match[1] == 'O' else int(match[1])}__{match[2]}"
+    plain = re.sub(r"[\W_]", "", upper.removesuffix(FILE))
+    if _TOKEN_NAMES.fullmatch(plain) or detect_secret(value) == "a bot token":
+        return f"BOTS__0__TOKEN{FILE if upper.endswith(FILE) else ''}"
+    return ""
+
+
+def is_setting(name: str) -> bool:
+    """Whether a variable can be a setting; of those that begin like a bot's, whether it is one."""
+    is_of_bot = name.upper().startswith("BOTS__")
+    return bool(BOT_SETTING.match(name) if is_of_bot else name.isidentifier())
+
+
+def misnamed_bots(environ: Mapping[str, str]) -> list[Problem]:
+    """The variables that begin like those of a bot, and are none."""
+    found = []
+    for name in sorted(environ):
+        if environ[name] and name.upper().startswith("BOTS__") and not is_setting(name):
+            own = bot_variable(name, environ[name])
+            cure = f"rename it to {own}" if own else "write BOTS__0__TOKEN, BOTS__1__TOKEN …"
+            found.append(Problem(name, "is not a setting", cure))
+    return found
+
+
+def _lines(env_file: str | Path | None) -> Iterator[tuple[int, Binding]]:
+    """The lines of `.env` that are neither empty nor a comment, each with its number."""
+    text = _env_file_text(Path(env_file)) if env_file else ""
     for line in parse_stream(StringIO(text)):
-        if line.value and line.key:
-            names.append(line.key)
-        elif line.error and (match := _NAME.match(line.original.string)):
-            names.append(match[1])
-    tokens = (name.upper().removesuffix(FILE) for name in names)
-    return any(name in OTHERS_TOKENS or _A_TOKEN.match(name) for name in tokens)
+        if line.error or line.key:
+            whole = line.original.string
+            before = whole[: len(whole) - len(whole.lstrip())]
+            yield line.original.line + before.count("\n"), line
 
 
 def _env_file_text(path: Path) -> str:

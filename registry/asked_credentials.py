@@ -25,11 +25,43 @@ _STRONG = (
     *("apikey", "apikeys", "apisecret", "privatekey", "secretkey", "accesskey", "accountkey"),
     *("secret", "credential", "credentials", "connectionstring", "authheader", "connstr"),
     *("authorizationheader", "sessioncookie", "otpcode", "mfacode", "githubpat", "gitlabpat"),
+    *("sshkey", "authkey", "signingkey", "encryptionkey", "masterkey", "passkey", "apihash"),
+    *("pincode", "verificationcode", "authorizationcode", "authcode", "securitycode", "smscode"),
+    *("recoverycode", "recoverycodes", "backupcode", "backupcodes", "2facode", "twofactorcode"),
+    *("seedphrase", "recoveryphrase", "mnemonic", "mnemonicphrase", "jwt", "creds", "kubeconfig"),
+    *("serviceaccountjson", "serviceaccountkey", "sessionstring", "creditcard"),
+    *("creditcardnumber", "debitcardnumber", "paymentcardnumber"),
+    *("motdepasse", "contrasena", "contraseña", "contrasenya", "senha", "wachtwoord", "lösenord"),
+    *("adgangskode", "salasana", "hasło", "haslo", "heslo", "пароль", "密码", "密碼", "パスワード"),
 )
-"""How names of credentials end."""
+"""How names of credentials end, also with one of `_WRAPPERS` behind it."""
+_WRAPPERS = frozenset(
+    {
+        *("json", "yaml", "pem", "text", "string", "str", "value"),
+        *("raw", "plain", "base", "b", "data", "content", "contents"),
+    }
+)
+"""Last words that say how a credential is written; numbers at the end of a word are not in it."""
 _WHOLE = frozenset({"authorization", "proxyauthorization", "xauthorization", "dsn", "apitoken"})
+_WHOLE |= {"pass", "pat", "cardnumber"}
+_LOGINS = frozenset({"auth", "oauth", "basicauth", "httpauth", "proxyauth"})
+"""Names of credentials where the value is a text, else of a group of fields."""
+_PASS_OF = frozenset(
+    {
+        *("user", "db", "database", "admin", "root", "login", "smtp", "imap"),
+        *("ftp", "ssh", "email", "mail", "mysql", "postgres", "redis"),
+    }
+)
+_ADDRESSES = frozenset({"url", "uri"})
+_STORES = frozenset(
+    {
+        *("database", "db", "postgres", "postgresql", "mysql", "mariadb"),
+        *("mongo", "mongodb", "redis", "valkey", "amqp", "jdbc"),
+    }
+)
+"""What has its password in its address."""
 _LAST = frozenset({"pin", "otp", "totp", "cvv", "cvc", "cvv2", "cvc2", "cookie", "cookies"})
-_LAST |= {"bearer"}
+_LAST |= {"bearer", "sessionid"}
 _DIGITS = frozenset({"otp", "totp", "cvv", "cvc", "cvv2", "cvc2"})
 _NO_TOKEN = frozenset(
     {
@@ -48,8 +80,17 @@ _NO_CREDENTIAL = {
     ),
     "pwd": re.compile(r"(?i)director|folder"),
     "pin": re.compile(r"(?i)\bgpio\b|\bboard\b|\bmap\b|hardware|digital|analog|microcontroller"),
+    "pincode": re.compile(r"(?i)postal|\bzip\b|\barea\b|address|\bcity\b|deliver"),
+    "key": re.compile(r"(?i)\bpublic\b|fingerprint"),
+    "kubeconfig": re.compile(r"(?i)\bpath\b|\bfile ?name\b|\bcontext\b"),
+    "sessionid": re.compile(r"(?i)browser|terminal|shell|conversation|chat|debug"),
+    "mnemonic": re.compile(r"(?i)instruction|opcode|assembl|memory"),
+    "number": re.compile(r"(?i)trello|\bboard\b|\bdeck\b|kanban|\btask\b"),
+    "url": re.compile(r"(?i)notion|airtable|\bpage\b|\blink\b"),
+    "auth": re.compile(r"(?i)method|\btype\b|\bmode\b|scheme|\bkind\b|whether"),
+    "pass": re.compile(r"(?i)\bfail|ticket|boarding|filter|render|transit|\bthrough\b"),
 }
-"""Words of a description that give such a name another meaning."""
+"""Words of the name or the description that give such a name another meaning."""
 
 _WHAT = (
     r"(?:password|passphrase|api[ -]?key|secret key|private key|client secret|connection string"
@@ -82,11 +123,16 @@ def asks_for_credential(name: str, schema: Any = None) -> bool:
     description = str(field.get("description") or "")[:_DESCRIPTION_LIMIT]
     words = _words(name)
     if kinds and kinds <= _NO_TEXT:
-        return bool(words) and words[-1] in _DIGITS and not kinds <= {"boolean", "null"}
+        is_number = not kinds <= {"boolean", "null"}
+        is_card = "".join(words).endswith(("creditcardnumber", "debitcardnumber"))
+        return is_number and (is_card or bool(_DIGITS.intersection(words[-1:])))
     if field.get("format") == "password" or _is_named_so(words, description):
         return True
+    is_text = "string" in kinds or not (kinds or "properties" in field)
+    if is_text and "".join(words) in _LOGINS:
+        return not _NO_CREDENTIAL["auth"].search(description)
     title = _words(str(field.get("title") or "")[:200])
-    if 1 <= len(title) <= 4 and "".join(title).endswith(_STRONG):
+    if 1 <= len(title) <= 4 and title != words and "".join(title).endswith(_STRONG):
         return True
     if kinds and "string" not in kinds:
         return False
@@ -107,13 +153,20 @@ def _words(name: str) -> list[str]:
 
 def _is_named_so(words: list[str], description: str) -> bool:
     plain, last = "".join(words), words[-1] if words else ""
-    usual = _NO_CREDENTIAL.get(last)
-    if usual and usual.search(description) and not re.search(_WHAT, description.lower()):
+    usual = _NO_CREDENTIAL.get("pincode" if plain.endswith("pincode") else last)
+    said = f"{' '.join(words)}: {description}"
+    if usual and usual.search(said) and not re.search(_WHAT, description.lower()):
         return False
     if plain.endswith("token"):
         before = words[-2] if last == "token" and len(words) > 1 else ""
         return before not in _NO_TOKEN and not plain.removesuffix("token").endswith(_JOINED_TOKEN)
-    return plain.endswith(_STRONG) or plain in _WHOLE or last in _LAST
+    if len(words) > 1 and last in _ADDRESSES | {"pass"}:
+        return words[-2] in (_PASS_OF if last == "pass" else _STORES)
+    bare = list(words)
+    while len(bare) > 1 and bare[-1] in _WRAPPERS:
+        bare.pop()
+    is_strong = plain.endswith(_STRONG) or "".join(bare).endswith(_STRONG)
+    return is_strong or plain in _WHOLE or last in _LAST
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,30 +304,52 @@ class Broken:
     why: str
 
 
-def verify(
-    entries: Iterable[tuple[int, Mapping[str, str]]], head: tuple[int, str]
-) -> Broken | None:
-    """The first record that was changed, taken out or put in; None where all of them hold.
+@dataclass(slots=True)
+class ChainCheck:
+    """Looks through the audit, oldest first, page by page; `newest` is the number it should reach.
 
-    `entries` are the stored records with their numbers, oldest first; `head` is the number and the
-    hash of the newest one. The oldest one is taken as it is where those before it were trimmed.
+    The oldest record is taken as it is where those before it were trimmed.
     """
-    last, before = 0, ""
-    for number, fields in entries:
-        if why := _fault(number, fields, last, before):
+
+    newest: int
+    count: int = 0
+    broken: Broken | None = None
+    last: int = 0
+    hash: str = ""
+
+    def take(self, entries: Iterable[tuple[int, Mapping[str, str]]]) -> None:
+        """Look at the next stored records with their numbers."""
+        for number, fields in entries:
+            self.count += 1
+            if self.broken is None:
+                self.broken = self._broken_at(number, fields)
+                self.last, self.hash = number, fields.get("hash", "")
+
+    def _broken_at(self, number: int, fields: Mapping[str, str]) -> Broken | None:
+        last = self.last
+        if why := _fault(number, fields, last, self.hash):
             return Broken(number, why)
         if last and number != last + 1:
             return Broken(last + 1, _MISSING)
-        if not last and number > 1 and head[0] - number + 1 < KEPT_RECORDS:
+        if not last and number > 1 and self.newest - number + 1 < KEPT_RECORDS:
             return Broken(number - 1, _MISSING)
-        last, before = number, fields["hash"]
-    if head == (last, before) or (not last and not head[0]):
         return None
-    if last < head[0]:
-        return Broken(last + 1, _MISSING)
-    if last > head[0] > 0:
-        return Broken(head[0] + 1, "it was added past the newest record that was written")
-    return Broken(last, "it is not the newest record that was written")
+
+    def end(self, head: tuple[int, str]) -> Broken | None:
+        """The first record that was changed, taken out or put in; None where all of them hold.
+
+        `head` is the number and the hash of the newest one.
+        """
+        last = self.last
+        if self.broken is not None:
+            return self.broken
+        if head == (last, self.hash) or (not last and not head[0]):
+            return None
+        if last < head[0]:
+            return Broken(last + 1, _MISSING)
+        if last > head[0] > 0:
+            return Broken(head[0] + 1, "it was added past the newest record that was written")
+        return Broken(last, "it is not the newest record that was written")
 
 
 def _fault(number: int, fields: Mapping[str, str], last: int, before: str) -> str:

@@ -15,7 +15,10 @@ from registry.secrets import (
     has_password,
     malformed_reference,
     names_secret,
+    others_reference,
+    query_secret,
     reference_names,
+    secret_pair,
     secret_value,
 )
 from registry.skill import Skill
@@ -124,6 +127,9 @@ def _screen_args(args: Sequence[str], path: Path) -> Issues:
             yield _secret((*path, index), "a password in an address")
         if given and names_secret(name):
             option, argument = name, value
+        elif not detect_secret(argument) and (pair := secret_pair(argument)):
+            message = f"'{dotted((*path, index))}' looks like a secret, as it gives {pair}"
+            yield ValidationIssue((*path, index), message, _FROM_ENV, level="warning")
         if names_secret(option) and not argument.startswith(("-", "$")) and len(argument) >= 6:
             message = f"'{dotted((*path, index))}' {_LOOKS}: it is the value of {option}"
             yield ValidationIssue((*path, index), message, _FROM_ENV, level="warning")
@@ -153,7 +159,13 @@ def _promises(given: object, path: Path, what: str) -> Issues:
 
 
 def _screen_value(name: str, text: str, path: Path, writer: WriterPermissions) -> Issues:
-    if what := secret_value(name, text):
+    what = secret_value(name, text)
+    if (other := others_reference(text)) and not detect_secret(text):
+        message = f"'{dotted(path)}' refers to {other} in a form that is not replaced"
+        cure, is_needed = f"write ${{{other}}}", what or "${" in text
+        yield ValidationIssue(path, message, cure, "error" if is_needed else "warning")
+        return
+    if what:
         yield _secret(path, what)
     yield from _malformed(text, path)
     for reference in () if writer.operator else reference_names(text):
@@ -172,8 +184,8 @@ def _screen_url(url: str | None, path: Path, writer: WriterPermissions) -> Issue
     elif not url.startswith("${"):
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
-        for name, text in parse_qsl(parts.query, keep_blank_values=True):
-            if what := secret_value(name, text):
+        for name, text in parse_qsl(f"{parts.query}&{parts.fragment}", keep_blank_values=True):
+            if what := query_secret(name, text):
                 yield _secret(path, f"{what} in its query")
         if not writer.operator and is_internal(host) and host not in writer.internal_hosts:
             cure = "use a public address, or list the host in INTERNAL_HOSTS"

@@ -12,7 +12,7 @@ import difflib
 import functools
 import operator
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from registry.errors import InvalidValue
@@ -38,6 +38,7 @@ NAMES: Mapping[str, str] = {
 """The names that a condition may use, and what each one is."""
 
 CHATS = ("private", "group")
+ROLES = ("admin", "everyone")
 _LOWERCASE = ("role", "chat", "agent", "account")
 _SEARCHABLE = {TEXT: (SET, LIST_OF[TEXT]), NUMBER: (LIST_OF[NUMBER],), TRUTH: ()}
 _EQUALITY = (ast.Eq, ast.NotEq)
@@ -61,6 +62,18 @@ class AmbiguousComparison(Exception):
 def check(text: str) -> None:
     """Raise InvalidValue where a text is not a condition."""
     _parse(text)
+
+
+def unmet(text: str, features: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The roles that nobody has, and the features that are not on, of a valid condition."""
+    known = {"role": ROLES, "features": features}
+    for node in ast.walk(_parse(text)):
+        if isinstance(node, ast.Compare):
+            sides = (node.left, node.comparators[0])
+            names = [one.id for one in sides if isinstance(one, ast.Name) and one.id in known]
+            parts = [part for one in sides for part in ast.walk(one)]
+            texts = [str(one.value) for one in parts if isinstance(one, ast.Constant)]
+            yield from ((name, one) for name in names for one in texts if one not in known[name])
 
 
 def holds(text: str, facts: Mapping[str, Any]) -> bool:

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from registry import conditions
 from registry.agent_limits import CostConfig, SafetyConfig
-from registry.errors import InvalidValue
+from registry.errors import InvalidValue, Level
 from registry.fields import (
     Few,
     Many,
@@ -26,7 +27,7 @@ from registry.fields import (
 )
 from registry.models import EFFORTS
 from registry.policy import NAME, NAME_CURE, Patterns, ToolPolicy
-from registry.secrets import REFERENCE
+from registry.secrets import REFERENCE, shown
 from registry.skill import HEADER_NAME, ServerCache, Skills
 from registry.urls import web_parts
 
@@ -311,15 +312,15 @@ def missing_names(agent: AgentDefinition, shared: Servers) -> Iterator[Validatio
 
 
 def patterns_of(agent: AgentDefinition) -> Iterator[tuple[Path, str]]:
-    """Every pattern of tools that an agent's own text has, with its path.
-
-    Those of `requireConfirmation` are left out: they may name tools that are not there yet.
-    """
+    """Every pattern of tools that an agent's own text has, with its path."""
     policy = agent.tool_policy or ToolPolicy()
+    safety = agent.safety_config or SafetyConfig()
     lists: dict[Path, Patterns] = {
         ("whitelistPatterns",): agent.whitelist_patterns,
         ("toolPolicy", "allowedIndividualTools"): policy.allowed_individual_tools or (),
         ("toolPolicy", "disabledTools"): policy.disabled_tools,
+        ("toolPolicy", "requireConfirmation"): policy.require_confirmation,
+        ("safetyConfig", "requireToolConfirmation"): safety.require_tool_confirmation,
         **{("toolPolicy", "toolsets", name): one for name, one in policy.toolsets.items()},
         **{
             ("toolPolicy", "conditions", index, "tools"): one.tools
@@ -330,20 +331,40 @@ def patterns_of(agent: AgentDefinition) -> Iterator[tuple[Path, str]]:
         yield from (((*path, index), pattern) for index, pattern in enumerate(patterns))
 
 
+def allows(path: Path) -> bool:
+    """Whether the patterns at a path allow tools, so that their letter case counts."""
+    return path[0] == "whitelistPatterns" or path[1] in ("allowedIndividualTools", "toolsets")
+
+
 def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[ValidationIssue]:
     """Patterns that can match no tool: they name no server or skill of the agent."""
     names = [server.name for server in servers_of(agent, shared)]
     split = set(map(_host_name, agent.mcp_server_endpoints)) - set(names)
     skills = [skill.name for skill in agent.skills]
-    policy = agent.tool_policy or ToolPolicy()
-    confirm = enumerate(policy.require_confirmation)
-    asking = ((("toolPolicy", "requireConfirmation", n), pattern) for n, pattern in confirm)
-    for path, pattern in (*patterns_of(agent), *asking):
-        allows = path[0] == "whitelistPatterns" or path[1] in ("allowedIndividualTools", "toolsets")
-        if found := idle_pattern(pattern, names, skills, exact=allows, split=split):
+    for path, pattern in patterns_of(agent):
+        if found := idle_pattern(pattern, names, skills, exact=allows(path), split=split):
             what, cure = found
             message = f"'{pattern}' matches no {what} of this agent"
             yield ValidationIssue(path, message, cure, level="warning")
+
+
+def unmet_conditions(agent: AgentDefinition) -> Iterator[ValidationIssue]:
+    """Roles that nobody has and features that are not on, in conditions on tools."""
+    policy = agent.tool_policy or ToolPolicy()
+    for index, one in enumerate(policy.conditions):
+        needed = [("features", name) for name in one.features if name not in policy.features]
+        needed += conditions.unmet(one.when, policy.features) if one.when else ()
+        for kind, name in dict.fromkeys(needed):
+            known = conditions.ROLES if kind == "role" else policy.features
+            near = nearest(name, known, 0.6)
+            message = f"a condition names {shown(name)}, which is no role"
+            cure = f"known: {', '.join(conditions.ROLES)}"
+            if kind == "features":
+                message = f"a condition needs the feature {shown(name)}, which is not on"
+                cure = "add it to 'features' of toolPolicy, if its tools are to be there"
+            cure = f"did you mean '{near}'?" if near else cure
+            level: Level = "warning" if near or kind == "role" else "note"
+            yield ValidationIssue(("toolPolicy", "conditions", index), message, cure, level)
 
 
 def idle_pattern(

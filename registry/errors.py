@@ -25,7 +25,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-_VERB = re.compile(r"(is|has|must|may|cannot) ")
+_VERB = re.compile(r"(is|has|must|may|cannot|begins|looks|would) ")
+
+_LINE = re.compile(r":(\d{1,9})\Z")
 
 Level = Literal["error", "warning", "note"]
 
@@ -53,8 +55,16 @@ _LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 
 def worst_first(problems: Iterable[Problem]) -> list[Problem]:
-    """Each problem once: errors, then warnings, then notes."""
-    return sorted(dict.fromkeys(problems), key=lambda problem: _LEVELS.index(problem.level))
+    """Each problem once: errors, then warnings, then notes; those of one file by line."""
+    unique = [*dict.fromkeys(problems)]
+    files = [*dict.fromkeys(_LINE.sub("", problem.place) for problem in unique)]
+
+    def order(problem: Problem) -> tuple[int, int, int]:
+        line = _LINE.search(problem.place)
+        file = files.index(_LINE.sub("", problem.place))
+        return _LEVELS.index(problem.level), file, int(line[1]) if line else 0
+
+    return sorted(unique, key=order)
 
 
 def summary(problems: Collection[Problem]) -> str:

@@ -223,6 +223,9 @@ _PHRASES = {
 }
 
 
+_FORMS = {"tuple_type": "write [ ] around it, with a comma between its parts"}
+
+
 def describe(details: ErrorDetails) -> tuple[str, str]:
     """What is wrong with a value, in words that follow its name, and the fix ("" if unknown)."""
     context = details.get("ctx", {})
@@ -232,4 +235,4 @@ def describe(details: ErrorDetails) -> tuple[str, str]:
     phrase = _PHRASES.get(details["type"])
     if phrase is None:
         return f"is not valid: {details['msg'].removeprefix('Value error, ')}", ""
-    return phrase.format(**context), ""
+    return phrase.format(**context), _FORMS.get(details["type"], "")

@@ -18,6 +18,8 @@ REQUIRE_CONFIRMATION = ("delete_*", "publish_*")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 NAME_CURE = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
 _PATTERN = re.compile(r"[^\s\[\]{}\\\x00-\x1f\x7f]{1,256}\Z")
+_NOT_IN_A_NAME = re.compile(r"""[^\w*?:./@$+~-]""")
+_NOTHING = ("none", "off", "no", "false", "never", "nothing")
 _WORDS = ("asker", "admins", "hostAdmins")
 _set_name = must(NAME.match, "{} is not a valid name for a toolset", NAME_CURE)
 _FLAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
@@ -53,7 +55,15 @@ def _approver(value: Any) -> Any:
 def patterns_of(text: str) -> tuple[str, ...]:
     """The patterns of a list in one line; raises InvalidValue. `none` means no patterns."""
     given = text.replace(",", " ").split()
-    return () if given == ["none"] else tuple(map(_pattern, given))
+    if given == ["none"]:
+        return ()
+    for one in given:
+        if one.lower() in _NOTHING:
+            raise InvalidValue(f"{shown(one)} is not a pattern", "write none, alone, for no tool")
+        if strange := _NOT_IN_A_NAME.search(one):
+            message = f"{shown(one)} has a {strange[0]}, which is in no name of a tool"
+            raise InvalidValue(message, "write the patterns without quotes, with commas between")
+    return tuple(map(_pattern, given))
 
 
 Pattern = Annotated[str, AfterValidator(_pattern)]

@@ -59,7 +59,16 @@ _KNOWN = {
 _CREDENTIAL = re.compile(r"(?i)\b(?:bearer|basic)\s+(?!\$\{)[^\s,;]+")
 _NAMES = re.compile(
     r"(?i)(?:^|[_-])(?:authorization|cookie|token|secret|password|passwd|credentials?|apikey"
-    r"|(?:api|private|access|auth|secret)[_-]key)$"
+    r"|(?:api|private|access|auth|secret|account)[_-]key)$"
+)
+_IN_QUERIES = re.compile(r"(?i)(?:^|[_-])(?:key|sig|signature|auth|pass|pwd)$")
+_PAIR = re.compile(
+    r"(?i)(?<![\w.-])([a-z][\w.-]{0,80}+)\s*+[=:]\s*+"
+    r"(?=(?:(?:bearer|basic|token)\s++)?+([^\s;&]{1,100}))"
+)
+_OTHERS_REFERENCE = re.compile(
+    r"(?i:(?:bearer|basic|token)\s++)?+(?:\$([A-Z_]\w*+)|%([A-Z_]\w*+)%"
+    r"|(?:\$\{|\{\{)\s*+(?:(?:env|input|secrets)[.:])?+([A-Za-z_]\w*+)\s*+\}\}?)\Z"
 )
 _USER_AND_PASSWORD = re.compile(r"://[^\s/?#@:]*+:(?!\$)[^\s/?#@]++@")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -89,12 +98,37 @@ def names_secret(option: str) -> bool:
     return option.startswith("-") and bool(_NAMES.search(option.rstrip("=")))
 
 
+def secret_pair(argument: str) -> str | None:
+    """The name of a secret that an argument holds with its value (`Password=…`, `X-Api-Key: …`)."""
+    for name, value in _PAIR.findall(argument):
+        spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.lstrip("-"))
+        if _NAMES.search(spelled) and len(value) >= 6 and not value.startswith(("$", "-", "{")):
+            return str(name)
+    return None
+
+
+def query_secret(name: str, text: str) -> str | None:
+    """What kind of secret a parameter of an address holds in plain text, or None."""
+    is_mixed = any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
+    if _IN_QUERIES.search(name) and is_mixed and len(text) >= 8 and "$" not in text:
+        return "a secret"
+    return secret_value(name, text)
+
+
+def others_reference(text: str) -> str | None:
+    """The name that a value refers to as other programs do (`$NAME`, `{{NAME}}`), or None."""
+    match = None if REFERENCE.search(text) else _OTHERS_REFERENCE.match(text.strip())
+    return match[1] or match[2] or match[3] if match else None
+
+
 def secret_value(name: str, text: str) -> str | None:
     """What kind of secret a header or variable of this name holds in plain text, or None."""
     if known := detect_secret(text):
         return known
     if _CREDENTIAL.search(text):
         return "a credential"
+    if has_password(text):
+        return "a password in an address"
     clear = REFERENCE.sub(" ", text)
     words = [word for word in clear.split() if word.lower() not in ("bearer", "basic", "token")]
     if _NAMES.search(name) and any(len(word) >= 6 and not word.isdigit() for word in words):

@@ -28,6 +28,7 @@ from registry.definition import (
     idle_patterns,
     missing_names,
     servers_of,
+    unmet_conditions,
 )
 from registry.errors import Problem
 from registry.fields import slug
@@ -122,6 +123,11 @@ class Document:
         """The changes of agents that wait for a second person, by agent."""
         return self.governance.proposals
 
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that keep something out of force."""
+        return [problem for problem in self.problems if problem.level == "error"]
+
 
 def merge_documents(above: Document, below: Document) -> Document:
     """Two documents as one: `above` wins; each hidden value of `below` becomes a problem.
@@ -169,8 +175,7 @@ def with_plain_agents(document: Document, own: Document, bots: Iterable[BotIdent
 
     It has the bot's own name, every top-level server, and no instructions.
     """
-    is_wrong = any(problem.level == "error" for problem in own.problems)
-    if own.agents or document.default_agent_id or is_wrong:
+    if own.agents or document.default_agent_id or own.errors:
         return document
     agents, bindings = dict(document.agents), dict(document.bindings)
     bound = {one.value.binding_key for one in bindings.values() if one.value.is_of_bot}
@@ -380,6 +385,8 @@ class Snapshot:
         cure = f"send it /default {first}, or /bind {first} bot" if first else "add one: /addagent"
         if len(self.agents) > 1:
             cure += "; /agents lists the others"
+        if wrong := self.document.errors:
+            cure = f"correct {wrong[0].place}" + (f", or {cure}" if first else "")
         for bot in lost:
             if bound.isdisjoint(bot.keys):
                 yield Problem(f"@{bot.username}", "no agent answers in this bot", cure)
@@ -395,7 +402,8 @@ class Snapshot:
         """What is valid but surprising in one agent."""
         if (entry := self.agents.get(agent_id)) is None:
             return []
-        issues, at = idle_patterns(entry.value, self.servers), entry.origins
+        own, at = entry.value, entry.origins
+        issues = (*idle_patterns(own, self.servers), *unmet_conditions(own))
         return [
             Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
             for one in issues

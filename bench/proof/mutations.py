@@ -163,8 +163,8 @@ MUTATIONS = (
     Mutation(
         "the ordinal of a turn's end",
         "bot/store/scripts/finish.lua",
-        "if tonumber(redis.call('HGET', KEYS[2], 'writes')) >= tonumber(ARGV[3]) then",
-        "if false then",
+        "if tonumber(turn[2]) >= tonumber(ARGV[3]) then return {newest()} end",
+        "",
         AWAY,
     ),
     Mutation(

@@ -143,6 +143,7 @@ CLAIMED = (
     "You are an admin of this host now; /help lists your commands. Add your id ({}) to ADMINS to "
     "stay one even if the store is lost."
 )
+CLAIMED_BEFORE = "You are an admin of this host already; /help lists your commands."
 WRONG_CODE = (
     "This code is not valid. The host prints a new one at each start, as long as it has no admin."
 )
@@ -360,6 +361,8 @@ class AccessGate:
 
     async def claim(self, entry: LineEntry, person: User, code: str) -> str:
         """Make a person the first admin, if they know the code; returns the reply."""
+        if self.access.is_admin(person.id):
+            return CLAIMED_BEFORE
         try:
             outcome = await self.store.claim(code, person.id, f"{entry.key}:tg:{person.id}")
         except RegistryError as error:

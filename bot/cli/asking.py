@@ -6,10 +6,13 @@ Without these options a check starts nothing and asks nobody.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 from bot.cli.check import LiveAnswers
+from bot.configuration import program_problems
 from bot.errors import ModelError, ModelRefused
 from bot.mcp.pool import Pool
 from bot.mcp.server import McpServer
@@ -22,12 +25,13 @@ from bot.settings import Bot, Settings
 from bot.skills.python_skill import InstalledSkills
 from bot.startup import agent_resolver, agents_source
 from bot.telegram.client import TelegramClient, new_session
-from bot.telegram.errors import TelegramError, Unauthorized
-from bot.tools.policy import forbids
+from bot.telegram.errors import TelegramError, Unauthorized, UnknownMethod
+from bot.tools.policy import OfferedTools, forbids, permits
 from registry.catalog import Catalog
-from registry.definition import patterns_of
-from registry.errors import Problem
+from registry.definition import allows, idle_patterns, patterns_of
+from registry.errors import Level, Problem
 from registry.models import table
+from registry.policy import REQUIRE_CONFIRMATION
 from registry.snapshot import Document, Snapshot
 
 SERVERS_SECONDS = 30.0
@@ -35,6 +39,7 @@ SERVERS_SECONDS = 30.0
 ANSWER_SECONDS = 15.0
 """How long Telegram and the model may take."""
 _DOWN_CURE = "fix its definition, or the server"
+_UNREACHABLE = re.compile(r"(?:\w+: )?(cannot connect to \S+): (start the server, .*)")
 _NOTE_CURE = "change it in the server, if an agent needs the tool"
 
 
@@ -52,7 +57,8 @@ async def ask_everybody(
     return LiveAnswers(
         [problem for one in asked for problem in one.problems],
         [line for one in asked for line in one.well],
-        {id: name for one in asked for id, name in one.names.items()},
+        telegram.names,
+        model.unknown_models,
     )
 
 
@@ -69,6 +75,9 @@ async def ask_telegram(settings: Settings) -> LiveAnswers:
             user = await client.call("getMe", {}, timeout=ANSWER_SECONDS)
         except Unauthorized as error:
             problems.append(Problem(place, error.why, error.cure))
+        except UnknownMethod:
+            cure = "copy the whole token from @BotFather, or correct TELEGRAM_API_URL"
+            problems.append(Problem(place, "Telegram does not know this token (404)", cure))
         except TelegramError as error:
             cure = "check this machine's network and proxy, and TELEGRAM_API_URL"
             problems.append(Problem(place, f"Telegram did not answer: {error}", cure))
@@ -99,28 +108,41 @@ async def ask_model(settings: Settings, snapshot: Snapshot) -> LiveAnswers:
         return LiveAnswers()  # that no key is set is said already
     url = settings.anthropic_base_url or ""
     model = MessagesModel(key.get_secret_value() if key else "", url, SystemClock())
-    problems, well = list[Problem](), list[str]()
+    problems, well, unknown = list[Problem](), list[str](), list[str]()
     try:
         for name, place in _models(settings, snapshot).items():
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await model.look_up(name)
             except (ModelError, TimeoutError) as error:
-                said = str(error) or f"no answer in {ANSWER_SECONDS:.0f} s"
-                message = f"{name}: no usable answer: {said}"
-                cure = "check this machine's network and proxy, and ANTHROPIC_BASE_URL"
-                if isinstance(error, ModelRefused):
-                    cure = "fix ANTHROPIC_API_KEY, or the name of the model"
-                    if error.fault == "model":
-                        message = f"the Messages API does not know {name}"
-                        near = get_close_matches(name, list(table()), n=1, cutoff=0.8)
-                        cure = f"did you mean {near[0]}?" if near else "use the model's exact name"
-                problems.append(Problem(place, message, cure))
+                if isinstance(error, ModelRefused) and error.fault == "model":
+                    unknown.append(name)
+                problems.append(_refusal(name, place, error))
+                if problems[-1].place == "ANTHROPIC_API_KEY":
+                    break  # it is the same for each model
             else:
                 well.append(f"{place}: the Messages API accepts the key, and has {name}")
     finally:
         await model.close()
-    return LiveAnswers(problems, well)
+    return LiveAnswers(problems, well, unknown_models=unknown)
+
+
+def _refusal(name: str, place: str, error: Exception) -> Problem:
+    """Why a model could not be looked up, with a fix."""
+    said = str(error) or f"no answer in {ANSWER_SECONDS:.0f} s"
+    if not isinstance(error, ModelRefused):
+        cure = "check this machine's network and proxy, and ANTHROPIC_BASE_URL"
+        return Problem(place, f"{name}: no usable answer: {said}", cure)
+    if error.fault == "model":
+        near = get_close_matches(name, list(table()), n=1, cutoff=0.8)
+        cure = f"did you mean {near[0]}?" if near else "correct the name"
+        return Problem(place, f"the Messages API does not know {name}", cure)
+    message, _, cure = said.rpartition("; ")
+    if not message or not cure.startswith(("check ", "lower ")):
+        message, cure = said, "correct ANTHROPIC_API_KEY, or the name of the model"
+    if error.fault in ("setting", "address"):
+        return Problem(place, f"{name}: {message}", cure)
+    return Problem("ANTHROPIC_API_KEY", f"it cannot be used: {message}", cure)
 
 
 def _models(settings: Settings, snapshot: Snapshot) -> dict[str, str]:
@@ -178,19 +200,30 @@ async def _ask_servers(
             for spec, server, place in found
             if server.connection is not None
         ]
-        return LiveAnswers([*problems, *_idle_patterns(snapshot, pool, specs)], well)
+        idle = [*_idle_patterns(snapshot, pool, specs), *_idle_floor(settings, pool, specs)]
+        return LiveAnswers([*problems, *idle], well)
     finally:
         await pool.close()
 
 
 def _problems(spec: ServerSpec, server: McpServer, place: str) -> Iterator[Problem]:
     name = spec.name
-    is_told = server.reason.startswith("FileNotFoundError: ")  # each check looks for programs
+    is_told = any(program_problems(name, spec.definition, place))
     if server.connection is None and not is_told:
         why = server.reason if server.settled.is_set() else f"no answer in {SERVERS_SECONDS:.0f} s"
-        yield Problem(place, f"server '{name}' cannot be used: {why}", _DOWN_CURE, "warning")
+        match = _UNREACHABLE.fullmatch(why)
+        why, cure = (match[1], match[2]) if match else (why, _DOWN_CURE)
+        yield Problem(place, f"server '{name}' cannot be used: {why}", cure, "warning")
     for note in server.notes:
         yield Problem(place, f"server '{name}': {note}", _NOTE_CURE, "warning")
+    one, names = spec.definition, [tool.name for tool in server.tools]
+    globs = {"repeatable": one.repeatable, "allowCredentials": one.allow_credentials}
+    globs["cache.tools"] = one.cache.tools if one.cache else ()
+    for field, given in globs.items() if server.connection is not None else ():
+        for glob in given:
+            if not any(fnmatchcase(tool, glob) for tool in names):
+                message = f"server '{name}': '{glob}' in {field} matches no tool"
+                yield Problem(place, message, f"there are: {_some(names)}", "warning")
 
 
 def _idle_patterns(
@@ -203,11 +236,40 @@ def _idle_patterns(
         entry = snapshot.agents[agent]
         keys = [tool.key for tool in pool.tools(servers)]
         keys += [f"skill:{skill.name}" for skill in entry.value.skills]
+        offered = OfferedTools(frozenset(keys))
+        told = {issue.path for issue in idle_patterns(entry.value, snapshot.servers)}
         for path, pattern in patterns_of(entry.value):
-            if not any(forbids(pattern, key) for key in keys):
+            matches = permits if allows(path) else _matches
+            if path not in told and not any(matches(pattern, key, offered) for key in keys):
                 place = entry.origins.get(str(path[0]), entry.place)
+                if str(path[1]).startswith("require"):
+                    yield from _idle_confirm(place, f"agent '{agent}': ", pattern, keys)
+                    continue
                 message = f"agent '{agent}': '{pattern}' matches no tool"
                 yield Problem(place, message, f"there are: {_some(keys)}", "warning")
+
+
+def _idle_floor(
+    settings: Settings, pool: Pool, specs: dict[str, list[ServerSpec]]
+) -> Iterator[Problem]:
+    """Bare names in LIMITS__CONFIRM that no tool has; the others are looked at in each check."""
+    servers = [spec for own in specs.values() for spec in own]
+    keys = [tool.key for tool in pool.tools(servers)]
+    for pattern in settings.limits.confirmed if pool.have_listed(servers) else ():
+        if ":" not in pattern and not any(forbids(pattern, key) for key in keys):
+            yield from _idle_confirm("LIMITS__CONFIRM", "", pattern, keys)
+
+
+def _idle_confirm(place: str, of: str, pattern: str, keys: list[str]) -> Iterator[Problem]:
+    """What is said of a pattern of tools that ask, as it may be meant for tools to come."""
+    if pattern not in REQUIRE_CONFIRMATION:
+        level: Level = "note" if set(pattern) & set("*?") else "warning"
+        message = f"{of}'{pattern}' matches no tool"
+        yield Problem(place, message, f"there are: {_some(keys)}", level)
+
+
+def _matches(pattern: str, key: str, _: OfferedTools) -> bool:
+    return forbids(pattern, key)
 
 
 def _some(keys: list[str]) -> str:

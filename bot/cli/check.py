@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bot.configuration import agent_findings, settings_findings
+from bot.configuration import agent_findings, idle_variables, settings_findings
 from bot.errors import StoreError
 from bot.ops.network import port_problem
 from bot.ops.process import data_dir_problem
@@ -23,7 +22,7 @@ from bot.store.admission import waited_for
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import is_in_use
 from bot.store.health import StoreHealth
-from bot.variables import ENV_FILE, FILE, InvalidFile, environment
+from bot.variables import BOT_SETTING, ENV_FILE, FILE, InvalidFile, environment
 from registry.binding import BotIdentity
 from registry.errors import DocumentErrors, Problem, RegistryError, summary, worst_first
 from registry.fields import Path, describe, fields_of, model_at, nearest
@@ -38,11 +37,12 @@ STORE_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class LiveAnswers:
-    """What others said: problems, successes, and the @usernames of bots by their ids."""
+    """What others said: problems, successes, @usernames of bots by id, and unknown models."""
 
     problems: Sequence[Problem] = ()
     well: Sequence[str] = ()
     names: Mapping[int, str] = field(default_factory=dict)
+    unknown_models: Collection[str] = ()
 
 
 Ask = Callable[[Settings, InstalledSkills, Document], Coroutine[Any, Any, LiveAnswers]]
@@ -50,7 +50,6 @@ Ask = Callable[[Settings, InstalledSkills, Document], Coroutine[Any, Any, LiveAn
 _NOT_A_MODEL = ("model_type", "model_attributes_type", "dict_type", "list_type")
 _NUMBERED = ("bots", "api_keys")
 """Settings that are lists: `BOTS__0__…`."""
-_BOT = re.compile(r"(?i)BOTS__(\d+)__(\w+)\Z")
 
 
 def check_configuration(*, env_file: bool = True, ask: Ask | None = None) -> list[Problem]:
@@ -66,19 +65,22 @@ def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Proble
     skills = asyncio.run(discover_skills())
     found += wrong
     found += settings.unusable_files
+    refused = {one.place.removesuffix(FILE) for one in found}
     found += _place_problems(settings)
-    refused = {one.place for one in wrong}
     refused |= {"BOTS__0__TOKEN"} if any(place.startswith("BOTS") for place in refused) else set()
     found += (one for one in settings_findings(settings, skills) if one.place not in refused)
     stored = asyncio.run(_read_store(settings))
     asked = asyncio.run(ask(settings, skills, stored)) if ask else LiveAnswers()
-    found += asked.problems
+    named = {one.place for one in found if one.level == "error"}
+    found += (one for one in asked.problems if one.place not in named)
     found += _check_agents(settings, bots, skills, stored, asked.names)
-    return worst_first(found), asked.well
+    doubted = tuple(f"{model} is not a model we know" for model in asked.unknown_models)
+    certain = [one for one in found if not one.message.endswith(doubted)]
+    return worst_first(certain), asked.well
 
 
 def start_errors(*, env_file: bool = True, places: bool = True) -> list[Problem]:
-    """What keeps a host from starting, all of it, in the words of `check`.
+    """What keeps a host from starting, all of it, in the words of `check`; then idle variables.
 
     Without `places` neither its folder nor its port is looked at.
     """
@@ -86,7 +88,8 @@ def start_errors(*, env_file: bool = True, places: bool = True) -> list[Problem]
     settings, wrong = _valid_settings(file, dict(_valid_bots(environment(file))))
     found += [*wrong, *settings.unusable_files]
     found += _place_problems(settings) if places else ()
-    return [problem for problem in worst_first(found) if problem.level == "error"]
+    errors = [problem for problem in worst_first(found) if problem.level == "error"]
+    return [*errors, *idle_variables(settings)] if errors else []
 
 
 def _place_problems(settings: Settings) -> list[Problem]:
@@ -145,11 +148,20 @@ def _valid_bots(environ: Mapping[str, str]) -> Iterator[tuple[int, Bot]]:
     """The bots without a mistake, by their number."""
     given: dict[int, dict[str, str]] = {}
     for variable, value in environ.items():
-        if (match := _BOT.match(variable)) and value:
+        if (match := BOT_SETTING.match(variable)) and value:
             given.setdefault(int(match[1]), {})[match[2].lower()] = value
     for number in sorted(given):
         with suppress(ValidationError):
-            yield number, Bot.model_validate(given[number])
+            yield number, _bot_of(given[number])
+
+
+def _bot_of(values: Mapping[str, str]) -> Bot:
+    """A bot without those of its settings that are wrong; ValidationError if its token is."""
+    try:
+        return Bot.model_validate(values)
+    except ValidationError as error:
+        wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+    return Bot.model_validate({name: value for name, value in values.items() if name not in wrong})
 
 
 def settings_errors(error: ValidationError) -> list[Problem]:

@@ -141,7 +141,7 @@ class _Parser(argparse.ArgumentParser):
         cure = f"; `{self.prog} --help` lists what it takes"
         what, _, rest = message.partition(": ")
         if what.startswith("the following arguments are required"):
-            message = f"{self.prog} needs {rest}"
+            message = f"{self.prog.partition(' ')[2]} needs {rest.replace(' | ', ' or ')}"
         elif (given := rest.removeprefix("invalid choice: ")) != rest:
             word, _, known = given.removesuffix(")").partition(" (choose from ")
             message, cure = f"there is no {word}", f"; there are {known.replace(chr(39), '')}"

@@ -53,7 +53,7 @@ HAPPENS = {
     Decision.CONFIRM: "asks a person every time",
 }
 _FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
-_HEAD = re.compile(r"\A(?:(replace)\b[ \t]*)?(?:because\b([^\n]*))?\s*")
+_HEAD = re.compile(r"\A(?:(replace)\b[ \t]*)?(?:because\b([^\n]*))?\s*", re.IGNORECASE)
 """What may precede an agent: that it replaces one, and on the first line why."""
 
 

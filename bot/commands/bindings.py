@@ -159,9 +159,13 @@ def _others(
             is_here, there = target.key == str(person), resolve(None, int(target.key))
         case _:
             is_here, there = False, resolve(None, None)
+    is_bot = target.kind is AgentBindingType.TelegramBot
+    is_same = not is_here and (there.agent_id, there.why) == (here.agent_id, here.why)
     if not is_here and there.agent_id != bound:
-        yield f"In this bot, {_who(there)} answers there: {escape_markdown(there.why)}."
-    if here.agent_id != bound:
+        where = "In this bot" if is_bot or not is_same else "There and here"
+        there_too = "" if is_bot or is_same else " there"
+        yield f"{where}, {_who(there)} answers{there_too}: {escape_markdown(there.why)}."
+    if here.agent_id != bound and not is_same:
         yield f"Here, {_who(here)} answers: {escape_markdown(here.why)}."
 
 

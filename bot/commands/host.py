@@ -198,6 +198,7 @@ STATES = {
     "throttled": "must wait for Telegram's rate limit; it continues by itself",
     "store away": "waits for the store; messages stay at Telegram until then",
     "conflict": "shares its token with another program: stop that, or /revoke at @BotFather",
+    "contested": "works, but shares its token: stop the other program, or /revoke at @BotFather",
     "stalled": "got no answer from Telegram in time; it asks again",
     "failing": "keeps failing; it tries again",
     "stopped": "has stopped",

@@ -56,9 +56,10 @@ async def start(admin_context: AdminContext, context: CommandContext) -> Command
         return Reply(f"{hello} I am **{agent}**. Just write to me; /help lists more.")
     if not context.admin:
         return Reply(f"{hello} {NO_AGENT} An admin has to set one up first.")
-    known = admin_context.catalog.snapshot().agents
-    how = no_agent_cure(context.resolution.why, known)
-    return Reply(paragraphs(f"{hello} {NO_AGENT}", how, escape_markdown(agents.HOW_TO_ADD)))
+    document = admin_context.catalog.snapshot().document
+    how = no_agent_cure(context.resolution.why, document.agents, document.errors)
+    add = "" if document.errors else escape_markdown(agents.HOW_TO_ADD)
+    return Reply(paragraphs(f"{hello} {NO_AGENT}", how, add))
 
 
 @command("new", "start a new conversation; the old one is set aside")

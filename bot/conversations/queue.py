@@ -179,6 +179,8 @@ class ConversationQueues:
     async def run_next(self, name: str, queue: ConversationQueue) -> None:
         """Handle entry after entry; if other conversations wait to run, one entry, then they."""
         while queue.entries and not self._closing:
+            if queue.entries[0][0] in queue.boundaries:  # it also ends what was deferred before it
+                queue.requeue_deferred()
             (id, event), outcome = queue.entries[0], None
             if event := event or await self._load(id):
                 superseded = bool(queue.boundaries) and id not in queue.boundaries

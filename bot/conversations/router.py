@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bot.access import gate
@@ -46,6 +47,9 @@ REFUSALS_A_MINUTE = 1
 UNGATED_A_MINUTE = 5
 
 UNSUPPORTED = "I can't read {} yet, only text. Please type it out."
+FORWARDED_TOGETHER_S = 2
+"""Seconds within which messages are forwarded in one go."""
+UNREAD_REMEMBERED = 1_000
 STALE_PRESS = "This button no longer does anything."
 SET_ASIDE = (
     "Handling your message failed several times, so I set it aside. "
@@ -70,9 +74,12 @@ class Router:
     counters: Counters
     on_private_message: Callable[[User, LineContext], Awaitable[None]]
     _answers: RequestRate = field(init=False)
+    _unread: OrderedDict[tuple[str, str, int], IncomingMessage] = field(init=False)
+    """By line, conversation and person the last message with something that we cannot read yet."""
 
     def __post_init__(self) -> None:
         self._answers = RequestRate(self.turns.clock)
+        self._unread = OrderedDict()
 
     def is_concurrent(self, event: Event) -> bool:
         """Whether the event touches no conversation, so that it need not wait for its queue."""
@@ -101,11 +108,12 @@ class Router:
         elif isinstance(event, IncomingMessage):
             if event.address.private:
                 await self.on_private_message(event.person, entry.line)
+            is_told = bool(event.unsupported) and self._is_told(entry, event)
             if event.command:
                 await self._command(entry, event, event.command)
             elif event.unsupported and not event.has_words:
                 self.counters.add("unsupported")
-                text = UNSUPPORTED.format(event.unsupported)
+                text = "" if is_told else UNSUPPORTED.format(event.unsupported)
                 await self.turns.stores.reply(entry, event, text)
             else:
                 return await self.turns.start(entry, event)
@@ -118,6 +126,26 @@ class Router:
         elif isinstance(event, Membership):
             await self.gate.on_membership(entry, event)
         return Outcome.DONE
+
+    def _is_told(self, entry: LineEntry, incoming: IncomingMessage) -> bool:
+        """Whether the person reads of the same album or forwards already that we cannot read them.
+
+        Also notes the message, for what comes next.
+        """
+        key = (entry.line.name, incoming.address.conversation, incoming.person.id)
+        before = self._unread.pop(key, incoming)
+        while len(self._unread) >= UNREAD_REMEMBERED:
+            self._unread.popitem(last=False)
+        is_next = before.message != incoming.message  # else it is another try of the same one
+        is_together = (
+            before.is_forward
+            and incoming.is_forward
+            and before.unsupported == incoming.unsupported
+            and incoming.sent_at - before.sent_at <= FORWARDED_TOGETHER_S
+        )
+        is_told = is_next and (incoming.album == before.album != "" or is_together)
+        self._unread[key] = replace(before, sent_at=incoming.sent_at) if is_told else incoming
+        return is_told
 
     async def stop(self, entry: LineEntry, signal: Signal, stop_turn: Callable[[], bool]) -> None:
         """End the turn that is suspended or runs; a typed /stop that finds none gets an answer.

@@ -134,8 +134,8 @@ class Turns:
         found, agent = self.resolver.resolve(entry.line, incoming.address, incoming.person)
         if agent is None:
             admin = self.access.is_admin(incoming.person.id)
-            known = self.resolver.catalog.snapshot().agents
-            cure = no_agent_cure(found.why, known) if admin else ""
+            document = self.resolver.catalog.snapshot().document
+            cure = no_agent_cure(found.why, document.agents, document.errors) if admin else ""
             await self.stores.reply(entry, incoming, paragraphs(NO_AGENT, cure))
             return Outcome.DONE
         request = self._request(entry, incoming, agent)
@@ -143,6 +143,9 @@ class Turns:
             was_sending = open_turn.state == "sending"
             effect = await self.approvals.on_message(entry, incoming, open_turn)
             if effect == "reason_taken":
+                return Outcome.DONE
+            if effect == "waits" and entry.superseded:
+                await self.stores.inbox.finish(entry)
                 return Outcome.DONE
             if effect == "waits":
                 await self._tell_to_wait(entry, incoming, open_turn)

@@ -77,6 +77,7 @@ def _is_own_network(request: Request) -> bool:
 
 VERSION = version("switchboard-bots")
 HEALTHY_STATES = frozenset({"polling", "webhook", "waiting", "draining", "stopped"})
+WORKING_STATES = HEALTHY_STATES | {"contested"}
 
 
 def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
@@ -121,20 +122,24 @@ def overall(
     *,
     dead: bool,
     api: bool = False,
+    wanting: bool = False,
 ) -> dict[str, Any]:
     """`status` is healthy, degraded or unhealthy; `ready` tells whether every check holds.
 
     Where the HTTP API is open (`api`), a host is of use without a bot that works. A model that is
     `dead` refuses everybody. Without it the host is degraded: updates are stored anyway. One that
-    is only busy is shown, but does not count, nor does a tool server.
+    is only busy is shown, but does not count, nor does a tool server. Agents are `wanting` where
+    the file of agents cannot be used, or a bot has no agent.
     """
     good = [bot for bot in states if bot["state"] in HEALTHY_STATES]
+    works = any(bot["state"] in WORKING_STATES for bot in states)
     checks = {
         "store": store["state"] == "ok",
-        "bots": bool(good) or not states,
+        "bots": works or not states,
         "model": not dead,
     }
-    whole = len(good) == len(states) and not store["faults"] and not model.get("problems")
+    faults = [*store["faults"], *model.get("problems", ())]
+    whole = len(good) == len(states) and not faults and not wanting
     status = "healthy" if whole and all(checks.values()) else "degraded"
     is_of_use = checks["store"] and (checks["bots"] or api)
     if not is_of_use:

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -145,6 +145,8 @@ class ToolFilter:
         if asked.fields and self._seconds >= CHECK_SECONDS:
             reason = reason or "its schema takes too long to check"
         listed = ", ".join(map(self._shown, asked.fields[:_FIELDS_NAMED]))
+        if (more := len(asked.fields) - _FIELDS_NAMED) > 0:
+            listed += f" and {more} more"
         if asked.fields and reason:
             # Nothing would keep a call from setting the field that the model is not shown.
             why = f"it accepts a credential, {listed}, and {reason}; {_CURE}"
@@ -152,7 +154,8 @@ class ToolFilter:
         self._tools[raw.name] = tool
         shown = f"tool {printable(name)[:80]!r}"
         if asked.fields:
-            self._note(f"{shown} is offered without {listed}, which is a credential; {_CURE}")
+            kind = "which is a credential" if len(asked.fields) == 1 else "which are credentials"
+            self._note(f"{shown} is offered without {listed}, {kind}; {_CURE}")
         if reason:
             self._note(f"the input of {shown} is not checked: {reason}")
         return None
@@ -200,10 +203,9 @@ def _schema_refusal(schema: Mapping[str, Any]) -> str | None:
         return f"its input schema has {size} characters, over {SCHEMA_LIMIT}"
     if not isinstance(schema.get("properties", {}), Mapping):
         return "its input schema has `properties` that are not an object"
+    if wrong := next(filter(None, map(wrong_type, _referred(schema))), None):
+        return wrong
     schema = _inlined(schema)
-    if not _takes_objects(schema):
-        kind = printable(json.dumps(schema["type"], ensure_ascii=False)[:80])
-        return f'its input schema has "type": {kind}, though the input of a tool is an "object"'
     if (elsewhere := schema.get("$ref")) is not None:
         return f"its input schema is in another document, {printable(str(elsewhere)[:80])!r}"
     properties = _as_object(schema).get("properties") or {}
@@ -227,9 +229,15 @@ def _fault(schema: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _takes_objects(schema: Mapping[str, Any]) -> bool:
+def wrong_type(schema: Any) -> str | None:
+    """Why no input of a tool could fit a schema, by its `type` alone; None if some could."""
+    if not isinstance(schema, Mapping):
+        return "its input schema is not an object in { }"
     kind = schema.get("type", "object")
-    return kind == "object" or (isinstance(kind, list) and "object" in kind)
+    if kind == "object" or (isinstance(kind, list) and "object" in kind):
+        return None
+    shown = printable(json.dumps(kind, ensure_ascii=False)[:80])
+    return f'its input schema has "type": {shown}, though the input of a tool is an "object"'
 
 
 def _hidden_text(schema: Mapping[str, Any]) -> str | None:
@@ -358,13 +366,21 @@ def _as_object(schema: Mapping[str, Any]) -> dict[str, Any]:
     return plain | ({"properties": properties} if properties else {}) | {"type": "object"}
 
 
+def _referred(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A schema, the one in it that it refers to, and so on."""
+    found: Mapping[str, Any] | None = schema
+    seen = set[Any]()
+    while found is not None:
+        yield found
+        place = found.get("$ref")
+        found = resolved(place, schema) if isinstance(place, str) and place not in seen else None
+        seen.add(place)
+
+
 def _inlined(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """A schema with the one that it refers to, if that is in it, in place of the reference."""
-    found, seen = schema, set[str]()
-    while isinstance(place := found.get("$ref"), str) and place not in seen:
-        seen.add(place)
-        if (target := resolved(place, schema)) is None:
-            break
+    found, *others = _referred(schema)
+    for target in others:
         found = {**target, **{key: one for key, one in found.items() if key != "$ref"}}
     return found
 

@@ -28,7 +28,7 @@ from bot.telegram.excerpts import (
     as_text,
     excerpts_of,
     full_name,
-    is_forwarded,
+    is_anothers,
     media_noun,
     with_links,
 )
@@ -131,13 +131,14 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         person=person,
         message=number,
         sent_at=sent_at,
-        text="" if is_forwarded(message) else written.text,
+        text="" if is_anothers(message) else written.text,
         command=command,
         unsupported=unsupported,
         addressed=address.private or _is_addressed(message, written, bot),
         quoted=_quoted(message) if command is not None else None,
         excerpts=() if command is not None else excerpts_of(message, bot.id),
         title=as_text(chat.get("title")),
+        album=as_text(message.get("media_group_id")),
     )
 
 
@@ -154,9 +155,7 @@ def _ignoring_rule(message: Object, chat: Object) -> str | None:
         return "anonymous"
     if "business_connection_id" in message:
         return "business"
-    if _get(message, "from", dict).get("is_bot") is True:
-        return "bot"
-    return "via" if "via_bot" in message else None
+    return "bot" if _get(message, "from", dict).get("is_bot") is True else None
 
 
 def _is_anonymous_admin(message: Object, chat: Object) -> bool:
@@ -254,7 +253,7 @@ ALLOWED_UPDATES: Final = tuple(_MEANINGS)
 def parse_text(message: Object, bot: BotUser, *, commands: bool) -> ParsedText:
     """A message's text or caption, read as a command only where those are wanted."""
     text, entities = _text(message)
-    if is_forwarded(message):
+    if is_anothers(message):
         return ParsedText(text, mentioned=False)
     mentions = list(_mentions(text, entities, bot))
     end = next((end for start, end in mentions if start == 0), 0)

@@ -60,6 +60,11 @@ def is_forwarded(message: Object) -> bool:
     return "forward_origin" in message or "forward_date" in message
 
 
+def is_anothers(message: Object) -> bool:
+    """Whether its sender did not write it: a forward, or what an inline bot wrote for them."""
+    return is_forwarded(message) or "via_bot" in message
+
+
 def excerpts_of(message: Object, bot: int) -> tuple[Excerpt, ...]:
     """What a message for the bot with this id brings along of others' words."""
     return () if _HAS_OTHERS.isdisjoint(message) else tuple(_excerpts(message, bot))
@@ -69,6 +74,9 @@ def _excerpts(message: Object, bot: int) -> Iterator[Excerpt]:
     if is_forwarded(message):
         author, own = _origin(message.get("forward_origin"), bot)
         yield Excerpt("forward", author, *_shown(message), own)
+    elif "via_bot" in message:
+        author, own = _user(message["via_bot"], bot)
+        yield Excerpt("via", author, *_shown(message), own)
     first, elsewhere = message.get("reply_to_message"), message.get("external_reply")
     quote = _text(message.get("quote"), "text", "entities")
     if isinstance(first, dict):
@@ -81,6 +89,8 @@ def _excerpts(message: Object, bot: int) -> Iterator[Excerpt]:
     elif isinstance(elsewhere, dict):
         author, own = _origin(elsewhere.get("origin"), bot)
         yield Excerpt("reply elsewhere", author, quote, media_noun(elsewhere), own)
+    elif isinstance(story := message.get("reply_to_story"), dict):
+        yield Excerpt("reply", _chat(story.get("chat")), "", "a story")
 
 
 def _shown(message: Object) -> tuple[str, str | None]:
@@ -105,7 +115,7 @@ def _sender(message: Object, bot: int) -> tuple[str, bool]:
     if is_forwarded(message):
         return _origin(message.get("forward_origin"), bot)
     if isinstance(chat := message.get("sender_chat"), dict):
-        return as_text(chat.get("title")), False
+        return _chat(chat), False
     return _user(message.get("from"), bot)
 
 
@@ -114,9 +124,13 @@ def _origin(origin: Any, bot: int) -> tuple[str, bool]:
         return "", False
     if "sender_user" in origin:
         return _user(origin["sender_user"], bot)
-    chat = origin.get("chat", origin.get("sender_chat"))
-    title = as_text(chat.get("title")) if isinstance(chat, dict) else ""
+    title = _chat(origin.get("chat", origin.get("sender_chat")))
     return title or as_text(origin.get("sender_user_name")), False
+
+
+def _chat(chat: Any) -> str:
+    """The title of a chat, or in private the person's name."""
+    return as_text(chat.get("title")) or full_name(chat) if isinstance(chat, dict) else ""
 
 
 def _user(user: Any, bot: int) -> tuple[str, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,8 @@ BATCH = 100
 FIRST_POLL = 1
 STORE_PAUSE = 1.0
 CONFLICT_PAUSES = (5.0, 60.0)
+CONTESTED_S = 180.0
+"""How long a bot is called contested after a conflict: the other may pause as long as we."""
 NETWORK_PAUSES = (1.0, 30.0)
 CALL_SECONDS = 20.0
 
@@ -49,13 +52,19 @@ class TelegramPoller:
     _failures: int = field(default=0, init=False)
     _asked_at: float | None = field(default=None, init=False)
     _state: str = field(default="starting", init=False)
+    _conflict_at: float = field(default=-math.inf, init=False)
 
     @property
     def state(self) -> str:
-        """The state of polling, in a word for `/health`; stalled while a getUpdates is stalled."""
-        asked = self._asked_at
-        is_stalled = asked is not None and self.clock.monotonic() - asked > self.stalled_seconds
-        return "stalled" if is_stalled else self._state
+        """The state of polling, in a word for `/health`; stalled while a getUpdates is stalled.
+
+        While two programs poll one token, each of them hears something now and then: contested.
+        """
+        asked, now = self._asked_at, self.clock.monotonic()
+        if asked is not None and now - asked > self.stalled_seconds:
+            return "stalled"
+        is_contested = self._state == "polling" and now - self._conflict_at < CONTESTED_S
+        return "contested" if is_contested else self._state
 
     async def receive(self, accept: Accept) -> None:
         """Poll until cancelled; raises Unauthorized when the token is revoked."""
@@ -120,6 +129,7 @@ class TelegramPoller:
             pause = backoff(self._failures, *CONFLICT_PAUSES)
             if "webhook" in error.description.lower():
                 return 0.0 if await self._remove_webhook() else pause
+            self._conflict_at = self.clock.monotonic()
             log.error(
                 "poll.conflict",
                 line=self.line,

@@ -112,6 +112,7 @@ OWN_LENGTH = 500
 _NAME_LENGTH = 64
 _KINDS: Mapping[str, str] = {
     "forward": "a message that is forwarded here, written",
+    "via": "a message that is sent through another bot, written",
     "reply": "the message that is replied to, written",
     "reply elsewhere": "from a message elsewhere that is replied to, written",
     "quote": "the part of it that is quoted, written",

@@ -60,6 +60,15 @@ class FileSource:
     _changed: Callable[[], None] = field(default=lambda: None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
+    @property
+    def consequence(self) -> str:
+        """What is in force while the document has errors, as a sentence; empty if it has none."""
+        if not self.document.errors:
+            return ""
+        if self._good:
+            return "The last good version stays in force."
+        return "None of its agents and bindings is in force until that is corrected."
+
     async def open(self, changed: Callable[[], None] = lambda: None) -> None:
         """Read the file; then follow it until `close`, and call `changed` after each change."""
         await self.reload()

@@ -12,7 +12,7 @@ from typing import Any
 from registry.authorization import WriterPermissions
 from registry.definition import AgentDefinition, Servers
 from registry.errors import DocumentErrors, Problem
-from registry.fields import Path, nearest_place
+from registry.fields import Path, casefolded, nearest_place
 from registry.sources.json_yaml import MalformedText, lines_of, parse_json, parse_yaml
 from registry.validation import DocumentReader, RawValue
 
@@ -36,7 +36,18 @@ _CURLY_VALUE = re.compile(
 _AT_THE_END = "it ends unexpectedly"
 _SEND_WHOLE = "close every bracket, or send it as a file: Telegram cuts long messages"
 _NO_AGENT = "this is not an agent"
-_WRITE_ONE = 'write {"id": "jack", "name": "Jack", "mcpServerEndpoints": []}, or the same in YAML'
+_WRITE_ONE = 'write {"id": "jack", "name": "Jack"}, or the same in YAML'
+_JSON = ("{", "[", "//", "/*")
+_EXTRA = "extra data"
+_ONE_AT_A_TIME = "send one agent at a time, with nothing after it"
+_ROOTS = frozenset({"agents", "bindings", "defaultagentid", "mcpservers", "$schema"})
+_LEFT = frozenset({"agents", "$schema"})
+_FIELDS = "|".join(info.alias or name for name, info in AgentDefinition.model_fields.items())
+_STARTS_WITH_FIELD = re.compile(
+    rf"^[^\w\n]*+(?:{_FIELDS}|agents|bindings|defaultAgentId)\b\W{{0,3}}:",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""A line that begins as YAML does, and not as a sentence."""
 
 
 def parse_pasted_agent(
@@ -51,17 +62,43 @@ def parse_pasted_agent(
         value, lines = _read(text)
     except MalformedText as fault:
         cure = _SEND_WHOLE if fault.message == _AT_THE_END else fault.cure
+        message = fault.message
+        if message == _EXTRA:
+            message, cure = "something follows after the end of the agent", _ONE_AT_A_TIME
         where = place(fault.line)
         if "\n" not in text.strip() and fault.column > 1:
             where = f"{where}, character {fault.column}"
-        raise DocumentErrors([Problem(where, fault.message, cure)]) from None
-    if not isinstance(value, dict):
-        raise DocumentErrors([Problem(place(1), _NO_AGENT, _WRITE_ONE)])
+        raise DocumentErrors([Problem(where, message, cure)]) from None
+    whole = RawValue(value, lambda path: place(nearest_place(path, lines)), file or "message")
+    raw = _sole_agent(whole)
+    if not isinstance(raw.value, dict):
+        raise DocumentErrors([Problem(raw.place, _NO_AGENT, _WRITE_ONE)])
     reader = DocumentReader(writer)
-    raw = RawValue(value, lambda path: place(nearest_place(path, lines)), file or "message")
     if (entry := reader.agent(raw, shared)) is None:
         raise DocumentErrors(sorted(reader.problems, key=_line_of))
     return entry.value
+
+
+def _sole_agent(raw: RawValue) -> RawValue:
+    """The agent in a value: as `agent`, in a list of one, or in a document that has no more.
+
+    Raises `DocumentErrors` where there is more.
+    """
+    value = raw.value
+    if isinstance(value, list) and len(value) > 1 and isinstance(value[0], dict):
+        raise DocumentErrors([Problem(raw.place, f"these are {len(value)} agents", _ONE_AT_A_TIME)])
+    if isinstance(value, list) and len(value) == 1:
+        return raw.inner(0)
+    names = {casefolded(str(name)): name for name in value} if isinstance(value, dict) else {}
+    if "agent" in names and len(names) == 1:
+        return raw.inner(names["agent"])
+    if "agents" not in names or names.keys() - _ROOTS:
+        return raw
+    if others := [name for name in value if value[name] and casefolded(name) in _ROOTS - _LEFT]:
+        cure = "send only what is in 'agents', then use /bind or /default"
+        place = raw.inner(others[0]).place
+        raise DocumentErrors([Problem(place, f"'{others[0]}' is outside the agent", cure)])
+    return _sole_agent(raw.inner(names["agents"]))
 
 
 def _line_of(problem: Problem) -> int:
@@ -72,7 +109,8 @@ def _line_of(problem: Problem) -> int:
 
 def _read(text: str) -> tuple[Any, dict[Path, int]]:
     """The value of a text, and the line of each of its parts; raises `MalformedText`."""
-    if not text.lstrip().startswith(("{", "[", "//", "/*")):
+    text = _without_preface(text)
+    if not text.lstrip().startswith(_JSON):
         return parse_yaml(_with_straight_lines(text))
     try:
         return parse_json(text), lines_of(text)
@@ -86,6 +124,18 @@ def _read(text: str) -> tuple[Any, dict[Path, int]]:
         return parse_yaml(plain)
     except MalformedText:
         raise wrong from None
+
+
+def _without_preface(text: str) -> str:
+    """A text without the words before its JSON, and the code fence around that; its lines stay."""
+    head, bracket, _ = text.partition("{")
+    if not bracket or head.lstrip().startswith(_JSON) or "#" in head:
+        return text
+    if not head.strip() or _STARTS_WITH_FIELD.search(head):
+        return text
+    after = text[len(head) :]
+    after = after.partition("```")[0] if "```" in head else after
+    return re.sub(r"[^\n]", " ", head) + after
 
 
 def _with_straight_quotes(text: str) -> str:

@@ -18,6 +18,7 @@ from registry.authorization import WriterPermissions
 from registry.definition import AgentDefinition, Servers
 from registry.errors import DocumentErrors, Problem
 from registry.fields import Path, casefolded, inner_values, nearest_place, unknown_name
+from registry.secrets import shown
 from registry.snapshot import Document
 from registry.validation import DocumentReader, RawDocument, RawValue, build, normalized
 
@@ -172,7 +173,8 @@ def lines_of(text: str) -> dict[Path, int]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _twice(1)
+        names = [name for name, _ in pairs]
+        raise _twice(1, next(name for name in names if names.count(name) > 1))
     return value
 
 
@@ -202,8 +204,9 @@ def _too_deep() -> MalformedText:
     return MalformedText(1, 1, "it is nested too deeply", f"nest at most {_LEVELS} levels")
 
 
-def _twice(line: int) -> MalformedText:
-    return MalformedText(line, 1, "a name occurs twice in one object", "keep one of the two")
+def _twice(line: int, name: str) -> MalformedText:
+    message = f"the name {shown(name)} occurs twice in one object"
+    return MalformedText(line, 1, message, "keep one of the two")
 
 
 def _syntax_fault(error: json.JSONDecodeError) -> MalformedText:
@@ -308,7 +311,7 @@ def _read_events(text: str, *, once: bool = False) -> tuple[Any, dict[Path, int]
             if not isinstance(event, yaml.ScalarEvent):
                 raise MalformedText(line, 1, "a name must be a text", "write name: value")
             if once and event.value in parent.value:
-                raise _twice(line)
+                raise _twice(line, event.value)
             parent.key = event.value
             lines.setdefault((*parent.path, casefolded(event.value)), line)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from redis.asyncio import Redis
 
-from registry.audit import AuditRecord, Broken, Change, chained, records_of, verify
+from registry.audit import AuditRecord, Broken, ChainCheck, Change, chained, records_of
 from registry.errors import KeyReused, RevisionConflict
 from registry.revisions import Revision
 from registry.roles import Actor, Target
@@ -254,15 +255,26 @@ class RevisionStore:
             yield AuditRecord.read(at, fields)
 
     async def verify(self) -> tuple[int, Broken | None]:
-        """How many records the audit holds, and the first one that does not hold."""
-        tries = _VERIFY_TRIES
-        while True:
-            head = await self._client.get(stored.AUDIT_HEAD)
-            entries = [entry async for entry in self._pages(0)]
-            tries -= 1
-            # Else something was written meanwhile.
-            if head == await self._client.get(stored.AUDIT_HEAD) or not tries:
-                return len(entries), verify(entries, _audit_end(_text(head or "")))
+        """How many records the audit holds, and the first one that does not hold.
+
+        One page at a time is in memory, and is looked at in a thread.
+        """
+        head = await self._audit_head()
+        check, last = ChainCheck(head[0]), "0-0"
+        for _ in range(_VERIFY_TRIES):
+            full = True
+            while full:
+                page: Any = await self._client.xrange(stored.AUDIT, f"({last}", "+", count=_PAGE)
+                entries = [(_number(id), _fields(raw)) for id, raw in page]
+                await asyncio.to_thread(check.take, entries)
+                last, full = _text(page[-1][0]) if page else last, len(page) == _PAGE
+            head = await self._audit_head()
+            if head[0] <= check.last or check.broken:  # else something was written meanwhile
+                break
+        return check.count, check.end(head)
+
+    async def _audit_head(self) -> tuple[int, str]:
+        return _audit_end(_text(await self._client.get(stored.AUDIT_HEAD) or ""))
 
     async def _pages(self, after: int) -> AsyncIterator[tuple[int, Mapping[str, str]]]:
         last = f"{after}-0"

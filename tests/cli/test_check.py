@@ -12,7 +12,7 @@ from bot.cli.main import main
 from bot.settings import Settings
 from registry.binding import token_hash
 
-TOKEN = "7000001:AAabcdefghijklmnop"
+TOKEN = "7000001:AAa-token-that-nobody-may-read"
 GOOD: dict[str, Any] = {
     "agents": [
         {
@@ -165,6 +165,7 @@ def test_what_the_environment_takes_from_the_file_is_shown_with_both_places(
     monkeypatch.setenv("AGENTS__0__DESCRIPTION", "New here.")
     monkeypatch.setenv("AGENTS__0__LLMOVERRIDES__MAXTOKENS", "7")
     monkeypatch.setenv("DEFAULTAGENTID", "jack")
+    monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-a-key-for-the-test")
     status, problems = checked(capsys)
     won = {p["place"]: p["message"] for p in problems if "overrides" in p["message"]}
@@ -179,6 +180,7 @@ def test_a_store_that_does_not_answer_is_a_warning(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:hidden@127.0.0.1:1")
+    monkeypatch.setenv("BOTS__0__TOKEN", TOKEN)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-a-key-for-the-test")
     status, problems = checked(capsys)
     (problem,) = [one for one in problems if one["place"] == "REDIS_URL"]

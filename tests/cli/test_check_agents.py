@@ -17,7 +17,7 @@ from registry.binding import token_hash
 from registry.errors import Problem
 from simulators.testing.valkey import Valkey
 
-TOKEN = "123:abcdefghi"
+TOKEN = "123:AAa-token-that-nobody-may-read"
 PATH = "agents.json"
 Check = Callable[..., list[Problem]]
 

@@ -32,7 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     document = {"agents": [agent], "mcpServers": servers, "defaultAgentId": "a"}
     (tmp_path / "agents.json").write_text(json.dumps(document))
     monkeypatch.chdir(tmp_path)
-    for name, value in {"KEY": KEY, "ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test"}.items():
+    given = {"BOTS__0__TOKEN": "7000001:AAabcdefghijklmnop", "KEY": KEY}
+    for name, value in {**given, "ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test"}.items():
         monkeypatch.setenv(name, value)
     return tmp_path
 

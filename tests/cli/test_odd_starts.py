@@ -513,7 +513,7 @@ def test_a_module_of_our_name_in_the_folder_of_a_start_is_named_or_not_looked_at
     assert line.endswith("start it by the command `switchboard`, or rename it")
     Path("bot.py").write_text(STRANGER, encoding="utf-8")
     status, said = command(Path(sys.executable).parent / "switchboard", "check")
-    assert "no errors" in said
+    assert "1 error," in said  # no bot is configured
 
 
 def test_python_itself_runs_a_bot_in_the_folder_before_anything_of_ours_as_the_docs_say() -> None:
@@ -524,6 +524,6 @@ def test_python_itself_runs_a_bot_in_the_folder_before_anything_of_ours_as_the_d
 def test_the_simulators_of_others_matter_only_where_ours_are_needed(tmp_path: Path) -> None:
     Path("simulators.py").write_text(STRANGER, encoding="utf-8")
     switchboard = Path(sys.executable).parent / "switchboard"
-    assert "no errors" in command(switchboard, "check", PYTHONPATH=str(tmp_path))[1]
+    assert "1 error," in command(switchboard, "check", PYTHONPATH=str(tmp_path))[1]
     status, said = command(switchboard, "sandbox", "--no-open", PYTHONPATH=str(tmp_path))
     assert (status, "simulators.py" in said, len(said.splitlines())) == (1, True, 1)

@@ -31,7 +31,7 @@ PAGE = DOCS / "command-line.md"
         (["check", "foo"], "check takes no 'foo'; `switchboard check --help` lists"),
         (["-v"], "there is no option '-v'; `switchboard --help` lists what there is"),
         (["skill", "lst"], "there is no 'lst'; there are list, test"),
-        (["skill"], "switchboard skill needs list | test; `switchboard skill --help`"),
+        (["skill"], "skill needs list or test; `switchboard skill --help`"),
         (["dead-letters", "lst"], "there is no 'lst'; there are list, replay, drop"),
         (["run"], "BOTS__0__TOKEN is not set, so there is no bot to run. Set it in .env"),
     ],

@@ -18,11 +18,23 @@ from bench.host import COMMAND, ROOT, fork_server
 from bot.cli.check import check_configuration
 from bot.cli.main import main
 from bot.store.embedded import HostLock
+from bot.variables import names_a_host
 from registry.errors import Problem
 from simulators.testing.processes import HostProcess
 from simulators.testing.stage import until
 from simulators.testing.valkey import running_valkey
-from tests.cli.wrong_configurations import GOOD, PLACE, WRONG, Misconfiguration, agent
+from tests.cli.wrong_configurations import (
+    ALREADY_SAID,
+    GOOD,
+    LONG_TOKEN,
+    NO_BOT,
+    PLACE,
+    TIME,
+    TOKEN,
+    WRONG,
+    Misconfiguration,
+    agent,
+)
 from tests.host.stage import Stage, command
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -30,6 +42,7 @@ NOBODY = {"HTTPS_PROXY": "http://127.0.0.1:1", "LOG_FORMAT": "json"}
 """A host that reaches nothing outside this machine."""
 STORE = "redis://127.0.0.1:1/0"
 SEEN_AT_ONCE = [wrong for wrong in WRONG if not wrong.asking]
+LOGGED = [wrong for wrong in SEEN_AT_ONCE if wrong not in ALREADY_SAID]
 
 
 @pytest.fixture
@@ -131,6 +144,32 @@ def test_a_refused_setting_is_not_said_to_be_unset_as_well(
     assert sorted(found) == ["ADMINS", "AGENTS__0", "BOTS__0__TOKEN"]
 
 
+@pytest.mark.parametrize(
+    ("given", "places"),
+    [
+        ({"BOTS__0__AGENT_ID": "jack"}, ["BOTS__0__AGENT_ID"]),
+        ({"ANTHROPIC_API_KEY_FILE": "/nowhere"}, ["ANTHROPIC_API_KEY_FILE"]),
+        (
+            {"ANTHROPIC_API_KEY": None, "ANTHROPIC_API_KEY_FILE": "/nowhere"},
+            ["ANTHROPIC_API_KEY_FILE"],
+        ),
+        ({"BOTS__0__TOKEN": None, "BOTS__O__TOKEN": TOKEN}, ["BOTS__O__TOKEN"]),
+    ],
+)
+def test_a_mistake_is_said_in_one_line(
+    given: dict[str, str | None],
+    places: list[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only = {"agents": [{"id": "jack", "name": "Jack"}], "defaultAgentId": "jack"}
+    Misconfiguration("", "", "", change=json.dumps(only)).write(folder)
+    for name, value in ({**GOOD, **given}).items():
+        if value:
+            monkeypatch.setenv(name, value)
+    assert [one.place for one in check_configuration()] == places
+
+
 def test_all_that_keeps_a_host_from_starting_is_said_at_once(
     folder: Path, taken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,7 +182,45 @@ def test_all_that_keeps_a_host_from_starting_is_said_at_once(
 
 
 @pytest.mark.parametrize(
-    "wrong", [one for one in SEEN_AT_ONCE if not one.stops], ids=lambda wrong: wrong.name
+    ("file", "line"), [(".env.txt", LONG_TOKEN), *((".env", line) for line in NO_BOT)]
+)
+def test_a_line_that_means_a_bot_is_named_by_all_and_its_token_by_none(
+    line: str,
+    file: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", GOOD["ANTHROPIC_API_KEY"])
+    monkeypatch.setenv("HTTP_PORT", "0")
+    (folder / file).write_text(line + "\n")
+    words = NO_BOT[line] if file == ".env" else ".env.txt: is not read; rename it to .env"
+    assert names_a_host()
+    assert main(["run"]) in (1, 2)
+    said = capsys.readouterr().err
+    assert f"switchboard: {words}" in said
+    assert main(["check"]) == 1
+    checked = capsys.readouterr().out
+    assert words in checked
+    assert LONG_TOKEN.upper() not in (said + checked).upper()
+
+
+def test_run_names_a_line_that_sets_nothing_beside_another_mistake(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    (folder / ".env").write_text(f"\n\nBOTS__0__TOKEN:{LONG_TOKEN}\nADMINS=5\nADMINS=6\n")
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix("switchboard: ") for line in said] == [
+        "LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR",
+        ".env:3: this line sets nothing; write NAME=value, or put a # in front",
+        ".env:4: this line sets nothing, as line 5 sets ADMINS again; keep one of the two",
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [one for one in LOGGED if not one.stops], ids=lambda wrong: wrong.name
 )
 async def test_a_host_that_starts_logs_what_check_says(
     wrong: Misconfiguration, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -230,6 +307,55 @@ async def test_whoever_refuses_or_is_away_is_named_with_the_cure(
     assert report["answered"] == [
         "LLM__FALLBACKMODEL: the Messages API accepts the key, and has claude-haiku-5-5"
     ]
+
+
+async def test_what_several_know_is_said_once(tmp_path: Path, stage: Stage) -> None:
+    """In the order of its lines, too."""
+    (tmp_path / "server.py").touch()
+    servers = {"time": TIME, "own": {"command": "./server.py"}}
+    own = [
+        agent("jack", mcpServers=[*servers], whitelistPatterns=["time:*", "skill:*"]),
+        agent("ben", llmOverrides={"model": "claude-nobody"}, whitelistPatterns=["mcp:tme:*"]),
+    ]
+    text = json.dumps({"mcpServers": servers, "agents": own, "defaultAgentId": "jack"}, indent=1)
+    Misconfiguration("", "", "", change=text).write(tmp_path)
+    given = {**GOOD, **addresses(stage), "LLM__MODEL": "claude-sonet-5-5"}
+    given["BOTS__0__TOKEN"] = "123456789:AA-your-token"
+    said = (await checked(tmp_path, given, "--live"))["problems"]
+    lines = text.splitlines()
+    rows = [(f"agents.json:{n}", line) for n, line in enumerate(lines, 1)]
+    at = {line.strip(): place for place, line in rows}
+    first = rows[text[: text.index('"whitelistPatterns"')].count("\n")][0]
+    last = rows[text[: text.rindex('"whitelistPatterns"')].count("\n")][0]
+    assert [(one["place"], one["message"].partition("; ")[0]) for one in said] == [
+        ("BOTS__0__TOKEN", "is the token of the example"),
+        ("LLM__MODEL", "the Messages API does not know claude-sonet-5-5"),
+        (at['"model": "claude-nobody"'], "the Messages API does not know claude-nobody"),
+        (at['"own": {'], "server 'own': './server.py' is not executable"),
+        (first, "'time:*' matches no tool of this agent"),
+        (first, "'skill:*' matches no skill of this agent"),
+        (last, "'mcp:tme:*' matches no server of this agent"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("sk-ant-of-somebody", "it cannot be used: the Messages API answered 401"),
+        ("sk-ant-a key", "has a character that no key has"),
+    ],
+)
+async def test_a_key_that_is_refused_is_said_once_and_of_the_key(
+    key: str, message: str, tmp_path: Path, stage: Stage
+) -> None:
+    Misconfiguration("", "", "", change='{"agents": []}').write(tmp_path)
+    given = {**GOOD, **addresses(stage), "BOTS__0__TOKEN": stage.add_bot("Jack").token}
+    given |= {"ANTHROPIC_API_KEY": key, "LLM__FALLBACKMODEL": "claude-haiku-5-5"}
+    stage.sim.keys = {"sk-ant-another"}
+    said = (await checked(tmp_path, given, "--live"))["problems"]
+    [found] = [one for one in said if one["level"] == "error"]
+    assert (found["place"], found["message"][: len(message)]) == ("ANTHROPIC_API_KEY", message)
+    assert found["cure"] in ("check ANTHROPIC_API_KEY", "copy the key again")
 
 
 def addresses(stage: Stage) -> dict[str, str]:

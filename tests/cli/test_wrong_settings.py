@@ -29,7 +29,10 @@ WRONG = [
     ("LLM__REASONINGEFFORT", "hunter2", "LLM__REASONINGEFFORT", "write none, minimal"),
     ("ADMINS", "@hunter2", "ADMINS", "send /id to the bot: it answers a number like 123456789"),
     ("ADMINS", "5, hunter2", "ADMINS", "send /id to the bot"),
-    ("ADMINS", "123;456", "ADMINS", "send /id to the bot"),
+    ("ADMINS", "123;456", "ADMINS", "commas between them; write 123, 456"),
+    ("ADMINS", "+49301234567", "ADMINS", "not phone numbers; start without it and send /id"),
+    ("BOTS__1__TOKEN", f"{TOKEN}x# hunter2", "BOTS__1__TOKEN", "9 characters behind the token"),
+    ("BOTS__1__TOKEN", f"{TOKEN}x hunter2", "BOTS__1__TOKEN", "8 characters behind the token"),
     ("ACCESS", "hunter2", "ACCESS", "must be open, request or listed"),
     ("PEOPLE", "@hunter2", "PEOPLE", "send /id to the bot"),
     ("PEOPLE", "-1001", "PEOPLE", "the ids of groups go into CHATS"),
@@ -44,6 +47,18 @@ WRONG = [
     ("BUDGETS__HOST", "hunter2", "BUDGETS__HOST", "set BUDGETS__HOST__TOKENS or"),
     ("LIMITS__ITERATIONS", "0", "LIMITS__ITERATIONS", "must be at least 1"),
     ("LIMITS__CONFIRM", "mcp:desk", "LIMITS__CONFIRM", "does not name server and tool"),
+    *(
+        ("LIMITS__CONFIRM", value, "LIMITS__CONFIRM", cure)
+        for value, cure in {
+            "off": "write none, alone, for no tool",
+            "None": "write none, alone, for no tool",
+            "none, delete_*": "write none, alone, for no tool",
+            "'delete_*', 'publish_*'": "without quotes, with commas between",
+            '["delete_*"]': "without quotes, with commas between",
+            "delete_*|publish_*": "has a |, which is in no name of a tool",
+            "delete_*; publish_*": "has a ;, which is in no name of a tool",
+        }.items()
+    ),
     ("LIMITS__PIIHANDLING", "hunter2", "LIMITS__PIIHANDLING", "redact or block"),
     ("DATA_FSYNC", "hunter2", "DATA_FSYNC", "must be everysec or always"),
     ("ALLOW_OPEN_REDIS", "hunter2", "ALLOW_OPEN_REDIS", "must be true or false"),

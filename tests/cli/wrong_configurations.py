@@ -11,7 +11,7 @@ from typing import Any
 
 from registry.binding import token_hash
 
-TOKEN = "7000001:AAabcdefghijklmnop"
+TOKEN = "7000001:AAa-token-that-nobody-may-read"
 GOOD: Mapping[str, str] = {
     "BOTS__0__TOKEN": TOKEN,
     "ANTHROPIC_API_KEY": "sk-ant-a-key-for-the-test",
@@ -551,4 +551,215 @@ AGENTS = [
         change=_agent(customInstructions=f"The key is {_secret('sk-ant-')}."),
     ),
 ]
-WRONG = [*SETTINGS, *AGENTS]
+_NO_TOOL = "matches no tool; there are: mcp:odd:fine"
+
+
+def _odd(server: Mapping[str, Any], **fields: Any) -> Change:
+    """An agent with the server `odd`, which offers the tool `fine`."""
+    return lambda document: document.update(
+        mcpServers={"odd": {**ODD, **server}}, agents=[agent("jack", mcpServers=["odd"], **fields)]
+    )
+
+
+ASKED = [
+    *(
+        Misconfiguration(f"a server's {name}", PLACE, says, change=change, asking=("--servers",))
+        for name, says, change in (
+            (
+                "tool in capitals",
+                f"'mcp:odd:Fine' {_NO_TOOL}",
+                _odd({}, whitelistPatterns=["mcp:odd:Fine"]),
+            ),
+            (
+                "tool that asks",
+                f"'fien' {_NO_TOOL}",
+                _odd({}, safetyConfig={"requireToolConfirmation": ["fien"]}),
+            ),
+            (
+                "repeatable tool",
+                "'fien' in repeatable matches no tool; there are: fine",
+                _odd({"repeatable": ["fien"]}),
+            ),
+            (
+                "allowed tool",
+                "'fien' in allowCredentials matches no tool",
+                _odd({"allowCredentials": ["fien"]}),
+            ),
+            (
+                "cached tool",
+                "'fien' in cache.tools matches no tool",
+                _odd({"cache": {"tools": ["fien"], "ttlSeconds": 9}}),
+            ),
+            (
+                "own address",
+                "cannot connect to 127.0.0.1:1; start the server, or ",
+                _odd({"url": f"{NOWHERE}/mcp", "command": None, "args": []}),
+            ),
+        )
+    ),
+    Misconfiguration(
+        "a bare name in the host's list of what asks",
+        "LIMITS__CONFIRM",
+        f"'fien' {_NO_TOOL}",
+        {"LIMITS__CONFIRM": "delete_*, fien"},
+        change=_odd({}),
+        asking=("--servers",),
+    ),
+]
+ALREADY_SAID = [
+    *(
+        Misconfiguration(
+            f"a reference {value}",
+            PLACE,
+            "in a form that is not replaced; write ${DOCS_TOKEN}",
+            change=_server(url="https://tools.example/", headers={"Authorization": value}),
+        )
+        for value in (
+            "Bearer $DOCS_TOKEN",
+            "Bearer {{DOCS_TOKEN}}",
+            "${env:DOCS_TOKEN}",
+            "%DOCS_TOKEN%",
+        )
+    ),
+    *(
+        Misconfiguration(
+            f"an argument {name}=…",
+            PLACE,
+            f"looks like a secret, as it gives {name}",
+            change=_server(command=sys.executable, args=["-x", argument]),
+        )
+        for name, argument in {
+            "Authorization": "--header=Authorization: Bearer tulip-9-rose-4",
+            "X-Api-Key": "X-Api-Key: tulip-9-rose-4",
+            "Password": "--connection-string=Server=db;Password=tulip-9",
+            "AccountKey": "AccountName=ann;AccountKey=tulip-9",
+            "APIFY_TOKEN": "APIFY_TOKEN=tulip-9-rose-4",
+        }.items()
+    ),
+    *(
+        Misconfiguration(
+            f"an address that ends in {end[:6]}",
+            PLACE,
+            "a secret in its query is written in plain text",
+            change=_server(url=f"https://tools.example/mcp{end}"),
+        )
+        for end in ("?key=tulip-9-rose-4", "?sig=tulip-9-rose-4", "#access_token=tulip-9-rose-4")
+    ),
+    Misconfiguration(
+        "a variable with user and password",
+        PLACE,
+        "a password in an address is written in plain text in 'env.DATABASE_URL'",
+        change=_server(command=sys.executable, env={"DATABASE_URL": "postgres://u:tulip-9@db/x"}),
+    ),
+    Misconfiguration(
+        "a program with its arguments",
+        PLACE,
+        "leave 'npx' there, and put the rest into \"args\"",
+        change=_server(command="npx -y @foo/server"),
+    ),
+    Misconfiguration(
+        "a misspelt server in safetyConfig",
+        PLACE,
+        "'mcp:tme:*' matches no server of this agent; did you mean mcp:time:*?",
+        change=_agent(safetyConfig={"requireToolConfirmation": ["mcp:tme:*"]}),
+    ),
+    *(
+        Misconfiguration(
+            f"a condition with {next(iter(condition.values()))}",
+            PLACE,
+            says,
+            change=_agent(
+                toolPolicy={
+                    "features": ["budgets"],
+                    "conditions": [{"tools": ["mcp:time:*"], **condition}],
+                }
+            ),
+        )
+        for condition, says in (
+            ({"features": ["bugdets"]}, "which is not on; did you mean 'budgets'?"),
+            ({"features": ["other"]}, "which is not on; add it to 'features'"),
+            ({"when": "'bugdets' in features"}, "which is not on; did you mean 'budgets'?"),
+            ({"when": "role == 'manager'"}, "'manager', which is no role; known: admin, everyone"),
+        )
+    ),
+    Misconfiguration(
+        "arguments in one text",
+        PLACE,
+        "'args' must be a list in [ ]; write [ ] around it",
+        change=_server(command=sys.executable, args="-y foo"),
+    ),
+    Misconfiguration(
+        "a name twice",
+        PLACE,
+        "the name 'agents' occurs twice in one object",
+        change='{"agents": [], "agents": []}',
+    ),
+    *(
+        Misconfiguration(f"a key {key[:14]}", "ANTHROPIC_API_KEY", says, {"ANTHROPIC_API_KEY": key})
+        for key, says in {
+            "sk-ant-…": "is the key of the example",
+            "sk-ant-xxxxxxxx": "is the key of the example",
+            _secret("sk-ant-admin01-"): "is an admin key",
+            f"Bearer {_secret('sk-ant-api03-')}": "begins with Bearer; write the key alone",
+            "sk-ant-api03-abc def": "has a character that no key has",
+            _secret("AIza"): "is the key of another provider",
+            TOKEN: "looks like the token of a bot",
+        }.items()
+    ),
+    *(
+        Misconfiguration(f"{name}={value}", name, says, {name: value})
+        for name, value, says in (
+            ("LIMITS_TOOLCALLS", "3", "did you mean LIMITS__TOOLCALLS?"),
+            ("LIMIT__TOOLCALLS", "3", "did you mean LIMITS__TOOLCALLS?"),
+            ("ANTHROPIC__API_KEY", "x", "did you mean ANTHROPIC_API_KEY?"),
+            ("TELEGRAM_API_URL", "https://t.me/my_bot", "write https://api.telegram.org"),
+            ("TELEGRAM_API_URL", "http://api.telegram.org", "without TLS; write https://"),
+            ("TELEGRAM_API_URL", "https://api.telegramm.org", "write https://api.telegram.org"),
+            ("WEBHOOK_URL", "https://myhost", "cannot reach myhost"),
+            ("ADMINS", "5, 7000001", "7000001 is the id of a bot"),
+            ("BOTS__1__TOKEN", "8000001:AAabcdefghijk", "looks cut off: 13 characters"),
+            ("BOTS__0__AGENT_ID", "jack", "did you mean BOTS__0__AGENTID?"),
+            ("LLM__MODEL", "claude-sonet-5-5", "a model we know; did you mean claude-sonnet-5-5?"),
+        )
+    ),
+    *(
+        Misconfiguration(f"a file {name}", name, "is not read; rename it", files={name: "{}"})
+        for name in ("agent.json", "agents.json.txt", "agents.jsonc")
+    ),
+    Misconfiguration(
+        "a variable of a skill that is not set",
+        PLACE,
+        "skill 'ask' refers to NOT_SET, which is not set; set NOT_SET",
+        change=_skill(
+            webhookUrl="https://hooks.example/",
+            webhookAuth={"type": "bearer", "tokenEnv": "NOT_SET"},
+        ),
+    ),
+]
+"""More forms of such faults, of which a start is told by the same code."""
+WRONG = [*SETTINGS, *AGENTS, *ASKED, *ALREADY_SAID]
+
+LONG_TOKEN = "123456789:" + _secret("AAE", 32)
+NO_BOT = {
+    f"BOTS__0__TOKEN:{LONG_TOKEN}": ".env:1: this line sets nothing; write NAME=value",
+    f"BOTS__0__TOKEN {LONG_TOKEN}": ".env:1: this line sets nothing; write NAME=value",
+    f"set BOTS__0__TOKEN={LONG_TOKEN}": ".env:1: this line sets nothing; write NAME=value",
+    LONG_TOKEN: ".env:1: this line sets nothing; write NAME=value",
+    f"{LONG_TOKEN}=x": ".env:1: this line sets nothing; write a name of letters",
+    f"BOTS__-1__TOKEN={LONG_TOKEN}": ".env:1: this line sets nothing; rename it to BOTS__1__TOKEN",
+    "BOTS__0_TOKEN=x": "BOTS__0_TOKEN is not a setting; rename it to BOTS__0__TOKEN",
+    "BOTS__O__TOKEN=x": "BOTS__O__TOKEN is not a setting; rename it to BOTS__0__TOKEN",
+    "BOTS__01__TOKEN=x": "BOTS__01__TOKEN is not a setting; rename it to BOTS__1__TOKEN",
+    "BOTS__TOKEN=x": "BOTS__TOKEN is not a setting; rename it to BOTS__0__TOKEN",
+    "BOTS__HELLO=x": "BOTS__HELLO is not a setting; write BOTS__0__TOKEN",
+    "BOTS__0__TOKENS=x": "BOTS__0__TOKENS is not a setting; did you mean BOTS__0__TOKEN?",
+    "BOTS__0__BOT_TOKEN=x": "BOTS__0__BOT_TOKEN is not a setting; did you mean BOTS__0__TOKEN?",
+    "BOTS_TOKEN=x": "BOTS_TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    "BOTTOKEN=x": "BOTTOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    "BOT__0__TOKEN=x": "BOT__0__TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    "TELEGRAM__TOKEN=x": "TELEGRAM__TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    "TELEGRAM_BOT_TOKEN=x": "TELEGRAM_BOT_TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    f"TOKEN={LONG_TOKEN}": "TOKEN has no effect here; rename it to BOTS__0__TOKEN",
+    f"JACK={LONG_TOKEN}": "JACK has no effect here; rename it to BOTS__0__TOKEN",
+}
+"""Lines of `.env` by which somebody means to run a bot, and what is said instead."""

@@ -75,7 +75,7 @@ class House(Private):
             "answers the admin",
             said(eve, private, reply_to_message=self.message(boss, private, "x")),
         )
-        yield "through a bot", said(mia, private | {"id": self.mia.id}, via_bot=ANONYMOUS)
+        yield "through a bot", said(eve, private, via_bot=ANONYMOUS)
         yield "in a channel's name", said(eve, den, "@bot hello", sender_chat=team)
         yield "an anonymous admin", said(ANONYMOUS, den, "/status@bot", sender_chat=den)
         yield "a channel's post", ("channel_post", self.message(boss, team | {"type": "channel"}))

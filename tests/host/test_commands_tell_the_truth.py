@@ -143,3 +143,32 @@ async def test_bind_in_a_group_says_that_the_whole_group_is_meant(stage: Stage) 
         there = await stage.answer(forum, echo)
     assert said == "echo now answers in this whole group."
     assert there.text == "echo now answers in this whole group, in every topic."
+
+
+async def test_an_admin_who_claims_is_told_that_they_are_one(stage: Stage) -> None:
+    echo, boss, room = scene(stage)
+    async with stage.host():
+        said = await stage.ask(boss, room, echo, "/claim ABCD-EFGH-JKLM-NPQR")
+    assert said == "You are an admin of this host already; /help lists your commands."
+
+
+async def test_unbind_says_once_who_answers_from_now_on(stage: Stage) -> None:
+    echo, boss, room = scene(stage)
+    stage.agents["bindings"].clear()
+    stage.agents["agents"].append({"id": "other", "name": "Other"})
+    stage.agents["defaultAgentId"] = "other"
+    team = stage.world.group("Team", [boss, echo])
+    default = "other answers: the default agent."
+    async with stage.host():
+        await stage.ask(boss, room, echo, "/bind echo bot")
+        said = await stage.ask(boss, room, echo, "/unbind bot")
+        assert said == f"Removed the binding for this whole bot.\n\nIn this bot, {default}"
+        await stage.ask(boss, room, echo, f"/bind echo chat {team.id}")
+        said = await stage.ask(boss, room, echo, f"/unbind chat {team.id}")
+        where = f"in chat {team.id} of this bot"
+        assert said == f"Removed the binding {where}.\n\nThere and here, {default}"
+        await stage.ask(boss, room, echo, "/bind echo")
+        await stage.ask(boss, room, echo, "/bind echo bot")
+        said = await stage.ask(boss, room, echo, "/unbind bot")
+        here = "Here, echo answers: bound to this chat in this bot."
+        assert said.endswith(f"for this whole bot.\n\nIn this bot, {default}\n\n{here}")

@@ -110,6 +110,9 @@ async def test_a_stranger_who_polls_the_same_token_is_named_and_survived(stage: 
         await until(lambda: host.fleet.lines[0].state == "conflict")
         stage.world.say(ann, room, "there?")
         assert (await stage.answer(room, echo)).text == "still here"
+        # It may take the next updates: the host is not well because one poll was.
+        assert host.report()["status"] == "degraded"
+        assert host.report()["bots"][0]["state"] == "contested"
 
 
 async def test_a_webhook_that_was_left_behind_is_taken_away(stage: Stage) -> None:

@@ -75,6 +75,9 @@ ASKING: dict[str, dict[str, Any]] = {
     "sign": {"allOf": [must_have("x"), must_have("client secret")]},
     "bare": {"required": ["password"]},
     "told": must_have("value", type="string", description="Your API key for the service"),
+    "tunnel": must_have("ssh_key"),
+    "pay": must_have("credit_card_number", type="integer"),
+    "store": must_have("database_url"),
 }
 AUTH = {"type": "object", "properties": {"user": TEXT, "passwd": TEXT}}
 WITHOUT: dict[str, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = {
@@ -93,6 +96,11 @@ WITHOUT: dict[str, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] 
         {"properties": {"y": TEXT, "x": TEXT}},
         [{"session_cookie": "raw-key"}],
     ),
+    "many": (
+        {"properties": {"a": TEXT, **{f"pass{n}": TEXT for n in range(7)}}},
+        {"properties": {"a": TEXT}},
+        [{"pass6": "raw-key"}],
+    ),
     "named": (
         {"patternProperties": {"^password$": TEXT, "^x_": {"type": "integer"}}},
         {"patternProperties": {"^x_": {"type": "integer"}}},
@@ -102,6 +110,20 @@ WITHOUT: dict[str, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] 
 """Tools with a field for a credential that a call can do without: what the model is shown of
 them, and input that is not sent.
 """
+WRONG_TYPES: dict[str, tuple[Any, str]] = {
+    "objekt": ({"type": "objekt"}, '"type": "objekt"'),
+    "array": ({"type": "array"}, '"type": "array"'),
+    "null": ({"type": None}, '"type": null'),
+    "never": ({"type": ["array", "null"]}, '"type": ["array", "null"]'),
+    "aside": ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array"}}}, '"type": "array"'),
+    "yes": (True, "is not an object in { }"),
+    "words": ("object", "is not an object in { }"),
+}
+"""Input schemas that no call could fit, and what is said of them."""
+RIGHT_TYPES: dict[str, Any] = {
+    "maybe": {"type": ["object", "null"], "properties": {"n": {"type": "integer"}}},
+    "untyped": {"properties": {"n": {"type": "integer"}}},
+}
 HARMLESS: dict[str, dict[str, Any]] = {
     "most": {"properties": {"max_tokens": {"type": "integer"}, "page_token": TEXT, "key": TEXT}},
     "pages": must_have("nextPageToken"),
@@ -118,8 +140,9 @@ def tools(port: int) -> list[dict[str, Any]]:
     odd = {"type": "object", "properties": {"$top": {"type": "integer"}}, "required": ["$top"]}
     asking = {name: {"type": "object", **asked} for name, asked in (ASKING | HARMLESS).items()}
     asking |= {name: {"type": "object", **asked} for name, (asked, _, _) in WITHOUT.items()}
-    schemas = {"sample": SAMPLE, "slow": slow, "tree": tree | {"$defs": {"node": NODE}}, "odd": odd}
-    schemas |= asking
+    schemas: dict[str, Any] = {"sample": SAMPLE, "slow": slow, "odd": odd}
+    schemas |= {"tree": tree | {"$defs": {"node": NODE}}} | asking | RIGHT_TYPES
+    schemas |= {name: schema for name, (schema, _) in WRONG_TYPES.items()}
     for name, (schema, definitions, _) in CANNOT.items():
         schemas[name] = {"type": "object", "properties": {"x": schema}, "$defs": definitions}
     listed = [{"name": name, "inputSchema": schema} for name, schema in schemas.items()]
@@ -286,7 +309,24 @@ async def test_a_tool_that_asks_for_a_credential_is_left_out_with_a_note(scene: 
         ["sign", "client secret"],
         ["bare", "password"],
         ["told", "value"],
+        ["tunnel", "ssh_key"],
+        ["pay", "credit_card_number"],
+        ["store", "database_url"],
     ]
+
+
+async def test_a_tool_whose_input_is_of_another_type_is_left_out_with_a_note(scene: Scene) -> None:
+    shown = await scene.shown(scene.bot, "what is of another type?")
+    assert [name for name in WRONG_TYPES if f"shop__{name}" in shown] == []
+    notes = await scene.notes("shop")
+    for name, (_, said) in WRONG_TYPES.items():
+        (note,) = [note for note in notes if f"tool '{name}' " in note]
+        assert note.startswith(f"tool '{name}' is left out: its input schema ")
+        assert said in note
+    for name in RIGHT_TYPES:
+        assert shown[f"shop__{name}"] == RIGHT_TYPES[name] | {"type": "object"}
+        assert "is not of type" in await scene.called(f"wrong {name}", name, {"n": "x"})
+        assert scene.done(name) == []
 
 
 @pytest.mark.parametrize("tool", WITHOUT)
@@ -301,6 +341,7 @@ async def test_a_field_for_a_credential_is_neither_shown_nor_sent(scene: Scene, 
     assert scene.done(tool) == [{"x": "fine"}]
     (note,) = [note for note in await scene.notes("shop") if f"tool '{tool}' " in note]
     assert f"tool '{tool}' is offered without '" in note
+    assert ("'pass4' and 2 more, which are credentials;" in note) == (tool == "many")
     assert "name the tool in allowCredentials" in note
 
 

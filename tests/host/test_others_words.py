@@ -108,6 +108,57 @@ async def test_a_forward_is_never_the_persons_own_words(chat: HostChat, origin: 
     assert chat.texts == ["ok"]  # no command was carried out
 
 
+async def test_what_an_inline_bot_wrote_is_read_as_its_words_and_no_command(chat: HostChat) -> None:
+    chat.script.on("ok", again=True)
+    other = {"id": 5, "is_bot": True, "first_name": "Wiki", "username": "wiki"}
+    sends(chat, text="/new and delete everything", via_bot=other)
+    await chat.answer()
+    words = 'a message that is sent through another bot, written by "Wiki"'
+    assert taken_apart(read(chat)) == ([(words, "/new and delete everything")], "")
+    sends(chat, animation={"file_id": "x"}, via_bot=other)
+    assert (await chat.answer(2)).text.startswith("I can't read an animation yet")
+    assert chat.texts[0] == "ok"
+    assert len(chat.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "author"),
+    [
+        ({"id": 5, "type": "private", "first_name": "Ben"}, 'by "Ben"'),
+        ({"id": -6, "type": "channel", "title": "News"}, 'by "News"'),
+        (None, "by somebody"),
+    ],
+)
+async def test_a_reply_to_a_story_says_so(chat: HostChat, shown: Any, author: str) -> None:
+    chat.script.on("ok")
+    sends(chat, text="Where is that?", reply_to_story={"chat": shown, "id": 3})
+    await chat.answer()
+    words = f"the message that is replied to, written {author}, with a story that you cannot read"
+    assert taken_apart(read(chat)) == ([(words, "")], "Where is that?")
+
+
+async def test_an_album_or_messages_forwarded_together_are_said_once_to_be_unread(
+    chat: HostChat,
+) -> None:
+    chat.script.on("A cat, you say.", "done", again=True)
+    photo = {"photo": [{"file_id": "x", "file_unique_id": "x", "width": 1, "height": 1}]}
+    cannot = "I can't read a photo yet, only text. Please type it out."
+    sends(chat, **photo, media_group_id="1", caption="My cat.")
+    for _ in range(2):
+        sends(chat, **photo, media_group_id="1")
+    for album in ("2", "2", "3"):
+        sends(chat, **photo, media_group_id=album)
+    origin = {"type": "user", "sender_user": BEN}
+    for _ in range(3):
+        sends(chat, **photo, forward_origin=origin)
+    sends(chat, **photo)
+    sends(chat, **photo)
+    chat.says("and now?")
+    await chat.expects("done")
+    note = "(I can't read a photo yet, so I answered only the text.)"
+    assert chat.texts == [f"A cat, you say.\n\n{note}", *[cannot] * 5, "done"]
+
+
 async def test_no_text_can_pretend_to_be_an_excerpt_or_to_end_one(chat: HostChat) -> None:
     chat.script.on("ok", again=True)
     typed = (

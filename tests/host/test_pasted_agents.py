@@ -31,7 +31,18 @@ async def test_an_agent_is_added_as_telephones_and_people_write_it(stage: Stage)
         assert "✗ line 3: unknown field 'llmModel'" in said
         assert "message:" not in said
         assert "column" not in said
-        again = f"/addagent replace {json.dumps(POET | {'id': 'a2', 'name': 'Better'})}"
+        other = json.dumps(POET | {"id": "a6"})
+        forms = [f"[{other}]", f'{{"agents": [{other}]}}', f"here is my agent: {other}"]
+        for form in forms:
+            assert "Created agent Poet (a6)" in await stage.ask(
+                boss, room, echo, f"/addagent {form}"
+            )
+            await stage.ask(boss, room, echo, "/deleteagent a6")
+        said = await stage.ask(boss, room, echo, f"/addagent {other}\n{other}")
+        assert "send one agent at a time" in said
+        said = await stage.ask(boss, room, echo, "/addagent []")
+        assert 'write {"id": "jack", "name": "Jack"}, or' in said
+        again = f"/addagent Replace {json.dumps(POET | {'id': 'a2', 'name': 'Better'})}"
         assert "Updated agent Better (a2)." in await stage.ask(boss, room, echo, again)
         agents = host.catalog.snapshot().agents
     assert {"a1", "a2", "a3", "a4"} < set(agents)

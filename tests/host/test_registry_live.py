@@ -297,7 +297,7 @@ async def test_a_file_that_breaks_is_told_to_the_admins_once_and_shown_in_health
         path = stage.folder / "agents.json"
         path.write_text('{\n"agents": 5}')
         told = await stage.answer(room, echo, 2)
-        assert "the last good version stays in force" in told.text
+        assert "The last good version stays in force" in told.text
         assert f"{path}:2" in told.text
         path.write_text('{\n\n"agents": 6}')
         await until(lambda: f"{path}:3" in str(_problems(host)))

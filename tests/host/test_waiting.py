@@ -32,6 +32,31 @@ async def test_what_waits_for_a_question_goes_on_when_the_asker_says_stop(
     assert agent.done == []
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_new_drops_what_waits_for_a_question(stage: Stage, at_once: bool) -> None:
+    agent, ann, chl = ToolAgent(stage), stage.person("Ann"), stage.person("Chl")
+    room = stage.world.group("Team", [ann, chl, agent.bot])
+    at = f"@{agent.bot.username}"
+    stage.script.on(write(), user="write hello")
+    stage.script.on("an old answer", user="the old one")
+    stage.script.on("a new answer", user="the new one")
+    async with agent.host() as host:
+        stage.world.say(ann, room, f"{at} write hello")
+        await agent.question(room)
+        stage.world.say(chl, room, f"{at} the old one")
+        if not at_once:
+            await _deferred(host)
+        stage.world.say(chl, room, f"/new{at}")
+        await agent.said(room, "A new conversation begins here")
+        stage.world.say(chl, room, f"{at} the new one")
+        await agent.said(room, "a new answer")
+        await host.fleet.lines[0].idle()
+        assert await host.store.command("XLEN", keys.inbox(host.fleet.lines[0].line)) == 0
+    assert "the old one" not in str(stage.requests()[-1]["messages"])
+    assert "an old answer" not in " ".join(stage.texts(room, agent.bot.id))
+    assert agent.done == []
+
+
 async def _deferred(host: App) -> None:
     """Until a message has been looked at and waits."""
     bot = host.fleet.lines[0]

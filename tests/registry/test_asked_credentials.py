@@ -19,6 +19,10 @@ NAMES = (
     *("connection_string", "connectionString", "session_cookie", "cookie", "authorization"),
     *("auth_header", "Authorization", "pin", "card_pin", "otp", "otp_code", "cvv", "cvc", "cvv2"),
     *("database_token", "loginToken", "one_time_password", "kennwort", "smtp_pwd"),
+    *("jwt", "sessionid", "kubeconfig", "ssh_key", "pin_code", "verification_code", "creds"),
+    *("pass", "db_pass", "seed_phrase", "service_account_json", "database_url", "mongodb_uri"),
+    *("auth", "basicAuth", "credit_card_number", "mot_de_passe", "contrasena", "contraseña"),
+    *("private_key_pem", "kubeconfig_base64", "apiKeyValue", "credentials_json", "パスワード"),
 )
 OTHER_NAMES = (
     *("max_tokens", "tokens", "page_token", "pageToken", "nextpagetoken", "next_token", "token_id"),
@@ -35,6 +39,9 @@ OTHER_NAMES = (
         "",
         "7",
     ),
+    *("session_id", "sessionId", "pass_mark", "bypass", "boarding_pass", "database_name", "url"),
+    *("public_ssh_key", "ssh_key_id", "code", "card", "order_number", "notion_database_url"),
+    *("delivery_area_pin_code", "authority", "auth_method", "text_value", "data"),
 )
 SIGNS: tuple[dict[str, Any], ...] = (
     {"format": "password"},
@@ -93,10 +100,21 @@ def test_a_field_that_is_about_credentials_asks_for_none(schema: dict[str, Any])
         ("pwd", {"type": "string", "description": "Working directory"}),
         ("authorization", {"enum": ["none", "basic"]}),
         ("password", False),
+        ("pin_code", {"type": "string", "title": "Pin Code", "description": "Postal code"}),
+        ("ssh_key", {"type": "string", "description": "The public key to add"}),
+        ("kubeconfig", {"type": "string", "description": "Path of the kubeconfig file"}),
+        ("auth", {"type": "string", "description": "Method of authentication"}),
+        ("auth", {"type": "object", "properties": {}}),
+        ("number", {"type": "integer"}),
+        ("order_number", {"type": "integer"}),
     ],
 )
 def test_a_fields_schema_may_give_its_name_another_meaning(name: str, schema: Any) -> None:
     assert not asks_for_credential(name, schema)
+
+
+def test_a_number_of_a_card_asks_for_a_credential() -> None:
+    assert asks_for_credential("credit_card_number", {"type": "integer"})
 
 
 def fields(**named: Any) -> dict[str, Any]:

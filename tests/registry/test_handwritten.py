@@ -41,6 +41,13 @@ def told(text: str, file: str = "") -> list[str]:
         "/* mine */ " + PLAIN.replace('"name"', '// a "name", isn\'t it\n„name“') + " // end",
         PLAIN.replace('"id": "jack"', "« id » : «jack»").replace('"Jack"', "»Jack«/* /*\n*/"),
         '§\nid: jack\nname: Jack\ncustomInstructions: |-\n  Be brief.\n  Say "hi".',
+        f"[{PLAIN}]",
+        f'{{"agents": [{PLAIN}], "bindings": []}}',
+        f'{{"Agent": {PLAIN}}}',
+        f"here is my agent: {PLAIN}",
+        f"Here it is\n\n{PLAIN}",
+        f"My agent:\n```json\n{PLAIN}\n```\nIs it fine?",
+        "agents:\n- {§, id: jack, name: Jack, customInstructions: 'Be brief.\n\n  Say \"hi\".'}",
         '§\nid: “jack”\n“name”: Jack\ncustomInstructions: |-\n  Be brief.\n\u00a0 Say "hi".',
     ],
 )
@@ -108,6 +115,12 @@ def test_one_wrong_server_hides_no_problem_of_another() -> None:
         ("id: jack\n\tname: x", "line 2", "indent with spaces"),
         ("make me an agent", "line 1", "not an agent"),
         ("[1]", "line 1", "not an agent"),
+        ('[{"id": "a", "name": "A"},\n{"id": "b", "name": "B"}]', "line 1", "these are 2 agents"),
+        ('{"agents":\n[{"id": "a"}, {"id": "b"}]}', "line 1", "send one agent at a time"),
+        ('{"agents": [{"id": "a"}],\n"bindings": [1]}', "line 2", "'bindings' is outside"),
+        ('{"id": "a", "name": "A"}\n{"id": "b"}', "line 2", "send one agent at a time"),
+        ('My agent:\n{"id": "a",\n"nmae": 1}', "line 3", "'nmae'"),
+        ('{"agents": [\n{"id": "a",\n"nmae": 1}]}', "line 3", "'nmae'"),
         ('{"id": "jack" "name": 1}', "line 1, character 15", "put a comma"),
     ],
 )
@@ -140,6 +153,10 @@ def test_no_and_on_are_texts_where_a_text_is_wanted() -> None:
         "//",
         "'",
         "'a",
+        "\n",
+        "\n[",
+        "id",
+        "```",
     ],
 )
 def test_a_text_that_is_meant_to_take_long_does_not(piece: str) -> None:
@@ -147,6 +164,7 @@ def test_a_text_that_is_meant_to_take_long_does_not(piece: str) -> None:
     began = time.monotonic()
     told(text)
     told(text[1:])
+    told(f"{text[1:]}{{")
     assert time.monotonic() - began < 5
 
 

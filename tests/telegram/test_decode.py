@@ -326,7 +326,6 @@ def test_presses_that_are_not_under_a_message_of_a_chat_are_left_alone() -> None
         ({"from": {"id": 5, "is_bot": True}}, "bot"),
         ({"from": {"id": 136817688, "is_bot": True}, "sender_chat": {"id": -9}}, "anonymous"),
         ({"from": {"id": 777000, "is_bot": False}, "sender_chat": {"id": -9}}, "anonymous"),
-        ({"via_bot": {"id": 5, "is_bot": True}}, "via"),
         ({"business_connection_id": "b"}, "business"),
         ({"chat": {"id": -5, "type": "channel"}}, "channel"),
     ],

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bot.mcp.tool_spec import NOTES_LIMIT, TOOLS_LIMIT, left_out
+from bot.mcp.tool_spec import NOTES_LIMIT, TOOLS_LIMIT, left_out, wrong_type
 from bot.mcp.transports.messages import PARTS_LIMIT, cut_parts, has_text
 
 NAMED_CHARACTERS = 20_000
@@ -28,17 +28,19 @@ def readable_tools(result: dict[str, Any], notes: list[str]) -> None:
         del notes[NOTES_LIMIT:]
         if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
             notes.append("an entry in its list is left out: it is not a tool")
-        elif (wrong := _misfit(repaired := _repaired_tool(tool))) is None:
-            kept.append(repaired)
+        elif (wrong := _misfit(tool)) is None:
+            kept.append(_repaired_tool(tool))
         else:
-            why = f"its input schema is not a JSON Schema, at $.{wrong}"
-            notes.append(left_out(tool["name"], why))
+            notes.append(left_out(tool["name"], wrong))
     result["tools"] = kept
 
 
 def _misfit(tool: dict[str, Any]) -> str | None:
-    """The keyword of a tool's schema that the SDK does not accept; it checks only a few."""
-    schema = tool["inputSchema"]
+    """Why a tool's schema cannot be used, by the few keywords that the SDK checks."""
+    if (schema := tool.get("inputSchema")) is None:
+        return None
+    if wrong := wrong_type(schema):
+        return wrong
     properties, required = schema.get("properties"), schema.get("required")
     fits = {
         "$schema": isinstance(schema.get("$schema"), str | None),
@@ -47,7 +49,8 @@ def _misfit(tool: dict[str, Any]) -> str | None:
         "required": isinstance(required, list | None)
         and all(isinstance(name, str) for name in required or ()),
     }
-    return next((keyword for keyword, well in fits.items() if not well), None)
+    misfit = next((keyword for keyword, well in fits.items() if not well), None)
+    return misfit and f"its input schema is not a JSON Schema, at $.{misfit}"
 
 
 def _repaired_tool(tool: dict[str, Any]) -> dict[str, Any]:
@@ -55,8 +58,8 @@ def _repaired_tool(tool: dict[str, Any]) -> dict[str, Any]:
     repaired = {key: tool[key] for key in ("name", "description") if isinstance(tool.get(key), str)}
     if isinstance(hints := tool.get("annotations"), dict):
         repaired["annotations"] = {hint: on for hint, on in hints.items() if isinstance(on, bool)}
-    schema = tool.get("inputSchema")
-    repaired["inputSchema"] = (schema if isinstance(schema, dict) else {}) | {"type": "object"}
+    # The SDK wants just this type; whether the server's own allows for it was seen before.
+    repaired["inputSchema"] = (tool.get("inputSchema") or {}) | {"type": "object"}
     return repaired
 
 
