@@ -38,7 +38,7 @@ SERVERS_SECONDS = 30.0
 """How long all servers together may take to start and to list their tools."""
 ANSWER_SECONDS = 15.0
 """How long Telegram and the model may take."""
-_DOWN_CURE = "correct its definition, or fix the server"
+_DOWN_CURE = "fix its definition, or the server"
 _UNREACHABLE = re.compile(r"(?:\w+: )?(cannot connect to \S+): (start the server, .*)")
 _NOTE_CURE = "change it in the server, if an agent needs the tool"
 

@@ -37,7 +37,7 @@ STORE_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class LiveAnswers:
-    """What others said: problems, who answered well, @usernames of bots by id, unknown models."""
+    """What others said: problems, successes, @usernames of bots by id, and unknown models."""
 
     problems: Sequence[Problem] = ()
     well: Sequence[str] = ()

@@ -314,9 +314,9 @@ async def test_a_store_that_is_away_is_one_line(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("agents", "switchboard agents needs list | show | put"),
+        ("agents", "switchboard: agents needs list or show or put"),
         ("agents lst", "there is no 'lst'; there are list, show, put"),
-        ("agents show", "switchboard agents show needs ID"),
+        ("agents show", "switchboard: agents show needs ID"),
         ("agents list --all", "agents takes no '--all'"),
         ("agents restore a 0", "'0' is not a number from 1 on"),
         ("bindings set a", "one of the arguments --bot --chat --person is required"),

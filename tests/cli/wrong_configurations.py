@@ -592,7 +592,7 @@ ASKED = [
             ),
             (
                 "own address",
-                "cannot connect to 127.0.0.1:1; start the server, or correct its URL",
+                "cannot connect to 127.0.0.1:1; start the server, or ",
                 _odd({"url": f"{NOWHERE}/mcp", "command": None, "args": []}),
             ),
         )

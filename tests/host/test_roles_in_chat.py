@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from functools import partial
 from typing import Any
 
+import aiohttp
 import pytest
 from redis.asyncio import Redis
 
@@ -17,7 +19,7 @@ from simulators.testing.valkey import Valkey
 from tests.commands.test_roles_of_commands import may
 from tests.host.audit import audit_of
 from tests.host.stage import Stage, until
-from tests.host.test_versions import saying, two_replicas
+from tests.host.test_versions import AskBot, saying, two_replicas
 
 ONE_OF_EACH = (
     *("agents", "versions", "addagent", "restore", "bind"),
@@ -155,7 +157,7 @@ async def test_a_role_opens_no_chat_except_that_of_an_engineer_of_the_host(stage
         assert "Removed" in await say(f"/people remove {ben.id}")
         assert "spokestack_engineer" not in await say("/roles")
         stage.world.say(ben, his, "/status")
-        assert (await stage.answer(his, echo, 3)).text.startswith("This bot is private")
+        assert (await stage.answer(his, echo, 2)).text.startswith("This bot is private")
 
 
 async def test_a_key_is_shown_once_and_is_nowhere_else(
@@ -190,13 +192,33 @@ async def test_a_key_is_shown_once_and_is_nowhere_else(
         await host.fleet.lines[0].idle()
         assert secret.encode() not in await everything_in(valkey)
 
+        assert await opens(host, secret) == 200
+        await until_used(say)
+
         group = stage.world.group("Team", [boss, ann, echo], supergroup=True)
         stage.world.say(boss, group, create.replace("/keys", f"/keys@{echo.username}"))
         assert "create it in a private chat" in (await stage.answer(group, echo)).text
         assert "opens nothing any more" in await say(f"/keys revoke {key.id}")
         assert "revoked" in await say("/keys")
-        assert not host.catalog.snapshot().document.keys[key.id].value.is_live(host.clock.wall())
+        assert await opens(host, secret) == 401
     assert secret not in "".join(capfd.readouterr())
+
+
+async def opens(host: App, secret: str) -> int:
+    """How the HTTP API answers who shows a key."""
+    header = {"Authorization": f"Bearer {secret}"}
+    async with (
+        aiohttp.ClientSession(headers=header) as session,
+        session.get(f"{host.url}/api/v1/me") as response,
+    ):
+        return response.status
+
+
+async def until_used(say: AskBot) -> None:
+    """Waits until the list of keys tells of a use: that is noted beside the answer."""
+    async with asyncio.timeout(10):
+        while not re.search(r"used \d+ seconds? ago from 127\.0\.0\.1", await say("/keys")):
+            pass
 
 
 async def everything_in(valkey: Valkey) -> bytes:
