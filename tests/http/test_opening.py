@@ -27,6 +27,7 @@ from bot.http.api.needs import CallerDep, HostDep, needs_key
 from bot.http.api.problems import ApiError
 from bot.ops.tasks import cancel_and_wait
 from bot.store.key_uses import KeyUses
+from bot.variables import names_a_host
 from registry.api_key import new_secret
 from registry.definition import AgentDefinition
 from registry.roles import OPERATOR_ACTOR
@@ -451,6 +452,15 @@ def test_check_says_what_is_odd_in_the_settings_of_the_api(
     found = settings_problems(settings_of(environ))
     said = [f"{problem.level} {problem}" for problem in found]
     assert [line for line in said if line.startswith(words)], said
+
+
+@pytest.mark.parametrize("name", ["API_KEYS__0__KEY", "API_KEYS__1__KEY_FILE", "HTTP_API"])
+def test_make_run_takes_a_key_of_the_api_for_a_host_to_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not names_a_host(tmp_path / ".env")
+    monkeypatch.setenv(name, "1")
+    assert names_a_host(tmp_path / ".env")
 
 
 def test_a_misspelt_variable_of_a_key_is_named_with_its_right_name() -> None:

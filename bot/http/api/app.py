@@ -139,12 +139,16 @@ def _add_own_routes(app: FastAPI) -> None:
             expires=iso(key.expires),
         )
 
+    made, making = list[bytes](), asyncio.Lock()
+
     @app.get("/openapi.json", include_in_schema=False)
     @needs_key()
     async def openapi() -> Response:
         """This API as an OpenAPI document."""
-        document = await asyncio.to_thread(openapi_document, app)
-        return Response(orjson.dumps(document), media_type="application/json")
+        async with making:
+            if not made:  # as bytes: the document itself would take five megabytes for good
+                made.append(await asyncio.to_thread(lambda: orjson.dumps(openapi_document(app))))
+        return Response(made[0], media_type="application/json")
 
 
 # --- errors --------------------------------------------------------------------------------------

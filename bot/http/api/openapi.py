@@ -80,13 +80,7 @@ _REPEAT = "A repeat with the same text within 24 hours gets the first answer aga
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
-    """The document of an application; it is made once."""
-    if app.openapi_schema is None:
-        app.openapi_schema = _made(app)
-    return app.openapi_schema
-
-
-def _made(app: FastAPI) -> dict[str, Any]:
+    """The document of an application; making it takes a quarter of a second."""
     document = get_openapi(
         title=app.title, version=app.version, description=_ABOUT, routes=app.routes
     )
