@@ -72,6 +72,7 @@ async def judged(api: Client, folder: Path, *options: str) -> str:
     return text
 
 
+@pytest.mark.timeout(300)
 async def test_a_fuzzer_finds_no_server_error_and_no_undocumented_answer(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage, api_host(stage) as api:
         await furnished(api)
