@@ -114,6 +114,28 @@ def test_a_good_configuration_is_well_and_exits_with_zero(
     assert capsys.readouterr().out == "no problems found\n"
 
 
+@pytest.mark.parametrize(
+    ("admins", "core", "told"), [("1", "", 0), ("1,2", "", 1), ("1,2", "two", 0)]
+)
+def test_two_admins_without_a_review_of_core_changes_are_a_note(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    admins: str,
+    core: str,
+    told: int,
+) -> None:
+    (folder / "agents.json").write_text(json.dumps(GOOD))
+    for name in ("BOTS__0__TOKEN", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, VARIABLES[name])
+    monkeypatch.setenv("ADMINS", admins)
+    monkeypatch.setenv("REVIEW__CORE", core)
+    status, problems = checked(capsys)
+    found = [one for one in problems if one["place"] == "REVIEW__CORE"]
+    assert (status, len(found)) == (0, told)
+    assert all(one["level"] == "note" and "set it to two" in one["cure"] for one in found)
+
+
 def test_a_secret_too_short_to_be_found_is_named_and_its_value_is_not(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
