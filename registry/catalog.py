@@ -566,10 +566,13 @@ class Catalog:
         self, actor: Actor, action: str, name: str, grant: RoleGrant, key: str, why: Why
     ) -> Change:
         detail = f"{grant.role} of {grant.place}"
-        if may_grant(actor.grants, grant):
+        said = may_grant(actor.grants, grant, why)
+        if said == "yes":
             return Change(actor, action, name, key, self.wall(), detail, why)
         hour = self._hourly(actor, action)
         await self.refused(actor, action, name, key=hour, detail=detail, of=grant.target)
+        if said == "needs a reason":
+            raise errors.ReasonMissing(f"say why you {action}: give a reason or a ticket")
         raise errors.Denied(f"you may not {action} {grant.role} of {grant.place}")
 
     def _hourly(self, actor: Actor, action: str) -> str:

@@ -45,11 +45,14 @@ ROLES: tuple[RoleName, ...] = tuple(PERMISSIONS)
 LIMITED_FIELDS = frozenset({"format_preferences", "length_preferences", "tone_keywords"})
 """What `write_limited` may change of a client's tuning, besides feedback and examples."""
 GRANTABLE: Mapping[RoleName, frozenset[RoleName]] = {
-    "spokestack_engineer": frozenset(ROLES),
+    "spokestack_engineer": frozenset(ROLES) - {"spokestack_engineer"},
     "instance_admin": frozenset(ROLES) - {"spokestack_engineer"},
     "account_manager": frozenset({"client_contact"}),
 }
-"""The roles that a holder of a role may give and take away, inside their own scope."""
+"""The roles that a holder of a role may give and take away inside an account or a client.
+
+Engineers of the whole host give every role everywhere; those of an account have to say why.
+"""
 DEFAULT_ACCOUNT = "default"
 """The account of the operator, and of all Telegram bots that are given to no other."""
 
@@ -220,18 +223,23 @@ def is_support(grants: Iterable[RoleGrant], target: Target) -> bool:
     return any("write_support" in one for one in held) and not any("write" in one for one in held)
 
 
-def may_grant(grants: Iterable[RoleGrant], given: RoleGrant) -> bool:
+def may_grant(
+    grants: Iterable[RoleGrant], given: RoleGrant, why: Why = NO_REASON
+) -> Literal["yes", "no", "needs a reason"]:
     """Whether holders of these grants may give or take away another one."""
+    needs_reason = False
     for grant in grants:
+        if grant.scope == "host":
+            return "yes"
         if given.role not in GRANTABLE.get(grant.role, ()):
             continue
-        if grant.scope == "host":
-            return True
         if given.scope == "host" or given.duties or given.account != grant.account:
             continue
         if grant.scope == "account" or grant.client == given.client:
-            return True
-    return False
+            if why or grant.role != "spokestack_engineer":
+                return "yes"
+            needs_reason = True
+    return "needs a reason" if needs_reason else "no"
 
 
 def sees_grant(grants: Iterable[RoleGrant], other: RoleGrant) -> bool:
@@ -239,7 +247,7 @@ def sees_grant(grants: Iterable[RoleGrant], other: RoleGrant) -> bool:
     held = tuple(grants)
     if other.scope == "host":
         return any(grant.scope == "host" for grant in held)
-    return verdict(held, "read", other.target) == "yes" or may_grant(held, other)
+    return verdict(held, "read", other.target) == "yes" or may_grant(held, other) != "no"
 
 
 def is_limited_change(fields: Iterable[str]) -> bool:

@@ -167,6 +167,22 @@ async def test_a_role_that_the_table_does_not_allow_is_refused(
     assert (answer.status, answer.json["type"]) == (403, "urn:switchboard:problem:denied")
 
 
+OF_ANY_KEY = {"/api/v1/me", "/openapi.json", "/api/v1/registry/agents"}
+"""What a key of one agent may ask for besides that agent; the list shows it that one alone."""
+
+
+async def test_a_key_of_one_agent_reaches_nothing_else_whatever_its_role(api: Client) -> None:
+    key = await api.make_key(role="spokestack_engineer", scope="host", agent="jack")
+    reached = []
+    for method, path, _ in routes_of(await api.app()):
+        url = filled(path, instance_id="default", agent_id="jill", audit_id="1")
+        answer = await api.ask(method, url, key, json={})
+        if path not in OF_ANY_KEY and answer.status not in (403, 404):
+            reached.append((method, path, answer.status))
+    assert reached == []
+    assert (await api.get("/api/v1/registry/agents", key)).json["agents"] == []
+
+
 async def test_a_role_taken_away_is_felt_at_the_next_request(api: Client) -> None:
     catalog = api.host.catalog
     key = await api.make_key(account="acme", role="client_contact", user="ann")

@@ -159,6 +159,7 @@ async def host_audit(
     limit: docs.Limit = 50,
 ) -> AuditPage:
     """List the changes of all accounts; takes a key of the whole host."""
+    docs.require_whole(caller)
     return await _page(host, caller, None, _wanted(entity, author, since), cursor, limit)
 
 
@@ -205,6 +206,7 @@ def _entry(record: AuditRecord) -> AuditEntry:
 @needs_key()
 async def verify_audit(caller: CallerDep, host: HostDep) -> Verified:
     """Look through the whole audit for a record that was changed, taken out or put in."""
+    docs.require_whole(caller)
     count, broken = await host.history.verify(caller.actor)
     found = Broken(id=broken.number, why=broken.why) if broken else None
     return Verified(records=count, holds=found is None, broken=found)
