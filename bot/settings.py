@@ -317,6 +317,7 @@ class OwnKey(BaseModel, extra="forbid", frozen=True):
             client=self.client,
             agent=self.agent,
             created_by="environment",
+            lends="host",
         )
 
 

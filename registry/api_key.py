@@ -6,14 +6,15 @@ import hashlib
 import json
 import re
 import secrets
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from registry.agent_limits import Budget
 from registry.errors import InvalidValue
 from registry.fields import RegistryModel, must, valid_slug
-from registry.roles import DEFAULT_ACCOUNT, Actor, RoleGrant, RoleName, Scope
+from registry.roles import DEFAULT_ACCOUNT, Actor, RoleGrant, RoleName, Scope, Why, may_grant
 from registry.secrets import REDACTED
 
 PREFIX = "sbk_"
@@ -54,7 +55,8 @@ class ApiKey(RegistryModel):
     """A key as a document: whose it is, its role, and what narrows it; never the key itself.
 
     Times are in seconds since the epoch. `user` names the person `api:<account>:<user>`; without
-    one a request may name it. A key with `agent` or `client` reaches only that one.
+    one a request may name it. A key with `agent` or `client` reaches only that one. `lends` says
+    which roles its maker could give: all, those in the account, or (None) not all of these.
     """
 
     id: Annotated[
@@ -75,6 +77,7 @@ class ApiKey(RegistryModel):
     created: float = 0.0
     created_by: str = ""
     revoked: float | None = Field(None)
+    lends: Literal["host", "account"] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> ApiKey:
@@ -104,13 +107,19 @@ class ApiKey(RegistryModel):
     def actor(self, user: str | None = None, grants: tuple[RoleGrant, ...] = ()) -> Actor:
         """Who asks with this key; `grants` are the roles that the person holds besides.
 
-        They are added inside the key's own account and scope, and to no narrowed key.
+        Of these it carries those in its account that the maker of the key could have given, as
+        `lends` says: nobody gets a role by making a key for a person who has it.
         """
-        own = grants if self.scope == "host" else tuple(g for g in grants if g.scope != "host")
-        if self.is_narrow:
-            own = ()
-        own = tuple(g for g in own if g.scope == "host" or g.account == self.account)
+        own = () if self.is_narrow else tuple(filter(self._carries, grants))
         return Actor(self.person(user), (self.grant, *own), "http", self.id)
+
+    def _carries(self, grant: RoleGrant) -> bool:
+        if self.lends is None:
+            return False
+        if grant.scope == "host":
+            return self.lends == "host" and self.scope == "host"
+        is_engineer = grant.role == "spokestack_engineer"
+        return grant.account == self.account and (self.lends == "host" or not is_engineer)
 
     def person(self, user: str | None = None) -> str:
         """`api:<account>:<user>`; a key without a user stands for one of its own name."""
@@ -120,3 +129,12 @@ class ApiKey(RegistryModel):
         """The document as it is stored."""
         body = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         return json.dumps(body, ensure_ascii=False)
+
+
+def lends(grants: Iterable[RoleGrant], account: str) -> Literal["host", "account"] | None:
+    """Which roles of its person a key carries that the holder of these grants makes."""
+    held = tuple(grants)
+    if any(grant.scope == "host" for grant in held):
+        return "host"
+    admin = RoleGrant(role="instance_admin", account=account)
+    return None if may_grant(held, admin, Why("making a key")) == "no" else "account"

@@ -16,7 +16,7 @@ import structlog
 
 from registry import errors
 from registry.access import AccessGrant
-from registry.api_key import ApiKey
+from registry.api_key import ApiKey, lends
 from registry.audit import Change, refusal
 from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
@@ -357,6 +357,8 @@ class Catalog:
         self, actor: Actor, api_key: ApiKey, *, key: str, why: Why = NO_REASON
     ) -> ApiKey:
         """Store a new API key; raises AlreadyThere where its id is taken."""
+        lent = lends(actor.grants, api_key.account)
+        api_key = api_key.model_copy(update={"lends": lent})
         change = await self._may_grant(actor, "create key", api_key.id, api_key.grant, key, why)
         where, target = stored.API_KEY + api_key.id, api_key.grant.target
         if await self._must_write(where, api_key.to_text(), change):
@@ -492,6 +494,7 @@ class Catalog:
             text=value,
             base=base,
             by=change.actor.id,
+            key=change.actor.key,
             at=round(change.at, 3),
             reason=change.why.reason,
             ticket=change.why.ticket,

@@ -27,13 +27,15 @@ class Proposal(RegistryModel):
     """A change of an agent that is not live yet.
 
     `text` is the definition as it shall be, `base` the hash of what it was made over (None: there
-    was no such agent), `at` the time in seconds since the epoch.
+    was no such agent), `key` the API key that was shown, if any, `at` the time in seconds since the
+    epoch.
     """
 
     agent: Annotated[str, AfterValidator(valid_slug)]
     text: str
     base: str | None = None
     by: str
+    key: str = ""
     at: float = 0.0
     reason: str = ""
     ticket: str = ""

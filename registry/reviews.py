@@ -41,7 +41,9 @@ class Reviews:
         proposal = await self.find(agent_id)
         await self._require(actor, f"approve the change of {agent_id}", key)
         duties = tuple(duty for duty in duties_of(actor.grants) if duty in proposal.missing)
-        if actor.id == proposal.by:
+        made = self.catalog.snapshot().document.keys.get(actor.key)
+        same_key = actor.key != "" and actor.key == proposal.key
+        if same_key or proposal.by in (actor.id, made.value.created_by if made else ""):
             raise errors.Denied("you made this change, so another person must approve it")
         if not duties:
             needed = " and ".join(proposal.missing)

@@ -174,10 +174,12 @@ OF_ANY_KEY = {"/api/v1/me", "/openapi.json", "/api/v1/registry/agents"}
 async def test_a_key_of_one_agent_reaches_nothing_else_whatever_its_role(api: Client) -> None:
     key = await api.make_key(role="spokestack_engineer", scope="host", agent="jack")
     reached = []
-    for method, path, _ in routes_of(await api.app()):
+    for method, path, _ in ROUTES:
         url = filled(path, instance_id="default", agent_id="jill", audit_id="1")
+        if path in OF_ANY_KEY:
+            continue
         answer = await api.ask(method, url, key, json={})
-        if path not in OF_ANY_KEY and answer.status not in (403, 404):
+        if answer.status not in (403, 404):
             reached.append((method, path, answer.status))
     assert reached == []
     assert (await api.get("/api/v1/registry/agents", key)).json["agents"] == []

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from registry.api_key import digest
+from registry.roles import OPERATOR_ACTOR, RoleGrant
 from simulators.testing.valkey import running_valkey
 from tests.host.stage import staged
 from tests.http.api import OPERATOR_KEY, Client, api_host
@@ -394,6 +395,22 @@ async def test_a_key_gives_no_role_above_its_own_and_none_elsewhere(api: Client)
 
 
 # --- two replicas ---------------------------------------------------------------------------------
+
+
+async def test_a_key_made_for_somebody_lends_no_role_that_its_own_could_not_give(
+    api: Client,
+) -> None:
+    admin = RoleGrant(role="instance_admin", account="acme")
+    await api.host.catalog.grant_role(OPERATOR_ACTOR, "api:acme:boss", admin, key="boss")
+    manager = await api.make_key(account="acme", role="account_manager")
+    body = {"role": "client_contact", "user": "boss"}
+    made = await api.ask("POST", "/api/v1/keys", manager, json=body)
+    assert made.status == 201
+    roles = (await api.get("/api/v1/me", made.json["key"])).json["roles"]
+    assert [one["role"] for one in roles] == ["client_contact"]
+    assert (await api.get(audit_of("acme"), made.json["key"])).status == 403
+    own = await api.make_key(account="acme", role="instance_admin", user="boss")
+    assert len((await api.get("/api/v1/me", own)).json["roles"]) == 2
 
 
 async def test_a_revoked_key_and_a_role_taken_away_are_felt_at_the_next_request_on_both_replicas(

@@ -155,6 +155,7 @@ class _Head:
     reason: str = ""
     ticket: str = ""
     has_body: bool = False
+    is_only_new: bool = False
 
     @classmethod
     def of(cls, headers: Iterable[tuple[bytes, bytes]]) -> _Head:
@@ -169,6 +170,7 @@ class _Head:
         kind = text.get(b"content-type", "").partition(";")[0].strip().lower()
         return cls(
             host=text.get(b"host", ""),
+            is_only_new=b"if-none-match" in text,
             origin=text.get(b"origin"),
             authorization=text.get(b"authorization", ""),
             length=text.get(b"content-length", "0"),
@@ -184,6 +186,7 @@ _READ = frozenset(
     {
         *(b"host", b"origin", b"authorization", b"content-length", b"content-type"),
         *(b"idempotency-key", b"change-reason", b"change-ticket", b"transfer-encoding"),
+        b"if-none-match",
     }
 )
 
@@ -250,6 +253,9 @@ class ApiGate:
         key = self._key_of(api, head, scope, origin)
         if wait := self._requests.wait(key.id):
             raise _too_many("This key has made too many requests.", wait)
+        if head.is_only_new and scope["method"] in _WRITES:
+            detail = "If-None-Match is not supported here. A PUT answers 201 where it created."
+            raise ApiError(422, "invalid", detail, field="If-None-Match")
         body = await _body(receive)
         caller = _caller(api.credentials, key, head, scope, body)
         scope["state"] = {**scope.get("state", {}), "caller": caller}
@@ -288,7 +294,8 @@ class ApiGate:
         scheme, _, secret = head.authorization.partition(" ")
         url = scope.get("raw_path", b"") + scope.get("query_string", b"")
         key = api.credentials.find(secret.strip())
-        if scheme.lower() == "bearer" and key is not None and PREFIX.encode() not in url:
+        in_url = PREFIX.encode() in url or secret.strip().encode() in url
+        if scheme.lower() == "bearer" and key is not None and not in_url:
             return key
         if not self._told.wait(origin):
             log.warning("api.unauthorized", address=origin, so="answered 401")
