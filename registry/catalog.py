@@ -64,6 +64,8 @@ Objections = Callable[[AgentDefinition], Iterable[Problem]]
 INSTANCE = Target("instance")
 """What the operator's own account decides: bindings, the default agent, who was let in."""
 _RETRIES = 20
+_OF_FILES = frozenset({"agent", "binding", "default"})
+"""The kinds of documents that the agents file may set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -593,6 +595,8 @@ class Catalog:
         why: Why,
     ) -> Change:
         """The change of a whole document; of roles and keys every changed grant must be allowed."""
+        if kind == "key" and texts[1] is not None:  # one that was revoked may have leaked
+            raise errors.Unrestorable("a key is not brought back; make a new one")
         if kind not in ("role", "key"):
             target = stored.target_of(stored.key_of(kind, id), None)
             return await self._authorized(actor, f"{action} {kind}", id, target, key, why)
@@ -607,6 +611,8 @@ class Catalog:
         async with self.writable.using(where, change.key) as revisions:
             if await revisions.replayed(change, fingerprint):
                 return False
+        if self.file.is_unknown and stored.name_of(where)[0] in _OF_FILES:
+            raise errors.FileUnusable
         if owner := self.operators(where):
             raise errors.Owned(change.target, owner.place)
         return True

@@ -5,6 +5,7 @@ RegistryError
 ├── Denied                the actor may not change this
 │   └── ReasonMissing     they may, but only with a reason or a ticket
 ├── ReviewNeeded          the change is kept, and live once a second person has approved it
+├── FileUnusable          what the agents file sets is not known, so nothing of that kind is changed
 ├── Owned                 the file or the environment owns it: it is changed there
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
@@ -124,6 +125,15 @@ class Owned(RegistryError):
     def __init__(self, what: str, place: str) -> None:
         super().__init__(f"{what} is set in {place} and is changed only there")
         self.place = place
+
+
+class FileUnusable(RegistryError):
+    """The agents file cannot be used, and there is no good copy: what it owns is not known."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the agents file cannot be used, so what it sets is not known; fix it first"
+        )
 
 
 class AlreadyThere(RegistryError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any
@@ -43,6 +44,12 @@ class Proposal(RegistryModel):
     approvals: Few[Approval] = Field(())
 
     @property
+    def mark(self) -> str:
+        """What tells this change from another one of the same agent: eight hex digits."""
+        text = json.dumps([self.agent, self.text, self.base, self.by])
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
     def missing(self) -> tuple[Duty, ...]:
         """The reviews that are still to be given."""
         given = {duty for approval in self.approvals for duty in approval.duties}
@@ -58,8 +65,10 @@ def reviews_needed(old: Any, new: Any) -> tuple[Duty, ...]:
     """The reviews that a change of an agent takes; none for a removal."""
     if new is None:
         return ()
-    sections = {change.section for change in differences(old or {}, new)}
-    return tuple(duty for section, duty in _NEEDED.items() if section in sections)
+    changes = differences(old or {}, new)
+    sections = {change.section for change in changes}
+    is_whole = any(not change.field for change in changes)  # too much at once to be told apart
+    return tuple(duty for section, duty in _NEEDED.items() if is_whole or section in sections)
 
 
 def duties_of(grants: Collection[RoleGrant]) -> tuple[Duty, ...]:

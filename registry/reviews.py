@@ -28,17 +28,26 @@ class Reviews:
         text = await self.catalog.writable.text(stored.PROPOSAL + agent_id)
         if text is None:
             raise errors.NotThere(f"no change of agent '{agent_id}' waits for a second person")
-        return Proposal.model_validate_json(text)
+        try:
+            return Proposal.model_validate_json(text)
+        except ValueError:
+            message, cure = "its value is not a change of an agent", "DEL it in the store"
+            raise errors.DocumentErrors(
+                [errors.Problem(stored.PROPOSAL + agent_id, message, cure)]
+            ) from None
 
     async def approve(
-        self, actor: Actor, agent_id: str, *, key: str, why: Why = NO_REASON
+        self, actor: Actor, agent_id: str, mark: str, *, key: str, why: Why = NO_REASON
     ) -> Proposal:
-        """Approve a change; it is live once `missing` of the result is empty.
+        """Approve the change with this mark; it is live once `missing` of the result is empty.
 
         Raises NotThere; Denied for who made the change and who is named for none of its reviews;
-        RevisionConflict where the agent has changed since.
+        RevisionConflict where the change is another one by now, or the agent has changed since.
         """
         proposal = await self.find(agent_id)
+        if proposal.mark != mark.lower():
+            message = f"{mark[:16] or 'no mark'} is not the change of agent '{agent_id}' that waits"
+            raise errors.RevisionConflict(f"{message}; look at it again")
         await self._require(actor, f"approve the change of {agent_id}", key)
         duties = tuple(duty for duty in duties_of(actor.grants) if duty in proposal.missing)
         made = self.catalog.snapshot().document.keys.get(actor.key)

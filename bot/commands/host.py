@@ -146,11 +146,8 @@ def retrying(row: BotCommand) -> BotCommand:
             except KeyReused:
                 return Reply("This was already done.")
             except ReviewNeeded as error:
-                hint = "It is in force once that person sends"
-                approve = code(f"/reviews approve {error.agent}")
-                return Reply(
-                    f"Kept, not yet in force: {escape_markdown(str(error))}. {hint} {approve}."
-                )
+                hint = f"That person finds it with {code('/reviews')}."
+                return Reply(f"Kept, not yet in force: {escape_markdown(str(error))}. {hint}")
             except ReasonMissing:
                 return Reply(NO_WHY)
             except (Denied, NotThere) as error:

@@ -20,14 +20,17 @@ from registry.reviews import Reviews
 from registry.revisions import differences, json_of
 
 MAX_SHOWN = 10
-HOW = "Write /reviews, /reviews approve AGENT, or /reviews reject AGENT [because …]."
+HOW = (
+    "Write /reviews, then /reviews approve AGENT MARK with the mark that it shows, or /reviews "
+    "reject AGENT [because …]."
+)
 
 
 @command(
     "reviews",
     "changes that wait for a second person; approve or reject one",
     needs=READ_AGENTS,
-    usage="[approve AGENT | reject AGENT] [because …]",
+    usage="[approve AGENT MARK | reject AGENT] [because …]",
 )
 async def reviews(host: AdminContext, context: CommandContext) -> CommandResult:
     """List what waits, approve it, or reject it."""
@@ -39,13 +42,14 @@ async def reviews(host: AdminContext, context: CommandContext) -> CommandResult:
         now = host.catalog.wall()
         lines = [_line(host, proposal, now) for proposal in waiting]
         return Reply("\n".join(lines) + more or "No change waits for a second person.")
-    if len(words) != 2 or words[0].lower() not in ("approve", "reject"):
+    act = (words[0].lower(), len(words))
+    if act not in (("approve", 3), ("reject", 2)):
         return Reply(escape_markdown(HOW))
     agent = words[1].lower()
-    if words[0].lower() == "reject":
+    if act[0] == "reject":
         await found.reject(actor, agent, key=context.key, why=why)
         return Reply(f"Rejected the change of agent {code(agent)}; it stays as it is.")
-    approved = await found.approve(actor, agent, key=context.key, why=why)
+    approved = await found.approve(actor, agent, words[2], key=context.key, why=why)
     if approved.missing:
         left = " and ".join(approved.missing)
         return Reply(f"Approved. The change of agent {code(agent)} still waits for {left}.")
@@ -60,4 +64,6 @@ def _line(host: AdminContext, proposal: Proposal, now: float) -> str:
     waits = f"waits for {' and '.join(proposal.missing)}"
     why = because(proposal.reason, proposal.ticket)
     when = ago(max(0.0, now - proposal.at))
-    return f"**{code(proposal.agent)}** {when} by {author(proposal.by)}, {waits}{why}\n{changes}"
+    mark = code(proposal.mark)
+    head = f"**{code(proposal.agent)}** {mark} {when} by {author(proposal.by)}, {waits}{why}"
+    return f"{head}\n{changes}"

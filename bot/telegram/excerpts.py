@@ -45,7 +45,10 @@ _MEDIA: Final = {
 
 
 _HAS_OTHERS: Final = frozenset(
-    {"forward_origin", "forward_date", "reply_to_message", "external_reply"}
+    {
+        *("forward_origin", "forward_date", "via_bot"),
+        *("reply_to_message", "external_reply", "reply_to_story"),
+    }
 )
 """A message with none of these has no words of others."""
 

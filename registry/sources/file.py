@@ -69,6 +69,11 @@ class FileSource:
             return "The last good version stays in force."
         return "None of its agents and bindings is in force until that is corrected."
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is known of what it sets: it has errors, and there is no good copy."""
+        return self._good is None and bool(self.document.errors)
+
     async def open(self, changed: Callable[[], None] = lambda: None) -> None:
         """Read the file; then follow it until `close`, and call `changed` after each change."""
         await self.reload()

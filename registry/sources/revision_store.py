@@ -19,6 +19,12 @@ from registry.snapshot import revision_of
 from registry.sources import stored_values as stored
 
 _SCRIPT = (Path(__file__).parent / "write.lua").read_text("utf-8")
+# All of one moment; a script, since a user of a rented store may lack transactions.
+_ENDS = """
+local found = {redis.call('HGET', KEYS[1], ARGV[1]), redis.call('GET', KEYS[2])}
+if KEYS[3] then found[3] = redis.call('GET', KEYS[3]) end
+return found
+"""
 _REMEMBER_SECONDS = 3 * 24 * 3600
 _TRIES = 200
 _PAGE = 1_000
@@ -91,6 +97,7 @@ class RevisionStore:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._write_script = client.register_script(_SCRIPT)
+        self._ends_script = client.register_script(_ENDS)
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -191,14 +198,10 @@ class RevisionStore:
 
     async def _ends(self, key: str, act: str) -> tuple[str | None, Head, str]:
         """What is at a key, the newest revision of it, and the end of the audit."""
-        async with self._client.pipeline() as pipeline:  # all of one moment
-            if act in ("put", "delete"):
-                pipeline.get(key)
-            else:
-                pipeline.echo("")
-            pipeline.hget(stored.HEADS, key)
-            pipeline.get(stored.AUDIT_HEAD)
-            before, head, audit = await pipeline.execute()
+        value = key if act in ("put", "delete") else ""
+        keys = [stored.HEADS, stored.AUDIT_HEAD, *filter(None, [value])]
+        head, audit, *found = await self._ends_script(keys=keys, args=[key])
+        before = found[0] if found else None
         text = None if before is None else _text(before)
         return text, Head.parse(head), _text(audit or "")
 

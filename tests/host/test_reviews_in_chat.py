@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.host.stage import Stage
 
 
@@ -21,16 +23,19 @@ async def test_a_prompt_of_one_admin_is_in_force_once_a_named_other_has_approved
         made = '/addagent because a poet is wanted\n{"id": "jack", "name": "Jack", %s}'
         said = await ann_says(made % '"customInstructions": "Rhyme."')
         assert "Kept, not yet in force" in said
-        assert "/reviews approve jack" in said
+        assert "/reviews" in said
         assert host.catalog.get_agent("jack") is None
         listed = await ben_says("/reviews")
         assert "waits for qa" in listed
         assert "a poet is wanted" in listed
         assert "Rhyme." in listed
-        assert "another person must approve it" in await ann_says("/reviews approve jack")
-        assert "named for qa" in await ben_says("/reviews approve jack")
+        (mark,) = re.findall(r"\b[0-9a-f]{8}\b", listed)
+        approve = f"/reviews approve jack {mark}"
+        assert "another person must approve it" in await ann_says(approve)
+        assert "named for qa" in await ben_says(approve)
+        assert "look at it again" in await ben_says("/reviews approve jack 00000000")
         await ann_says(f"/roles grant {ben.id} spokestack_engineer host qa")
-        assert "is in force" in await ben_says("/reviews approve jack")
+        assert "is in force" in await ben_says(approve)
         agent = host.catalog.get_agent("jack")
         assert agent is not None
         assert agent.custom_instructions == "Rhyme."

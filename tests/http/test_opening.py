@@ -378,9 +378,10 @@ async def test_a_host_killed_in_the_middle_of_a_request_leaves_its_repeat_to_the
             await asyncio.wait({first})
             first.exception()
             answer = await asyncio.wait_for(here.ask("PUT", path, json=agent, **key), 30)
-            assert answer.status == 201, answer.body
+            # 200 where it was written, and the answer was not kept yet.
+            assert answer.status in (200, 201), answer.body
             again = await here.ask("PUT", path, json=agent, **key)
-            assert (again.status, again.body) == (201, answer.body)
+            assert (again.status, again.body) == (answer.status, answer.body)
             kept = await here.host.history.revisions(OPERATOR_ACTOR, "agent", f"jack{number}")
             assert [one.number for one in kept] == [1]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from registry.api_key import ApiKey, digest, new_secret
 from registry.roles import OPERATOR_ACTOR, RoleGrant
 from tests.host.stage import Stage
 from tests.http.api import ApiAnswer, client_of
 
 PATH = "/api/v1/registry/agents/jack"
+APPROVE = "/api/v1/reviews/jack/approve"
 
 
 async def test_a_new_prompt_is_in_force_once_a_second_person_has_approved_it(stage: Stage) -> None:
@@ -31,8 +30,11 @@ async def test_a_new_prompt_is_in_force_once_a_second_person_has_approved_it(sta
         async with client_of(host) as client:
 
             async def ask(user: str, method: str, path: str, body: object = None) -> ApiAnswer:
-                data = None if body is None else json.dumps(body).encode()
-                return await client.ask(method, path, secrets[user], data=data)
+                return await client.ask(method, path, secrets[user], json=body)
+
+            async def waits(user: str) -> dict[str, str]:
+                (one,) = (await ask(user, "GET", "/api/v1/reviews")).json["reviews"]
+                return {"mark": one["mark"]}
 
             body = {"id": "jack", "name": "Jack", "customInstructions": "Rhyme."}
             made = await ask("ann", "PUT", PATH, body)
@@ -40,8 +42,9 @@ async def test_a_new_prompt_is_in_force_once_a_second_person_has_approved_it(sta
             assert (await ask("ann", "GET", PATH)).status == 404
             (waiting,) = (await ask("eve", "GET", "/api/v1/reviews")).json["reviews"]
             assert (waiting["agent"], waiting["changed_by"]) == ("jack", "api:default:ann")
+            mark = {"mark": waiting["mark"]}
             for user in ("ann", "eve"):  # who made it, and who is named for no review
-                assert (await ask(user, "POST", "/api/v1/reviews/jack/approve")).status == 403
+                assert (await ask(user, "POST", APPROVE, mark)).status == 403
             own = new_secret()  # a key for Ben that the author of the change has made
             borrowed = ApiKey(
                 id="borrowed",
@@ -52,16 +55,17 @@ async def test_a_new_prompt_is_in_force_once_a_second_person_has_approved_it(sta
                 created_by="api:default:ann",
             )
             await host.catalog.create_key(OPERATOR_ACTOR, borrowed, key="borrow")
-            approve = "/api/v1/reviews/jack/approve"
-            assert (await client.ask("POST", approve, own)).status == 403
+            assert (await client.ask("POST", APPROVE, own, json=mark)).status == 403
             # To name a reviewer proves nothing, and no key is two people.
             team = await ask("team", "PUT", f"{PATH}?user_id=ann", {**body, "name": "Jo"})
             assert team.status == 202
             for user in ("ben", "team"):
-                tried = await client.ask("POST", f"{approve}?user_id={user}", secrets["team"])
-                assert tried.status == 403
+                url = f"{APPROVE}?user_id={user}"
+                assert (await ask("team", "POST", url, await waits("eve"))).status == 403
             assert (await ask("ann", "PUT", PATH, body)).status == 202
-            approved = await ask("ben", "POST", "/api/v1/reviews/jack/approve")
+            assert (await ask("ben", "POST", APPROVE, {"mark": "00000000"})).status == 409
+            assert (await ask("ben", "POST", APPROVE)).status == 422
+            approved = await ask("ben", "POST", APPROVE, await waits("ben"))
             assert (approved.status, approved.json["in_force"]) == (200, True)
             assert (await ask("ann", "GET", PATH)).json["definition"] == body
             assert (await ask("ben", "POST", "/api/v1/reviews/jack/reject")).status == 404

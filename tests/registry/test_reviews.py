@@ -6,11 +6,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition
-from registry.errors import Denied, NotThere, ReviewNeeded, RevisionConflict
+from registry.errors import (
+    Denied,
+    DocumentErrors,
+    NotThere,
+    ReviewNeeded,
+    RevisionConflict,
+)
 from registry.history import History
+from registry.review import Proposal, reviews_needed
 from registry.reviews import Reviews
 from registry.roles import HOST_ADMIN, Actor, Duty, RoleGrant, Why
 from registry.sources.file import FileSource
@@ -45,6 +53,11 @@ async def catalog(store: RedisStore) -> AsyncIterator[Catalog]:
     await catalog.close()
 
 
+async def approve(reviews: Reviews, actor: Actor, *, key: str) -> Proposal:
+    """Approve what waits for agent x, as it is at this moment."""
+    return await reviews.approve(actor, "x", (await reviews.find("x")).mark, key=key)
+
+
 async def propose(catalog: Catalog, key: str = "1", /, **fields: Any) -> tuple[str, ...]:
     with pytest.raises(ReviewNeeded) as raised:
         await catalog.update_agent(AUTHOR, agent(**fields), key=key, why=Why("tone"))
@@ -63,15 +76,15 @@ async def test_a_new_prompt_waits_for_quality_and_a_new_tool_for_security(
     assert (record.kind, record.requires_review) == ("proposal", True)
     assert len(await History(catalog).host_audit(AUTHOR)) == 2
     with pytest.raises(Denied, match="another person"):
-        await reviews.approve(engineer("tg:7", "qa", "security"), "x", key="a0")
+        await approve(reviews, engineer("tg:7", "qa", "security"), key="a0")
     with pytest.raises(Denied, match="named for qa and security"):
-        await reviews.approve(engineer("tg:4"), "x", key="a1")
+        await approve(reviews, engineer("tg:4"), key="a1")
     with pytest.raises(Denied):
-        await reviews.approve(Actor("tg:5", (RoleGrant(role="instance_admin"),)), "x", key="a2")
-    assert (await reviews.approve(QA, "x", key="a3")).missing == ("security",)
+        await approve(reviews, Actor("tg:5", (RoleGrant(role="instance_admin"),)), key="a2")
+    assert (await approve(reviews, QA, key="a3")).missing == ("security",)
     with pytest.raises(Denied, match="named for security"):
-        await reviews.approve(QA, "x", key="a4")
-    await reviews.approve(SECURITY, "x", key="a5")
+        await approve(reviews, QA, key="a4")
+    await approve(reviews, SECURITY, key="a5")
     assert catalog.get_agent("x") == agent(**fields)
     assert reviews.open() == []
     newest = (await History(catalog).revisions(AUTHOR, "agent", "x"))[0]
@@ -93,12 +106,12 @@ async def test_a_proposal_is_rejected_or_overtaken_and_nothing_of_it_is_live(
     await propose(catalog, customInstructions="Rhyme.")
     await reviews.reject(QA, "x", key="r1", why=Why("no"))
     with pytest.raises(NotThere):
-        await reviews.approve(BOTH, "x", key="a1")
+        await approve(reviews, BOTH, key="a1")
     await propose(catalog, "2", customInstructions="Rhyme.")
     changed = agent(llmOverrides={"maxTokens": 100})
     await catalog.update_agent(AUTHOR, changed, key="3")
     with pytest.raises(RevisionConflict):
-        await reviews.approve(BOTH, "x", key="a2")
+        await approve(reviews, BOTH, key="a2")
     assert catalog.get_agent("x") == changed
 
 
@@ -109,14 +122,43 @@ async def test_an_approval_that_was_cut_in_the_middle_is_finished_by_the_next_on
     await propose(catalog, customInstructions="Rhyme.")
     proposal = await reviews.find("x")
     await catalog.write_reviewed(AUTHOR, proposal, key="a1:apply")  # and then the host was killed
-    await reviews.approve(BOTH, "x", key="a1")
+    await approve(reviews, BOTH, key="a1")
     assert reviews.open() == []
     assert len(await History(catalog).revisions(AUTHOR, "agent", "x")) == 2
 
 
 async def test_a_restore_waits_as_well(catalog: Catalog) -> None:
     await propose(catalog, customInstructions="Rhyme.")
-    await Reviews(catalog).approve(BOTH, "x", key="a")
+    await approve(Reviews(catalog), BOTH, key="a")
     with pytest.raises(ReviewNeeded):
         await History(catalog).restore(AUTHOR, "agent", "x", 1, key="r")
     assert catalog.get_agent("x") == agent(customInstructions="Rhyme.")
+
+
+async def test_an_approval_is_of_the_change_that_was_seen(catalog: Catalog) -> None:
+    reviews = Reviews(catalog)
+    await propose(catalog, customInstructions="Be kind.")
+    seen = (await reviews.find("x")).mark
+    await propose(catalog, "2", customInstructions="Be evil.")
+    with pytest.raises(RevisionConflict, match="look at it again"):
+        await reviews.approve(BOTH, "x", seen, key="a")
+    assert catalog.get_agent("x") == agent()
+
+
+async def test_a_change_of_too_much_at_once_takes_every_review(catalog: Catalog) -> None:
+    sets = {f"s{n}": ["mcp:a:*"] for n in range(70)}
+    policy = {"toolsets": sets}
+    assert await propose(catalog, customInstructions="Rhyme.", toolPolicy=policy) == (
+        "qa",
+        "security",
+    )
+    assert reviews_needed("not an object", {"id": "x", "name": "X"}) == ("qa", "security")
+    assert reviews_needed({"name": "X"}, {"name": "X", "linkPreviews": True}) == ()
+
+
+async def test_what_is_no_proposal_is_named_and_approves_nothing(
+    catalog: Catalog, redis: Redis
+) -> None:
+    await redis.set("agent:proposal:x", "{}")
+    with pytest.raises(DocumentErrors, match="agent:proposal:x"):
+        await Reviews(catalog).approve(BOTH, "x", "00000000", key="a")

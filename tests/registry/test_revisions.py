@@ -19,7 +19,15 @@ from registry.api_key import ApiKey, digest, new_secret
 from registry.binding import AgentBinding
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition
-from registry.errors import Denied, NotThere, Owned, RevisionConflict, Trampled, Unrestorable
+from registry.errors import (
+    Denied,
+    FileUnusable,
+    NotThere,
+    Owned,
+    RevisionConflict,
+    Trampled,
+    Unrestorable,
+)
 from registry.history import History
 from registry.revisions import differences, overlap, with_field
 from registry.roles import HOST_ADMIN, Actor, RoleGrant, Target, Why
@@ -153,6 +161,29 @@ async def test_the_operators_file_has_a_history_and_is_changed_only_there(
         assert len(await again.revisions(ADMIN, "agent", "x")) == 2
 
 
+async def test_while_the_file_cannot_be_used_nobody_takes_what_it_may_own(
+    valkey: Valkey, tmp_path: Path
+) -> None:
+    path = tmp_path / "agents.json"
+    path.write_text('{"agents": [')
+    grant = RoleGrant(role="instance_admin")
+    async with opened(valkey, path) as history:
+        for change in (
+            history.catalog.create_agent(ADMIN, agent(), key="1"),
+            history.catalog.set_default(ADMIN, None, key="2"),
+            history.catalog.put_document(ADMIN, "agent", "x", agent().to_text(), key="3"),
+        ):
+            with pytest.raises(FileUnusable, match="fix it first"):
+                await change
+        await history.catalog.grant_role(ADMIN, "tg:5", grant, key="4")
+        path.write_text("{}")
+        await history.catalog.reload()
+        await history.catalog.create_agent(ADMIN, agent(), key="5")
+        path.write_text('{"agents": [')  # the last good copy says what it owns
+        await history.catalog.reload()
+        await history.catalog.delete_agent(ADMIN, "x", key="6")
+
+
 async def test_of_two_writers_at_once_exactly_one_wins_fifty_times(
     valkey: Valkey, history: History
 ) -> None:
@@ -249,6 +280,14 @@ async def test_every_kind_of_document_has_a_history_and_comes_back(
         assert not catalog.snapshot().document.keys["k1"].value.is_live(0)
     found = await history.revisions(ADMIN, kind, id)
     assert [one.number for one in found] == [2, 1]
+    if kind == "key":  # one that was revoked may have leaked
+        with pytest.raises(Unrestorable, match="make a new one"):
+            await history.restore(ADMIN, kind, id, 1, key="r")
+        revoked = (await history.host_audit(ADMIN))[0]
+        with pytest.raises(Unrestorable):
+            await history.roll_back(ADMIN, revoked.number, key="b")
+        assert not catalog.snapshot().document.keys["k1"].value.is_live(0)
+        return
     assert await history.restore(ADMIN, kind, id, 1, key="r") == 3
     assert (await history.revisions(ADMIN, kind, id))[0].text == found[1].text
     assert (await history.verify(ADMIN))[1] is None
@@ -289,6 +328,7 @@ async def test_a_history_and_the_audit_are_shown_only_to_those_who_may_read(
         ("change", "it was changed"),
         ("remove", "is missing"),
         ("truncate", "is missing"),
+        ("delete", "is missing"),
         ("add", "one was put in"),
         ("rehash", "does not follow"),
     ],
@@ -307,6 +347,8 @@ async def test_the_audit_names_the_first_record_that_does_not_hold(
         del entries[2]
     elif fault == "truncate":
         del entries[2:]
+    elif fault == "delete":
+        entries.clear()
     elif fault == "add":
         entries.insert(2, (b"2-1", dict(entries[1][1])))
     else:
@@ -322,7 +364,7 @@ async def test_the_audit_names_the_first_record_that_does_not_hold(
     count, broken = await history.verify(ADMIN)
     assert count == len(entries)
     assert broken is not None
-    assert broken.number == (2 if fault == "add" else 3)
+    assert broken.number == {"add": 2, "delete": 1}.get(fault, 3)
     assert words in broken.why
     await client.aclose()
 

@@ -23,6 +23,7 @@ STATUSES: Mapping[type[RegistryError], tuple[int, str]] = {
     errors.RevisionConflict: (409, "revision-conflict"),
     errors.AlreadyThere: (409, "already-there"),
     errors.Owned: (409, "owned"),
+    errors.FileUnusable: (409, "file-unusable"),
     errors.Trampled: (409, "trampled"),
     errors.Unrestorable: (409, "unrestorable"),
     errors.DocumentErrors: (422, "invalid-document"),

@@ -23,6 +23,7 @@ class Review(BaseModel):
     """A change of an agent that is not in force yet; `missing` are the reviews it waits for."""
 
     agent: str = Field(examples=["jack"])
+    mark: str = Field(description="What an approval of this very change names.")
     definition: Any = Field(description="The agent as it is to be.")
     base: str | None = Field(description="The hash that it was made over; null for a new agent.")
     changed_by: str
@@ -39,6 +40,14 @@ class ReviewList(BaseModel):
     """What waits, oldest first."""
 
     reviews: list[Review]
+
+
+class ApprovalRequest(BaseModel):
+    """Which change is approved: its mark, as the list shows it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mark: str = Field(min_length=8, max_length=8, examples=["3f2ab1c9"])
 
 
 class Rejection(BaseModel):
@@ -61,6 +70,7 @@ def add_routes(app: FastAPI) -> None:
 def _review(proposal: Proposal, *, in_force: bool = False) -> Review:
     return Review(
         agent=proposal.agent,
+        mark=proposal.mark,
         definition=json_of(proposal.text),
         base=proposal.base,
         changed_by=proposal.by,
@@ -82,14 +92,17 @@ async def list_reviews(caller: CallerDep, host: HostDep) -> ReviewList:
 
 
 @needs("agent_builder", "write")
-async def approve(caller: CallerDep, host: HostDep, agent_id: AgentId) -> Review:
+async def approve(
+    caller: CallerDep, host: HostDep, agent_id: AgentId, body: ApprovalRequest
+) -> Review:
     """Approve a change; it is in force once no review is missing.
 
     Nobody approves their own change, and only who is named for one of its reviews approves it.
     """
     docs.require_whole(caller)
     key, why = caller.change_key, caller.why
-    approved = await Reviews(host.catalog).approve(caller.actor, agent_id, key=key, why=why)
+    reviews = Reviews(host.catalog)
+    approved = await reviews.approve(caller.actor, agent_id, body.mark, key=key, why=why)
     return _review(approved, in_force=not approved.missing)
 
 

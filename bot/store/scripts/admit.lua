@@ -17,6 +17,7 @@ end
 local SCRATCH = '{admission}:'
 local text, hash, stream, zset =
   SCRATCH .. 'lease', SCRATCH .. 'moved', SCRATCH .. 'inbox', SCRATCH .. 'timers'
+local list = SCRATCH .. 'history'
 local COMMANDS = {
   {'SET', text, '1', 'PX', 60000}, {'GET', text}, {'MGET', text}, {'STRLEN', text}, {'TYPE', text},
   {'INCR', text}, {'EXISTS', text}, {'EXPIRE', text, 60}, {'PEXPIRE', text, 60000}, {'PTTL', text}, {'PEXPIREAT', text, 9999999999999},
@@ -28,7 +29,8 @@ local COMMANDS = {
   {'ZRANGE', zset, 0, -1}, {'ZRANGEBYSCORE', zset, 0, 1}, {'ZREM', zset, 'b'},
   {'ZREMRANGEBYSCORE', zset, 5, 5}, {'SADD', SCRATCH .. 'known', 'a'},
   {'SREM', SCRATCH .. 'known', 'a'}, {'SMEMBERS', SCRATCH .. 'known'}, {'SCAN', '0', 'COUNT', 1},
-  {'TIME'}, {'DEL', text, hash, stream, zset},
+  {'RPUSH', list, 'a'}, {'LLEN', list}, {'LRANGE', list, 0, -1}, {'LTRIM', list, -1, -1},
+  {'TIME'}, {'DEL', text, hash, stream, zset, list},
 }
 for _, command in ipairs(COMMANDS) do try(unpack(command)) end
 for _, key in ipairs(ARGV) do try('HDEL', key, 'admission') end
