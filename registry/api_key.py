@@ -15,7 +15,7 @@ from registry.agent_limits import Budget
 from registry.errors import InvalidValue
 from registry.fields import RegistryModel, must, valid_slug
 from registry.roles import DEFAULT_ACCOUNT, Actor, RoleGrant, RoleName, Scope, Why, may_grant
-from registry.secrets import REDACTED
+from registry.secrets import REDACTED, detect_secret
 
 PREFIX = "sbk_"
 SHORTEST_KEY = 32
@@ -48,6 +48,8 @@ def valid_user(text: str) -> str:
         or any(c.isspace() or c == ":" or not c.isprintable() for c in text)
     ):
         raise InvalidValue("is not a user's name", "write up to 128 characters without : or spaces")
+    if what := detect_secret(text):
+        raise InvalidValue(f"holds {what}, not a user's name", "write the person's id or name")
     return text
 
 

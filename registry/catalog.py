@@ -597,6 +597,8 @@ class Catalog:
         """The change of a whole document; of roles and keys every changed grant must be allowed."""
         if kind == "key" and texts[1] is not None:  # one that was revoked may have leaked
             raise errors.Unrestorable("a key is not brought back; make a new one")
+        if kind == "proposal":
+            raise errors.Unrestorable("a change that waits is approved or rejected, and made again")
         if kind not in ("role", "key"):
             target = stored.target_of(stored.key_of(kind, id), None)
             return await self._authorized(actor, f"{action} {kind}", id, target, key, why)

@@ -21,6 +21,7 @@ from registry.revisions import (
     differences,
     json_of,
     overlap,
+    steps_of,
     with_field,
 )
 from registry.roles import NO_REASON, Actor, Target, Tier, Why, sees_grant
@@ -272,7 +273,7 @@ class History:
             return before.text if before else None
         current = json_of(await self.catalog.writable.text(where) or "{}")
         value: Any = before.value if before else {}
-        for step in record.field_changed.split("."):
+        for step in steps_of(record.field_changed):
             value = value.get(step) if isinstance(value, Mapping) else None
         return json.dumps(with_field(current, record.field_changed, value), ensure_ascii=False)
 

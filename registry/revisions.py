@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -32,6 +32,7 @@ _MOST_WORDS = 8_000
 _MOST_EDITS = 300
 """Words taken out and put in of a text; beyond these it is shown as a whole, before and after."""
 _MOST_FIELDS = 60
+_STEP = re.compile(r"((?:[^.\\]|\\.)+)(?:\.|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _fields(
             yield from _fields(was, now, steps)
             continue
         section = _SECTIONS.get(steps[0], "other")
-        yield FieldChange(".".join(steps), section, was, now)
+        yield FieldChange(dotted_name(steps), section, was, now)
 
 
 def _word_changes(old: str, new: str) -> tuple[WordChange, ...]:
@@ -200,13 +201,24 @@ def _joined(words: Sequence[tuple[str, str]]) -> tuple[WordChange, ...]:
     return tuple(found)
 
 
+def dotted_name(steps: Iterable[str]) -> str:
+    """Names inside one another as one; a dot in a name gets a backslash."""
+    return ".".join(step.replace("\\", "\\\\").replace(".", "\\.") for step in steps)
+
+
+def steps_of(field: str) -> list[str]:
+    """The names of a dotted one; [] for ''."""
+    found = [re.sub(r"\\(.)", r"\1", step) for step in _STEP.findall(field)]
+    return found if field else []
+
+
 def with_field(document: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
     """The document with one dotted field set, or taken out where the value is None."""
-    head, _, rest = name.partition(".")
+    head, *rest = steps_of(name)
     result = dict(document)
     if rest:
         inner = result.get(head)
-        below = with_field(inner if isinstance(inner, Mapping) else {}, rest, value)
+        below = with_field(inner if isinstance(inner, Mapping) else {}, dotted_name(rest), value)
         result[head] = below
         if not below:
             del result[head]
@@ -219,6 +231,6 @@ def with_field(document: Mapping[str, Any], name: str, value: Any) -> dict[str, 
 
 def overlap(one: str, other: str) -> bool:
     """Whether two dotted fields are the same, or one lies inside the other ('' is everything)."""
-    a, b = one.split(".") if one else [], other.split(".") if other else []
+    a, b = steps_of(one), steps_of(other)
     shared = min(len(a), len(b))
     return a[:shared] == b[:shared]

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from registry.errors import InvalidValue
 from registry.fields import Few, RegistryModel, is_slug, must, valid_slug
+from registry.secrets import hide_known
 
 RoleName = Literal[
     "spokestack_engineer", "instance_admin", "instance_manager", "account_manager", "client_contact"
@@ -149,10 +150,17 @@ CORE = Target("agent_builder")
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """Why a change is made: a reason in words, and the reference of a ticket."""
+    """Why a change is made: a reason in words, and the reference of a ticket.
+
+    A secret in them is replaced: the audit keeps them, and cannot be changed.
+    """
 
     reason: str = ""
     ticket: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", hide_known(self.reason))
+        object.__setattr__(self, "ticket", hide_known(self.ticket))
 
     def __bool__(self) -> bool:
         return bool(self.reason.strip() or self.ticket.strip())

@@ -88,6 +88,13 @@ def _likely(text: str) -> list[tuple[str, re.Pattern[str]]]:
     return [(what, shape) for what, (shape, hints) in known if any(hint in text for hint in hints)]
 
 
+def hide_known(text: str) -> str:
+    """A text with a placeholder for each secret of a well-known shape."""
+    for what, shape in _likely(text):
+        text = shape.sub(f"[{what}]", text)
+    return text
+
+
 def has_password(text: str) -> bool:
     """Whether an address with user and password in plain text is in a text."""
     return "@" in text and bool(_USER_AND_PASSWORD.search(text))
@@ -143,8 +150,7 @@ def redact(name: str, text: str) -> str:
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
     if text.strip() and (_NAMES.search(plain) or _KNOWN["a private key"][0].search(text)):
         return REDACTED
-    for what, shape in _likely(text):
-        text = shape.sub(f"[{what}]", text)
+    text = hide_known(text)
     text = _CREDENTIAL.sub("[a credential]", text)
     hint = "[looks like a key: {0:.4}…{1}, {2} characters]"
     return _PIECE.sub(

@@ -397,6 +397,17 @@ async def test_a_key_gives_no_role_above_its_own_and_none_elsewhere(api: Client)
 # --- two replicas ---------------------------------------------------------------------------------
 
 
+async def test_a_manager_of_clients_takes_back_what_they_may_change(api: Client) -> None:
+    manager = await api.make_key(account="acme", role="account_manager")
+    body = {"role": "client_contact", "client": "puma"}
+    made = await api.ask("POST", KEYS, manager, json=body)
+    assert made.status == 201
+    record = (await newest(api, audit_of("acme", "puma"), manager))["id"]
+    back = await api.ask("POST", rollback_of("acme", record), manager)
+    assert back.status == 200, back.body
+    assert (await api.get("/api/v1/me", made.json["key"])).status == 401
+
+
 async def test_a_key_made_for_somebody_lends_no_role_that_its_own_could_not_give(
     api: Client,
 ) -> None:

@@ -16,6 +16,8 @@ from registry.errors import (
     NotThere,
     ReviewNeeded,
     RevisionConflict,
+    Trampled,
+    Unrestorable,
 )
 from registry.history import History
 from registry.review import Proposal, reviews_needed
@@ -154,6 +156,18 @@ async def test_a_change_of_too_much_at_once_takes_every_review(catalog: Catalog)
     )
     assert reviews_needed("not an object", {"id": "x", "name": "X"}) == ("qa", "security")
     assert reviews_needed({"name": "X"}, {"name": "X", "linkPreviews": True}) == ()
+
+
+async def test_a_proposal_is_not_rolled_back_in_parts(catalog: Catalog) -> None:
+    history = History(catalog)
+    await propose(catalog, customInstructions="Be kind.")
+    await propose(catalog, "2", customInstructions="Be evil.")
+    for record in await history.host_audit(AUTHOR):
+        if record.kind == "proposal":
+            with pytest.raises((Unrestorable, Trampled)):
+                await history.roll_back(AUTHOR, record.number, key=f"b{record.number}")
+    with pytest.raises(Unrestorable):
+        await history.restore(AUTHOR, "proposal", "x", 1, key="r")
 
 
 async def test_what_is_no_proposal_is_named_and_approves_nothing(

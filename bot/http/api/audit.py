@@ -212,7 +212,7 @@ async def verify_audit(caller: CallerDep, host: HostDep) -> Verified:
     return Verified(records=count, holds=found is None, broken=found)
 
 
-@needs("instance", "read", account="instance_id")
+@needs_key(account="instance_id")
 async def roll_back(
     caller: CallerDep,
     host: HostDep,

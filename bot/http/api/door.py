@@ -127,7 +127,13 @@ class Api:
         self._asked.set()
         if self._loading is None or (self._loading.done() and self._loading.exception()):
             self._loading = asyncio.create_task(self._load(), name="api.load")
-        return await asyncio.shield(self._loading)
+        try:
+            return await asyncio.shield(self._loading)
+        except Exception:
+            if not self._loading.done():
+                raise
+            log.exception("api.not_loaded", so="it is tried again at the next request")
+            raise unavailable("The API could not be loaded. A repeat is safe.") from None
 
     async def close(self) -> None:
         """End what is still loading."""

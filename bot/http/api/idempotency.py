@@ -57,8 +57,8 @@ class Idempotency:
         """The answer kept under this name, or the one that `make` makes now.
 
         `request` is what must be the same each time. Raises ApiError: 422 for another request under
-        this name, 409 where the first one takes too long, 503 while the store is away. An answer of
-        500 or more is not kept; of a kept one, the API key in it is not.
+        this name, 409 where the first one takes too long, 503 while the store is away. A refusal is
+        not kept, since it changed nothing; of a kept answer, the API key in it is not.
         """
         digest = hashlib.sha256(name.encode()).hexdigest()[:40]
         print_ = hashlib.sha256(request).hexdigest()
@@ -68,7 +68,7 @@ class Idempotency:
                 return stored
             async with self._running(digest, print_):
                 found = await make()
-                if found.status < 500 and len(found.body) <= _MOST_BYTES:
+                if found.status < 300 and len(found.body) <= _MOST_BYTES:
                     return await self._keep(digest, print_, found)
                 return found
         except StoreUnavailable:
