@@ -50,6 +50,7 @@ from bot.model.watched import WatchedModel
 from bot.ops.logging import Counters
 from bot.ops.network import proxy_of, why_not_served
 from bot.ops.process import resume_gc
+from bot.ops.shown_once import ShownOnce
 from bot.ops.tasks import SystemClock, cancel_and_wait, wait_first
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
@@ -130,6 +131,7 @@ class App:
         self.counters = Counters()
         self.pool = Pool(self.clock)
         self.installed_skills = InstalledSkills()
+        self.shown_once = ShownOnce()
         self.loaded = asyncio.Event()
         self.url = ""
         self._opening = "the data directory"
@@ -419,7 +421,7 @@ class App:
 
         context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
-        self._commands = all_commands(context, people, self._key_uses.of)
+        self._commands = all_commands(context, people, self._key_uses.of, self.shown_once)
 
         def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:
             return [(row.name, row.help) for row in self._commands.visible(grants)]
@@ -476,7 +478,9 @@ class App:
             stalled_seconds=settings.stalled_seconds or settings.poll_seconds + STALLED_MARGIN_S,
         )
         for bot in settings.bots:
-            client = TelegramClient(session, settings.telegram_api_url, bot.token)
+            client = TelegramClient(
+                session, settings.telegram_api_url, bot.token, self.shown_once.reveal
+            )
             transport = TelegramTransport(bot.id, bot.token, client, telegram)
             self.fleet.add(HostedLine(transport, services))
 

@@ -25,6 +25,7 @@ from bot.command import (
 )
 from bot.commands.host import AdminContext, ago, lasting, sentence
 from bot.commands.roles import WordsNotUnderstood, invalid
+from bot.ops.shown_once import ShownOnce
 from bot.store.key_uses import KeyUse
 from registry.api_key import ApiKey, digest, new_secret
 from registry.errors import KeyReused
@@ -54,9 +55,11 @@ _WORDS = ("account", "role", "user", "client", "agent", "expires")
 
 
 @command("keys", "show, create or revoke API keys", needs=GIVE_ROLES, usage=USAGE, concurrent=True)
-async def keys(parts: tuple[AdminContext, LastUses], context: CommandContext) -> CommandResult:
+async def keys(
+    parts: tuple[AdminContext, LastUses, ShownOnce], context: CommandContext
+) -> CommandResult:
     """List the API keys, or create or revoke one."""
-    host, last_uses = parts
+    host, last_uses, shown_once = parts
     text, why = split_reason(context.arguments)
     words, actor = text.split(), host.actor(context)
     match words:
@@ -78,9 +81,10 @@ async def keys(parts: tuple[AdminContext, LastUses], context: CommandContext) ->
             except KeyReused:
                 return Reply(LOST)
             now = host.catalog.wall()
-            return Reply(
-                paragraphs(f"Created key {_line(api_key, now)}.", f"||{secret}||", SHOWN_ONCE)
+            hidden = (
+                f"||{shown_once.hide(secret)}||"  # the reply lies in the store until it is sent
             )
+            return Reply(paragraphs(f"Created key {_line(api_key, now)}.", hidden, SHOWN_ONCE))
     return Reply(escape_markdown(HOW))
 
 

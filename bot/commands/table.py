@@ -22,6 +22,7 @@ from bot.command import (
 )
 from bot.commands import agents, audit, bindings, host, keys, reviews, roles, versions
 from bot.commands.host import AdminContext, retrying
+from bot.ops.shown_once import ShownOnce
 from bot.tools.policy import Decision
 from bot.turn.results import NO_AGENT
 from bot.usage.ledger import usage
@@ -30,7 +31,10 @@ NOTHING_RUNS = "Nothing is running here."
 
 
 def all_commands(
-    admin_context: AdminContext, people_context: PeopleContext, last_uses: keys.LastUses
+    admin_context: AdminContext,
+    people_context: PeopleContext,
+    last_uses: keys.LastUses,
+    shown_once: ShownOnce,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
@@ -42,7 +46,7 @@ def all_commands(
     rows += [retrying(row.using(admin_context)) for row in first]
     rows += [own_id, people.using(people_context), claim]
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
-    rows += [retrying(keys.keys.using((admin_context, last_uses)))]
+    rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
     rows += [retrying(row.using(admin_context)) for row in last]
     return Commands(rows, admin_context.actor, admin_context.audit_refusal)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,10 +71,19 @@ def new_session(proxy: str | None = None) -> aiohttp.ClientSession:
 class TelegramClient:
     """The Bot API of one token."""
 
-    __slots__ = ("_base", "_host", "_session", "_token")
+    __slots__ = ("_base", "_host", "_reveal", "_session", "_token")
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, token: SecretStr) -> None:
-        """`base_url` is `https://api.telegram.org` or another server's; raises ConfigError."""
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        token: SecretStr,
+        reveal: Callable[[str], str] = str,
+    ) -> None:
+        """`base_url` is `https://api.telegram.org` or another server's; raises ConfigError.
+
+        `reveal` puts into the text of a message what may be stored nowhere.
+        """
         if not base_url.startswith(("https://", "http://")):
             shown = base_url.rpartition("@")[2]
             raise ConfigError(f"Bot API base URL {shown!r} is not valid: use http(s)://host[:port]")
@@ -82,6 +91,7 @@ class TelegramClient:
         self._base = base_url.rstrip("/")
         self._host = self._base.partition("://")[2].rpartition("@")[2]
         self._token = token
+        self._reveal = reveal
 
     def __repr__(self) -> str:
         return f"TelegramClient({self._host})"
@@ -92,6 +102,8 @@ class TelegramClient:
         It is `NotSent` only where no byte left us; connecting may take half of the time, at most
         10 s. An answer that cannot be read is `FateUnknown`.
         """
+        if "text" in params:
+            params = {**params, "text": self._reveal(params["text"])}
         answer = await self._post(method, params, timeout)
         try:
             return self._result(method, answer, loads_object(answer.body))

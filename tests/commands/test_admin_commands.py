@@ -16,6 +16,7 @@ from bot.command import CommandContext, Commands, Reply, escape_markdown
 from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.table import all_commands
 from bot.messages import Address, Attachment, Command, IncomingMessage, QuotedMessage, User
+from bot.ops.shown_once import ShownOnce
 from bot.store.key_uses import KeyUse
 from bot.telegram.markdown.renderer import render
 from registry.audit import Change
@@ -63,7 +64,8 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda _agent: [],
         lambda _agent, _context: AgentTools(),
     )
-    return all_commands(desk, PeopleContext(Access(), nobody_waits, desk.audit_refusal), never_used)
+    people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
+    return all_commands(desk, people, never_used, ShownOnce())
 
 
 async def nobody_waits() -> list[AccessRequest]:

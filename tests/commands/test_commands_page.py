@@ -10,6 +10,7 @@ from bot.access.rules import Access
 from bot.command import Commands
 from bot.commands.host import AdminContext, AgentTools
 from bot.commands.table import all_commands
+from bot.ops.shown_once import ShownOnce
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.history import History
@@ -31,7 +32,7 @@ def whole_board() -> Commands:
         lambda _agent, _context: AgentTools(),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
-    return all_commands(desk, people, never_used)
+    return all_commands(desk, people, never_used, ShownOnce())
 
 
 def rows() -> tuple[list[str], list[str]]:

@@ -174,6 +174,9 @@ async def test_a_key_is_shown_once_and_is_nowhere_else(
         shown = await say(create)
         (secret,) = re.findall(r"sbk_[\w-]{43}", shown)
         assert "delete this message" in shown
+        written = [one.read_bytes() for one in valkey.folder.rglob("*") if one.is_file()]
+        assert b"shown-once-" in b"".join(written)  # the reply, as it lay in the store
+        assert secret.encode() not in b"".join(written)
         entities = stage.world.calls.of(method="sendMessage")[-1].params["entities"]
         (spoiler,) = [one for one in entities if one["type"] == "spoiler"]
         assert spoiler["length"] == len(secret)
