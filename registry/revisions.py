@@ -32,7 +32,7 @@ _MOST_WORDS = 8_000
 _MOST_EDITS = 300
 """Words taken out and put in of a text; beyond these it is shown as a whole, before and after."""
 _MOST_FIELDS = 60
-_STEP = re.compile(r"((?:[^.\\]|\\.)+)(?:\.|\Z)", re.DOTALL)
+_STEP = re.compile(r"(?:[^.\\]|\\.)++", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
