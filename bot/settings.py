@@ -196,7 +196,7 @@ class LimitSettings(TurnLimits):
     """How many turns of all bots run at once; the others wait. Unset: no limit. Also
     `MAX_CONCURRENT_AGENTS`."""
     piihandling: Literal["off", "warn", "redact", "block"] = "off"
-    """Personal data in outgoing messages; an agent may be stricter."""
+    """Personal data in outgoing messages: off, warn, redact or block. An agent may be stricter."""
     blockedtopics: str | None = None
     """Topics that no agent may talk about, besides crimes and harm to people, separated by commas;
     the model is told so, and an answer that contains their words is not sent."""
@@ -346,8 +346,8 @@ class ReviewSettings(BaseModel, extra="forbid", frozen=True):
     """Which changes take a second person: `REVIEW__…`."""
 
     core: Literal["one", "two"] = "one"
-    """`two`: a new prompt or tool of an agent is live only once a second person, who is named for
-    `qa` or `security` (`/roles grant`), has approved it."""
+    """`two`: a new prompt or tool of an agent is in force only after a second person, who is named
+    for `qa` or `security` (`/roles grant`), has approved it."""
 
 
 _OTHER_NAMES = {
@@ -444,7 +444,7 @@ class Settings(BaseSettings):
     """Ids of groups whose members may all talk there, separated by commas; they are negative, and
     `/id` shows them."""
     agent_secrets: _Names = frozenset()
-    """Names of variables that agents from Redis or a chat may refer to as `${NAME}`, in headers;
+    """Names of variables that agents from Redis or a chat may refer to in headers and `auth`,
     separated by commas. `<NAME>_FILE` names a file with the value, instead of `<NAME>`."""
     agent_skills: _Names = frozenset()
     """Internal skills that agents from Redis or a chat may use."""
@@ -462,21 +462,22 @@ class Settings(BaseSettings):
     limits: Annotated[LimitSettings, BeforeValidator(_whole)] = LimitSettings()
     """What one turn may use at most."""
     budgets: Annotated[BudgetSettings, BeforeValidator(_whole)] = BudgetSettings()
-    review: Annotated[ReviewSettings, BeforeValidator(_whole)] = ReviewSettings()
     """What may be spent at most."""
+    review: Annotated[ReviewSettings, BeforeValidator(_whole)] = ReviewSettings()
+    """Which changes a second person has to approve."""
     approval_minutes: float = Field(60.0, gt=0)
     """How long an approval question stays open, unless the agent says otherwise."""
     replica_name: str | None = None
     """This replica's name in logs and health; unset: the host's name."""
     http_host: str = "127.0.0.1"
-    """The address on which `/health` is served. Also `API_HOST`."""
+    """The address on which `/health`, webhooks and the HTTP API are served. Also `API_HOST`."""
     http_port: int = Field(8080, ge=0, le=65535)
-    """The port of `/health`; 0 takes a free one. Also `API_PORT`."""
+    """The port of `/health`, webhooks and the HTTP API; 0 takes a free one. Also `API_PORT`."""
     http_connections: int = Field(512, ge=1)
     """How many connections the port holds at once; beyond that, idle ones are closed."""
     http_api: bool | None = None
-    """Whether the HTTP API is served there, too. 1: also without a key, so that its documentation
-    can be read at `/docs`. 0: never. Unset: as soon as there is a key."""
+    """Whether the HTTP API is served. 1: even without a key, so that its documentation can be
+    read at `/docs`. 0: never. Unset: as soon as there is a key."""
     api_keys: list[OwnKey] = Field(default_factory=list)
     """Keys of the HTTP API, besides those that `switchboard keys create` makes."""
     api_allowed_hosts: _Names = frozenset()
@@ -485,11 +486,11 @@ class Settings(BaseSettings):
     api_requests: int = Field(600, ge=1)
     """How many requests a minute one key of the HTTP API may make."""
     api_failures: int = Field(60, ge=1)
-    """How many requests a minute with no valid key an address may make."""
+    """How many requests per minute without a valid key one client address may make."""
     log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"
     """The lowest level that is logged."""
     log_format: Literal["console", "json"] = "console"
-    """For people or machines."""
+    """`console` for people, `json` for machines."""
     lease_seconds: float = Field(10.0, gt=0.2)
     """How long a silent replica keeps its bots."""
     poll_seconds: int = Field(50, ge=0, le=50)
@@ -500,8 +501,8 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(1.0, gt=0)
     """How often replicas look for free lines, and for entries that others added to their lines."""
     stalled_seconds: float | None = Field(None, gt=0)
-    """A getUpdates that takes longer is abandoned, and polling starts again; unset: POLL_SECONDS
-    plus 40."""
+    """A getUpdates that takes longer is abandoned, and polling starts again; unset:
+    `POLL_SECONDS` plus 40."""
     drain_seconds: float = Field(20.0, ge=0)
     """On SIGTERM, how long running turns may take to finish."""
     turns_at_once: int = Field(200, ge=1)
