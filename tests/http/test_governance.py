@@ -408,6 +408,25 @@ async def test_a_manager_of_clients_takes_back_what_they_may_change(api: Client)
     assert (await api.get("/api/v1/me", made.json["key"])).status == 401
 
 
+async def test_a_repeat_is_judged_by_the_roles_of_the_moment(api: Client) -> None:
+    catalog = api.host.catalog
+    admin = RoleGrant(role="instance_admin", account="acme")
+    key = await api.make_key(account="acme", role="account_manager", user="dora")
+    wanted = {"role": "instance_manager"}
+
+    async def tried() -> int:
+        return (await api.ask("POST", KEYS, key, json=wanted, Idempotency_Key="zz")).status
+
+    assert await tried() == 403
+    await catalog.grant_role(OPERATOR_ACTOR, "api:acme:dora", admin, key="dora")
+    assert await tried() == 201
+    made = len((await api.get(KEYS)).json["keys"])
+    assert await tried() == 201
+    await catalog.revoke_role(OPERATOR_ACTOR, "api:acme:dora", admin, key="dora no more")
+    assert await tried() == 403
+    assert len((await api.get(KEYS)).json["keys"]) == made
+
+
 async def test_a_key_made_for_somebody_lends_no_role_that_its_own_could_not_give(
     api: Client,
 ) -> None:

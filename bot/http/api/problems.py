@@ -127,5 +127,7 @@ def _listed(problems: Iterable[errors.Problem]) -> Iterable[Mapping[str, Any]]:
 
 
 def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
+    first, _, _ = text.partition(" ")
+    if first.isalpha():  # else it is a name: chatid:12, agents.json
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
