@@ -173,7 +173,7 @@ async def test_a_flood_limit_while_an_answer_grows_is_obeyed_and_one_whole_answe
     words = "Too Many Requests: retry after 1"
     fault = FLOODS[flood] | {"chat": group.room.id, "status": 429, "description": words}
     group.faults.add(Fault("answer", **fault))
-    assert (await group.grown())[texts:] == [ANSWER]
+    assert (await group.grown(pace=60.0))[texts:] == [ANSWER]
     assert not group.faults.open
     made = group.made()[before:]
     refused = next(n for n, call in enumerate(made) if call.status == 429)
