@@ -168,11 +168,12 @@ class Scene:
         def is_seen() -> bool:  # this answer, and not a notice to the admin
             return any(one.startswith(text[:8]) for one in self.grown(room)[before:])
 
-        fault = Stall(events=40, gate=gate)
+        fault = Stall(events=24, gate=gate)
         self.stage.script.on(
             Turn((Text(text),), pace=60.0, fault=fault), user=order.split(" ", 1)[1]
         )
         self.stage.world.say(self.boss, room, order)
+        await self.stage.sim.gates.reached(gate, PATIENCE)
         await self.stage.world.until(is_seen, PATIENCE)
         self.stage.sim.gates.open(gate)
         return await room.wait_for(lambda m: m.text.count(REDACTED) == 3, PATIENCE)
