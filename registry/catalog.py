@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -192,7 +193,7 @@ class Catalog:
         self, actor: Actor, agent: AgentDefinition, *, key: str, why: Why = NO_REASON
     ) -> AgentDefinition:
         """Store a new agent; raises AlreadyThere where its id is taken."""
-        change = await self._authorized(actor, "create agent", agent.id, CORE, key, why)
+        change = await self.authorized(actor, "create agent", agent.id, CORE, key, why)
         where, value = stored.DEFINITION + agent.id, agent.to_text()
         if await self._must_write(where, value, change):
             await self._check(value, agent)
@@ -213,7 +214,7 @@ class Catalog:
         why: Why = NO_REASON,
     ) -> AgentDefinition:
         """Store an agent over the expected revision (None: over what is there now)."""
-        change = await self._authorized(actor, "update agent", agent.id, CORE, key, why)
+        change = await self.authorized(actor, "update agent", agent.id, CORE, key, why)
         where, value = stored.DEFINITION + agent.id, agent.to_text()
         if await self._must_write(where, value, change):
             await self._check(value, agent)
@@ -232,7 +233,7 @@ class Catalog:
         why: Why = NO_REASON,
     ) -> bool:
         """Remove an agent; False where there was none. Its bindings stay, inactive."""
-        change = await self._authorized(actor, "delete agent", agent_id, CORE, key, why)
+        change = await self.authorized(actor, "delete agent", agent_id, CORE, key, why)
         return await self._remove(stored.DEFINITION + agent_id, change, CORE, expected)
 
     async def bind(
@@ -246,7 +247,7 @@ class Catalog:
     ) -> AgentBinding:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
         detail = f"to {binding.agent_id}"
-        change = await self._authorized(actor, "bind", binding.slot, INSTANCE, key, why, detail)
+        change = await self.authorized(actor, "bind", binding.slot, INSTANCE, key, why, detail)
         await self._set(stored.BINDING + binding.slot, binding.to_text(), change, expected)
         return binding
 
@@ -260,7 +261,7 @@ class Catalog:
         why: Why = NO_REASON,
     ) -> bool:
         """Remove a binding by its slot; False where there was none."""
-        change = await self._authorized(actor, "unbind", slot, INSTANCE, key, why)
+        change = await self.authorized(actor, "unbind", slot, INSTANCE, key, why)
         return await self._remove(stored.BINDING + slot, change, INSTANCE, expected)
 
     async def set_default(
@@ -274,7 +275,7 @@ class Catalog:
     ) -> None:
         """Make an agent the default one, or none; raises NotThere for an unknown agent."""
         target, detail = "the default agent", f"to {agent_id}"
-        change = await self._authorized(actor, "set default", target, INSTANCE, key, why, detail)
+        change = await self.authorized(actor, "set default", target, INSTANCE, key, why, detail)
         if agent_id is None:
             await self._remove(stored.DEFAULT, change, INSTANCE, expected)
             return
@@ -396,7 +397,7 @@ class Catalog:
     ) -> AccessGrant:
         """Let a person or a group in, or block them; `expected` may be `DELETED`, for nothing."""
         action = "let in" if grant.level == "member" else "block"
-        change = await self._authorized(actor, action, grant.subject, INSTANCE, key, why)
+        change = await self.authorized(actor, action, grant.subject, INSTANCE, key, why)
         await self._set(stored.ACCESS + grant.subject, grant.to_text(), change, expected)
         return grant
 
@@ -404,7 +405,7 @@ class Catalog:
         self, actor: Actor, subject: str, *, key: str, why: Why = NO_REASON
     ) -> bool:
         """Take back what `set_access` gave; False where there was nothing."""
-        change = await self._authorized(actor, "take back", subject, INSTANCE, key, why)
+        change = await self.authorized(actor, "take back", subject, INSTANCE, key, why)
         return await self._remove(stored.ACCESS + subject, change, INSTANCE)
 
     async def write_document(
@@ -493,6 +494,7 @@ class Catalog:
             return
         proposal = Proposal(
             agent=change.target,
+            mark=secrets.token_hex(4),
             text=value,
             base=base,
             by=change.actor.id,
@@ -547,7 +549,7 @@ class Catalog:
             raise errors.RegistryUnavailable("nothing can be changed here: there is no store")
         return self.store
 
-    async def _authorized(
+    async def authorized(
         self,
         actor: Actor,
         action: str,
@@ -601,7 +603,7 @@ class Catalog:
             raise errors.Unrestorable("a change that waits is approved or rejected, and made again")
         if kind not in ("role", "key"):
             target = stored.target_of(stored.key_of(kind, id), None)
-            return await self._authorized(actor, f"{action} {kind}", id, target, key, why)
+            return await self.authorized(actor, f"{action} {kind}", id, target, key, why)
         change = Change(actor, f"{action} {kind}", id, key, self.wall(), why=why)
         for grant in _changed_grants(kind, id, *texts):
             await self._may_grant(actor, f"{action} {kind}", id, grant, key, why)

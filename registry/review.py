@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any
@@ -29,10 +28,12 @@ class Proposal(RegistryModel):
 
     `text` is the definition as it shall be, `base` the hash of what it was made over (None: there
     was no such agent), `key` the API key that was shown, if any, `at` the time in seconds since the
-    epoch.
+    epoch. `mark` tells it from every other one: it is random, since an author could find two texts
+    of one short hash.
     """
 
     agent: Annotated[str, AfterValidator(valid_slug)]
+    mark: Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
     text: str
     base: str | None = None
     by: str
@@ -42,12 +43,6 @@ class Proposal(RegistryModel):
     ticket: str = ""
     needs: Few[Duty] = ()
     approvals: Few[Approval] = Field(())
-
-    @property
-    def mark(self) -> str:
-        """What tells this change from another one of the same agent: eight hex digits."""
-        text = json.dumps([self.agent, self.text, self.base, self.by])
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
     def missing(self) -> tuple[Duty, ...]:

@@ -9,6 +9,7 @@ from registry.audit import Change
 from registry.catalog import Catalog
 from registry.review import Approval, Proposal, duties_of
 from registry.roles import CORE, NO_REASON, Actor, Why
+from registry.snapshot import revision_of
 from registry.sources import stored_values as stored
 
 
@@ -25,15 +26,19 @@ class Reviews:
 
     async def find(self, agent_id: str) -> Proposal:
         """The proposal for an agent; raises NotThere."""
-        text = await self.catalog.writable.text(stored.PROPOSAL + agent_id)
+        return (await self._find(agent_id))[0]
+
+    async def _find(self, agent_id: str) -> tuple[Proposal, str]:
+        """The proposal for an agent, and the hash of its text."""
+        text = await self.catalog.writable.text(_key_of(agent_id))
         if text is None:
             raise errors.NotThere(f"no change of agent '{agent_id}' waits for a second person")
         try:
-            return Proposal.model_validate_json(text)
+            return Proposal.model_validate_json(text), revision_of(text)
         except ValueError:
             message, cure = "its value is not a change of an agent", "DEL it in the store"
             raise errors.DocumentErrors(
-                [errors.Problem(stored.PROPOSAL + agent_id, message, cure)]
+                [errors.Problem(_key_of(agent_id), message, cure)]
             ) from None
 
     async def approve(
@@ -44,11 +49,11 @@ class Reviews:
         Raises NotThere; Denied for who made the change and who is named for none of its reviews;
         RevisionConflict where the change is another one by now, or the agent has changed since.
         """
-        proposal = await self.find(agent_id)
+        proposal, held = await self._find(agent_id)
         if proposal.mark != mark.lower():
             message = f"{mark[:16] or 'no mark'} is not the change of agent '{agent_id}' that waits"
             raise errors.RevisionConflict(f"{message}; look at it again")
-        await self._require(actor, f"approve the change of {agent_id}", key)
+        change = await self._authorized(actor, "approve", agent_id, key, why)
         duties = tuple(duty for duty in duties_of(actor.grants) if duty in proposal.missing)
         made = self.catalog.snapshot().document.keys.get(actor.key)
         same_key = actor.key != "" and actor.key == proposal.key
@@ -59,27 +64,25 @@ class Reviews:
             raise errors.Denied(f"only who is named for {needed} may approve this change")
         given = (*proposal.approvals, Approval(by=actor.id, duties=duties))
         approved = proposal.model_copy(update={"approvals": given})
-        if approved.missing:
-            await self._store(actor, "approve", approved, key, why)
-        else:
+        text = approved.to_text() if approved.missing else None
+        if text is None:
             await self._apply(actor, approved, key)
+        await self.catalog.write_checked(_key_of(agent_id), text, held, change, CORE)
         return approved
 
     async def reject(self, actor: Actor, agent_id: str, *, key: str, why: Why = NO_REASON) -> None:
         """Drop a change, or take back one's own; raises NotThere or Denied."""
-        proposal = await self.find(agent_id)
-        await self._require(actor, f"reject the change of {agent_id}", key)
-        await self._store(actor, "reject", proposal, key, why, keep=False)
+        _, held = await self._find(agent_id)
+        change = await self._authorized(actor, "reject", agent_id, key, why)
+        await self.catalog.write_checked(_key_of(agent_id), None, held, change, CORE)
 
-    async def _require(self, actor: Actor, what: str, key: str) -> None:
-        try:
-            await self.catalog.require(actor, "write", CORE, what)
-        except errors.Denied:
-            await self.catalog.refused(actor, what, "", key=key, of=CORE)
-            raise
+    async def _authorized(
+        self, actor: Actor, act: str, agent_id: str, key: str, why: Why
+    ) -> Change:
+        return await self.catalog.authorized(actor, f"{act} proposal", agent_id, CORE, key, why)
 
     async def _apply(self, actor: Actor, proposal: Proposal, key: str) -> None:
-        """Make the change in the name of who made it, then drop the proposal."""
+        """Make the change in the name of who made it, unless that was done before."""
         where = stored.DEFINITION + proposal.agent
         if await self.catalog.writable.text(where) != proposal.text:
             names = " and ".join(one.by for one in proposal.approvals)
@@ -88,22 +91,7 @@ class Reviews:
             await self.catalog.write_reviewed(
                 author, proposal, key=f"{key}:apply", why=Why(reason, proposal.ticket)
             )
-        await self._store(actor, "approve", proposal, key, NO_REASON, keep=False)
 
-    async def _store(
-        self,
-        actor: Actor,
-        action: str,
-        proposal: Proposal,
-        key: str,
-        why: Why,
-        *,
-        keep: bool = True,
-    ) -> None:
-        where = stored.PROPOSAL + proposal.agent
-        held = await self.catalog.writable.revision(where)
-        change = Change(
-            actor, f"{action} proposal", proposal.agent, key, self.catalog.wall(), why=why
-        )
-        text = proposal.to_text() if keep else None
-        await self.catalog.write_checked(where, text, held, change, CORE)
+
+def _key_of(agent_id: str) -> str:
+    return stored.PROPOSAL + agent_id
