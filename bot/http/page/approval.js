@@ -8,7 +8,17 @@ const MOST_CALLS = 20;
 const MOST_SHOWN = 8000;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
-/** One approval. `onDecided` is called after this person has answered it. */
+const OUTCOMES = {
+  approved: "✓ Approved",
+  granted: "✓ Approved",
+  denied: "✗ Denied",
+  expired: "✗ Not approved: nobody answered in time",
+  dropped: "✗ Not approved: the conversation went on",
+  unasked: "✗ Not approved: nobody could be asked",
+  gone: "This question is no longer open.",
+};
+
+/** One approval, as the host describes it. `onDecided` is called after this person has answered it. */
 export class ApprovalCard {
   #id;
   #timer = 0;
@@ -19,7 +29,7 @@ export class ApprovalCard {
     this.#onDecided = onDecided;
     this.isOpen = true;
     const calls = Array.isArray(approval.calls) ? approval.calls : [];
-    const title = h("p", { class: "asks" }, approval.question ? visible(String(approval.question)) : "May I do this?");
+    const words = calls.length > 1 ? `May I do these ${calls.length} things?` : "May I do this?";
     this.reason = h("input", { type: "text", maxlength: "500", autocomplete: "off", placeholder: "Reason (optional)",
       "aria-label": "Reason (optional)" });
     this.approve = button("Approve", () => this.#decide("approve"), { class: "primary" });
@@ -30,11 +40,22 @@ export class ApprovalCard {
     this.outcome = h("p", { class: "outcome", role: "status" });
     this.actions = h("div", { class: "actions" }, this.approve, this.deny, this.reason);
     this.element = h("section", { class: "approval", "aria-label": "Approval", data: { approval: this.#id } },
-      title, calls.slice(0, MOST_CALLS).map(callElement),
+      calls.length ? h("p", { class: "asks" }, words) : rendered(visible(String(approval.question ?? words))),
+      calls.slice(0, MOST_CALLS).map(callElement),
       calls.length > MOST_CALLS && h("p", {}, `and ${calls.length - MOST_CALLS} more calls`),
       this.actions, this.outcome);
+    this.update(approval);
+    if (!this.isOpen) return;
     this.#expireAt(timeOf(approval.expires_at));
-    announce(`The agent asks for approval: ${title.textContent}`);
+    announce("The agent asks for your approval.");
+  }
+
+  /** Shows what became of it, where that is known by now. */
+  update({ status, reason }) {
+    if (!status || status === "pending") return;
+    const words = OUTCOMES[status] ?? visible(String(status));
+    this.close(reason ? `${words}: ${visible(String(reason))}` : words);
+    this.element.dataset.outcome = status;
   }
 
   #expireAt(time) {
@@ -63,10 +84,8 @@ export class ApprovalCard {
     this.#enable(false);
     try {
       const path = `/api/v1/approvals/${encodeURIComponent(this.#id)}`;
-      await ask("POST", path, { decision, ...(reason && { reason }) });
-      const words = decision === "approve" ? "✓ Approved" : "✗ Denied";
-      this.close(reason ? `${words}: ${reason}` : words);
-      this.element.dataset.decision = decision;
+      const found = await ask("POST", path, { decision, ...(reason && { reason }) });
+      this.update({ status: decision === "approve" ? "approved" : "denied", reason, ...found });
       this.#onDecided();
     } catch (error) {
       this.#onRefused(error);
@@ -89,22 +108,18 @@ export class ApprovalCard {
   }
 }
 
-/** A call with its arguments, each as plain text in which nothing is hidden. */
+/** A call: as the host describes it, or its arguments as plain text; nothing in either is hidden. */
 function callElement(call) {
-  const name = visible(String(call?.tool ?? call?.name ?? "a tool"));
-  if (call?.arguments === undefined && call?.description) {
-    return h("div", { class: "call" }, rendered(shortened(visible(String(call.description)), MOST_SHOWN)));
+  if (call?.description) {
+    return h("div", { class: "call text" }, rendered(shortened(visible(String(call.description)), MOST_SHOWN)));
   }
-  const given = call?.arguments ?? {};
-  const isObject = typeof given === "object" && !Array.isArray(given);
-  const rows = isObject ? Object.entries(given) : [["", given]];
+  const rows = Object.entries(call?.arguments ?? {}).slice(0, 50);
   const value = (one) => visible(typeof one === "string" ? one : JSON.stringify(one, null, 2));
-  return h("div", { class: "call" },
-    h("code", { class: "tool-name" }, shortened(name, 200)),
-    rows.length > 0 && h("dl", {}, rows.slice(0, 50).flatMap(([key, one]) => [
+  return h("div", { class: "call text" },
+    h("code", {}, shortened(visible(String(call?.tool ?? "a tool")), 200)),
+    rows.length > 0 && h("dl", {}, rows.flatMap(([key, one]) => [
       h("dt", {}, shortened(visible(key), 200)),
-      h("dd", { tabindex: "0" }, shortened(value(one), MOST_SHOWN))])),
-    rows.length > 50 && h("p", {}, `and ${rows.length - 50} more arguments`));
+      h("dd", { tabindex: "0" }, shortened(value(one), MOST_SHOWN))])));
 }
 
 /** Milliseconds since the epoch of a time in seconds or in ISO 8601; NaN where there is none. */

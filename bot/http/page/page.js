@@ -11,7 +11,7 @@ const isTouch = matchMedia("(pointer: coarse)");
 let who = null;
 let agents = [];
 let now = null; // the conversation that is shown
-const conversations = new Map(); // by slug
+const conversations = new Map(); // by <account>/<slug>
 
 // --- who is signed in ---
 
@@ -116,42 +116,57 @@ async function signOut() {
 // --- agents ---
 
 async function readAgents() {
-  try {
-    agents = await ask("GET", `/accounts/${encodeURIComponent(who.account)}/agents`);
-  } catch (error) {
-    toast(words(error, "You may not use the agents of this account."));
-    agents = [];
-  }
-  const chosen = $("agent-selector").value || memory.get("agent");
-  const options = agents.map(({ slug, name }) => h("option", { value: slug }, visible(String(name || slug))));
-  if (!options.length) options.push(h("option", { value: "" }, "No agents"));
-  $("agent-selector").replaceChildren(...options);
-  $("agent-selector").disabled = !agents.length;
+  const accounts = Array.isArray(who.accounts) && who.accounts.length ? who.accounts.slice(0, 50) : [who.account];
+  const lists = await Promise.all(accounts.map(agentsOf));
+  const isSame = JSON.stringify(agents) === JSON.stringify(lists.flat());
+  if (isSame && now) return;
+  agents = lists.flat();
+  const groups = accounts.map((account, at) => h("optgroup", { label: visible(account) }, lists[at].map(option)));
+  const options = accounts.length > 1 ? groups.filter((one) => one.childElementCount) : lists[0].map(option);
+  if (!agents.length) options.push(h("option", {}, "No agents"));
+  const selector = $("agent-selector");
+  selector.replaceChildren(...options);
+  selector.disabled = !agents.length;
   $("new-chat").disabled = !agents.length;
   $("nothing").hidden = agents.length > 0;
-  if (agents.some((one) => one.slug === chosen)) $("agent-selector").value = chosen;
-  await choose($("agent-selector").value);
+  const chosen = memory.get("agent");
+  const at = Math.max(0, agents.findIndex((one) => idOf(one) === chosen));
+  if (agents.length) selector.selectedIndex = at;
+  if (!now || now.id !== chosen || !agents.length || idOf(agents[at]) !== chosen) await choose(agents[at]);
 }
 
-async function choose(slug) {
-  const agent = agents.find((one) => one.slug === slug);
-  if (now && now.agent.slug !== slug) now.element.hidden = true;
-  if (!agent) {
-    now = null;
-    onChange();
-    return;
+const idOf = ({ account, slug }) => `${account}/${slug}`;
+
+async function agentsOf(account) {
+  try {
+    const found = await ask("GET", `/accounts/${encodeURIComponent(account)}/agents`);
+    return found.map((one) => ({ ...one, account }));
+  } catch (error) {
+    toast(words(error, `You may not use the agents of the account ${account}.`));
+    return [];
   }
-  memory.set("agent", slug);
-  if (!conversations.has(slug)) {
-    const made = new Conversation(who.account, agent, { onChange: (follow) => made === now && onChange(follow), giveBack });
-    conversations.set(slug, made);
-    $("conversations").append(made.element);
+}
+
+const option = ({ slug, name }) => h("option", { value: slug }, visible(String(name || slug)));
+
+/** Shows the conversation with an agent, and leaves the others as they are. */
+async function choose(agent) {
+  const id = agent && idOf(agent);
+  if (now && now.id !== id) now.element.hidden = true;
+  now = null;
+  if (agent) {
+    memory.set("agent", id);
+    if (!conversations.has(id)) {
+      const made = new Conversation(id, agent, { onChange: (follow) => made === now && onChange(follow), giveBack });
+      conversations.set(id, made);
+      $("conversations").append(made.element);
+    }
+    now = conversations.get(id);
+    now.element.hidden = false;
+    document.title = `${visible(String(agent.name || agent.slug))} – Switchboard`;
   }
-  now = conversations.get(slug);
-  now.element.hidden = false;
-  document.title = `${visible(String(agent.name || slug))} – Switchboard`;
   onChange(true);
-  await now.load();
+  await now?.load();
 }
 
 let agentsReadAt = 0;
@@ -252,7 +267,7 @@ whenSignedOut(() => showSignIn("Your session has ended. Sign in to go on; what y
 $("skip").addEventListener("click", skip);
 $("sign-in").addEventListener("submit", signIn);
 $("sign-out").addEventListener("click", signOut);
-$("agent-selector").addEventListener("change", () => choose($("agent-selector").value));
+$("agent-selector").addEventListener("change", () => choose(agents[$("agent-selector").selectedIndex]));
 $("new-chat").addEventListener("click", () => {
   now?.startNew();
   $("message").focus();
