@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 from pydantic import (
@@ -481,8 +482,16 @@ class Settings(BaseSettings):
     api_keys: list[OwnKey] = Field(default_factory=list)
     """Keys of the HTTP API, besides those that `switchboard keys create` makes."""
     api_allowed_hosts: _Names = frozenset()
-    """Names under which the HTTP API may be called, besides those of this machine, `HTTP_HOST` and
-    `WEBHOOK_URL`: that of your proxy, for example. Separated by commas."""
+    """Names under which the HTTP API may be called, besides those of this machine, `HTTP_HOST`,
+    `PUBLIC_URL` and `WEBHOOK_URL`: that of your proxy, for example. Separated by commas."""
+    public_url: _Url | None = None
+    """The address at which people open the chat page, such as that of your proxy; links of `/page`
+    begin with it. Unset: the host of `WEBHOOK_URL`, or this machine's own address."""
+    legacy_routes: Literal["serve", "308", "301", "gone"] = "serve"
+    """What `/chat` and `/events/stream` do: answer, redirect to the routes of
+    `default/simple-chat`, or say that they are gone."""
+    legacy_open: bool = False
+    """True: everybody may use `/chat` and `/events/stream`, without a key."""
     api_requests: int = Field(600, ge=1)
     """How many requests a minute one key of the HTTP API may make."""
     api_failures: int = Field(60, ge=1)
@@ -578,7 +587,16 @@ class Settings(BaseSettings):
     @property
     def serves_api(self) -> bool:
         """Whether these settings alone open the HTTP API."""
-        return self.http_api is True or (self.http_api is None and bool(self.api_keys))
+        opened = bool(self.api_keys) or self.legacy_open
+        return self.http_api is True or (self.http_api is None and opened)
+
+    @property
+    def page_url(self) -> str:
+        """The address of the chat page for people, without a slash at its end; '' if not set."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        parts = urlsplit(self.webhook_url or "")
+        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
     def token_variable(self, bot: int) -> str:
         """The variable that has the token of a bot, or names the file with it."""

@@ -124,6 +124,10 @@ api_running = Key("api:running:<digest>")
 """That such a request is being answered, while its host is alive."""
 api_key_use = Key("api:key-use:<id>")
 """When an API key was used last, and from which address."""
+sign_in = Key("api:sign-in:<digest>")
+"""Who is signed in by a cookie, by the SHA-256 of the cookie's value."""
+sign_in_link = Key("api:sign-in-link:<digest>")
+"""Who may sign in once by a link, by the SHA-256 of its code."""
 
 # --- channels of messages between replicas: nothing is stored ---
 
