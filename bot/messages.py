@@ -20,21 +20,39 @@ ANONYMOUS_ADMIN = 1087968824
 """The id under which Telegram shows the anonymous admins of all groups."""
 
 
+PersonId = int | str
+"""A person: the numeric id in Telegram, or `api:<account>:<user>` over HTTP."""
+
+
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who wrote or pressed; `id` alone decides what they may do."""
+    """Who wrote or pressed; `id` alone decides what they may do.
 
-    id: int
+    Over HTTP `key` is the id of the API key that pays, and `may_decide` says whether the caller may
+    answer what an account's agents ask; `is_named` is False where the key names no person.
+    """
+
+    id: PersonId
     name: str
     username: str | None = None
     language: str | None = None
+    key: str | None = None
+    may_decide: bool = False
+    is_named: bool = True
+
+    @property
+    def telegram_id(self) -> int:
+        """The id in Telegram; 0 for a person over HTTP, which nobody has there."""
+        return self.id if isinstance(self.id, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an answer goes: a chat of one bot, and a topic in it.
+    """Where an answer goes: a chat of one bot and a topic in it, or an event stream over HTTP.
 
     `migrated_from` is the id that the chat had as a plain group, before it became a supergroup.
+    Over HTTP there is neither bot nor chat: `instance` (`acme/sales-smb`) answers, `stream` is the
+    turn whose event stream takes the answer, piece by piece where it `grows`.
     """
 
     bot: int
@@ -42,6 +60,9 @@ class Address:
     topic: int | None = None
     private: bool = True
     migrated_from: int | None = None
+    instance: str | None = None
+    stream: str | None = None
+    grows: bool = True
 
     @property
     def original_id(self) -> int:
@@ -461,10 +482,10 @@ class Channel(Protocol):
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to the person who pressed."""
 
-    async def is_chat_admin(self, address: Address, person: int) -> bool:
+    async def is_chat_admin(self, address: Address, person: PersonId) -> bool:
         """Whether a person is an admin of this chat; in a private one, its person is."""
 
-    async def has_left(self, address: Address, person: int) -> bool:
+    async def has_left(self, address: Address, person: PersonId) -> bool:
         """Whether a person has left this chat; False if that is not known."""
 
     async def deliver(self, items: Sequence[OutboxItem]) -> None:

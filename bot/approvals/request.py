@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import orjson
 
-from bot.messages import Address, TurnRef, User
+from bot.messages import Address, PersonId, TurnRef, User
 from bot.tools.calls import Call, PolicyResult
 
 REASON_SECONDS = 60.0
@@ -58,7 +58,7 @@ class ToolCallApproval:
     always: bool
     description: str
     state: State = "pending"
-    decided_by: int = 0
+    decided_by: PersonId = 0
     decided_by_name: str = ""
     permanent: bool = False
 
@@ -92,7 +92,7 @@ class ApprovalRequest:
     calls: tuple[ToolCallApproval, ...]
     expires_at: float
     reason: str = ""
-    reason_by: int = 0
+    reason_by: PersonId = 0
     reason_until: float = 0.0
     closed: bool = False
     seconds: float = 0.0
@@ -103,6 +103,11 @@ class ApprovalRequest:
     def pending(self) -> list[int]:
         """Indices of the calls that are not decided yet."""
         return [i for i, call in enumerate(self.calls) if call.state == "pending"]
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the question has reached its chat; over HTTP its event stream takes it at once."""
+        return bool(self.messages) or self.address.stream is not None
 
     @property
     def wants_reason(self) -> bool:

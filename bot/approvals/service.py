@@ -120,7 +120,7 @@ class ApprovalService:
             after = request.apply(decision, person, now)
             done = view.acknowledgement(after, decision, person.id)
             answer = line.channel.callback_answer(press, done)
-            host_admin = self.services.approvers.access.is_admin(person.id)
+            host_admin = self.services.approvers.may_decide(person)
             return ApprovalChange(
                 after,
                 [answer, *view.edit_parts(line.channel, after, press.message)],
@@ -206,7 +206,7 @@ class ApprovalService:
             if request.closed:
                 return None
             now, due = self.services.clock.wall(), request.due
-            is_unseen = request.pending and not request.messages  # its question is not sent yet
+            is_unseen = request.pending and not request.is_seen  # its question is not sent yet
             if is_unseen and now < request.expires_at + UNSEEN_SECONDS:
                 due = max(due, now + UNSEEN_RETRY_SECONDS)
             if due > now:
@@ -234,7 +234,7 @@ class ApprovalService:
         """Resume a turn whose question the chat does not accept; its agent is told why."""
 
         async def close(request: ApprovalRequest | None) -> ApprovalChange | None:
-            if request is None or request.closed or request.messages or not request.pending:
+            if request is None or request.closed or request.is_seen or not request.pending:
                 return None
             return ApprovalChange(request.close("unasked"), counter="approvals:unasked")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.messages import Buttons, Json, User
+from bot.messages import Buttons, Json, PersonId, User
 from bot.store.journal import Record
 
 Outcome = Literal["done", "refused", "failed", "stopped"]
@@ -90,7 +90,7 @@ def retry_button(turn: str) -> Buttons:
     return [[(RETRY_BUTTON, RETRY_PREFIX + turn)]]
 
 
-def letter_button(entry: str, person: int) -> Buttons:
+def letter_button(entry: str, person: PersonId) -> Buttons:
     """The button under the word that a person's message was set aside."""
     return [[(RETRY_BUTTON, f"{LETTER_PREFIX}{entry}:{person}")]]
 
@@ -109,7 +109,7 @@ def parse_retry(data: str) -> str | None:
 
 
 def find_retry(
-    records: Sequence[Record], turn: str, entry: str, person: int, *, private: bool
+    records: Sequence[Record], turn: str, entry: str, person: PersonId, *, private: bool
 ) -> Retry | str:
     """What the press `entry` asks for, from the newest records, or in words why that can't be had.
 

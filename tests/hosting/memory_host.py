@@ -40,6 +40,7 @@ from bot.messages import (
     LineContext,
     OutboxItem,
     OutgoingPart,
+    PersonId,
     User,
 )
 from bot.model.client import MessagesModel
@@ -108,10 +109,10 @@ class MemoryChannel(OutboxChannel):
     def frozen(self) -> list[float]:
         return []
 
-    async def is_chat_admin(self, address: Address, person: int) -> bool:
+    async def is_chat_admin(self, address: Address, person: PersonId) -> bool:
         return person == address.chat
 
-    async def has_left(self, address: Address, person: int) -> bool:
+    async def has_left(self, address: Address, person: PersonId) -> bool:
         return False
 
     async def preview(
