@@ -166,6 +166,7 @@ class CallbackPress:
     """A press on a button; `data` is what we put into it, or what a client made up.
 
     `query` is the press's own id. `message` shows a button with this data; None where none does.
+    `reason` comes with a denial over HTTP, where nobody types it afterwards.
     """
 
     address: Address
@@ -173,6 +174,7 @@ class CallbackPress:
     query: str
     data: str
     message: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +264,31 @@ class Attribution:
         """Its fields, for a record; `asdict` would copy each of them deeply."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+
+@dataclass(frozen=True, slots=True)
+class TurnSummary:
+    """How a turn ended, for those who read its event stream.
+
+    `outcome` is done, refused, failed, stopped, or waiting for people. `failure` is what a person
+    is told where it failed; `partial` says what is known of an incomplete answer. Tokens are those
+    of the whole turn, `tools` the names of what was called.
+    """
+
+    outcome: str
+    failure: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    tools: tuple[str, ...] = ()
+    model: str = ""
+    partial: Json | None = None
+
+    def as_json(self) -> Json:
+        """Its fields, for the store."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+WAITING = "waiting"
+"""The outcome of a turn that is suspended until people decide."""
 
 PartKind = Literal["message", "edit", "clear_keyboard", "callback_answer"]
 
@@ -471,12 +498,13 @@ class Channel(Protocol):
         buttons: Buttons = (),
         *,
         link_previews: bool = False,
+        summary: TurnSummary | None = None,
     ) -> list[OutgoingPart]:
         """Markdown as the parts of an answer; the first is an edit if a message is given.
 
         With `edit=UNKNOWN_MESSAGE` the first part is marked as possibly there already. The last
         part has the buttons; an edit without any removes the old ones. Links are previewed only if
-        `link_previews` is set.
+        `link_previews` is set. An event stream also takes the `summary` of its turn.
         """
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:

@@ -347,7 +347,9 @@ class AccessGate:
         if wanted.admin is not None:
             other, is_admin = wanted.admin
             key = f"{entry.key}:tg:{other}"
-            any_done = await self.store.change_admin(person.telegram_id, other, is_admin=is_admin, key=key)
+            any_done = await self.store.change_admin(
+                person.telegram_id, other, is_admin=is_admin, key=key
+            )
             if is_admin:
                 parts = line.channel.render(Address(line.bot, other), NOW_ADMIN)
                 await self._post(line.name, f"access:{entry.key}", parts)
@@ -364,11 +366,15 @@ class AccessGate:
         if self.access.is_admin(person.id):
             return CLAIMED_BEFORE
         try:
-            outcome = await self.store.claim(code, person.telegram_id, f"{entry.key}:tg:{person.id}")
+            outcome = await self.store.claim(
+                code, person.telegram_id, f"{entry.key}:tg:{person.id}"
+            )
         except RegistryError as error:
             return f"Nothing was changed: {escape_markdown(str(error))}."
         self.counters.add(f"claim:{outcome}")
-        log.warning("access.claim", outcome=outcome, person=person.telegram_id, line=entry.line.name)
+        log.warning(
+            "access.claim", outcome=outcome, person=person.telegram_id, line=entry.line.name
+        )
         if outcome == "done":
             return CLAIMED.format(person.id)
         return WRONG_CODE if outcome == "wrong" else TOO_MANY_TRIES

@@ -72,7 +72,11 @@ class Approvers:
         return self.access.approvers(agent.effective.tool_policy.approvers, bot)
 
     def valid_grants(
-        self, grants: Mapping[str, Mapping[str, Any]], agent: RunnableAgent, bot: int, person: PersonId
+        self,
+        grants: Mapping[str, Mapping[str, Any]],
+        agent: RunnableAgent,
+        bot: int,
+        person: PersonId,
     ) -> list[str]:
         """Names of the grants that hold today for a turn of this person.
 

@@ -170,8 +170,8 @@ class ApprovalRequest:
 
 _NAMES: Mapping[type, str] = {
     TurnRef: "entry conversation agent",
-    Address: "bot chat topic private was",
-    User: "id name username language",
+    Address: "bot chat topic private was instance stream grows",
+    User: "id name username language key may_decide is_named",
     ToolCallApproval: "call key digest definition always shown state by name kept",
     ApprovalRequest: "nonce turn address asker message approvers asked until "
     "reason reason_by reason_until closed seconds",
@@ -185,7 +185,8 @@ def _stored(value: Any) -> dict[str, Any]:
 
 
 def _loaded(kind: type[T], raw: Mapping[str, Any], **more: Any) -> T:
-    return kind(*(raw[name] for name in _NAMES[kind].split()), **more)
+    # Releases before this one did not store the last names of each kind.
+    return kind(*(raw[name] for name in _NAMES[kind].split() if name in raw), **more)
 
 
 def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) -> ApprovalRequest:
@@ -195,7 +196,6 @@ def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) ->
     raw["turn"], raw["asker"] = _loaded(TurnRef, raw["turn"]), _loaded(User, raw["asker"])
     raw["approvers"] = tuple(raw["approvers"])
     raw["asked"] = tuple(_loaded(ToolCallApproval, one) for one in raw["asked"])
-    raw.setdefault("seconds", 0.0)  # releases before this one did not store it
     messages = tuple(message for chat, message in shown if chat == address.chat)
     return _loaded(ApprovalRequest, raw, version=version, messages=messages)
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -69,6 +70,14 @@ class EventLog:
         self._waiting: list[_Append] = []
         self._flushing: asyncio.Task[None] | None = None
         self.followers: dict[tuple[str, str], list[Follower]] = {}
+        self._streams: WeakValueDictionary[tuple[Fence, str], AnswerStream] = WeakValueDictionary()
+
+    def stream(self, fence: Fence, turn: str) -> AnswerStream:
+        """The stream of a turn, the same for all who write it under this fence."""
+        found = self._streams.get((fence, turn))
+        if found is None:
+            found = self._streams[fence, turn] = AnswerStream(self, fence, turn)
+        return found
 
     async def append(
         self,
@@ -100,11 +109,11 @@ class EventLog:
                 args += [str(one.fence.token), one.lifetime, one.before, *one.event]
             try:
                 ids = await self._client.run_idempotent("append_events", names, args)
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 each of them hears of it
                 for one in items:
                     if not one.done.done():
                         one.done.set_exception(error)
-                raise
+                continue
             for one, id in zip(items, ids, strict=True):
                 if one.done.done():
                     continue
@@ -124,6 +133,11 @@ class EventLog:
         """The events after an id, in order."""
         found = await self._client.read("XRANGE", keys.events(line, turn), f"({after}", "+")
         return [_event(id, fields) for id, fields in found]
+
+    async def find(self, line: str, turn: str, id: str) -> StoredEvent | None:
+        """One event; None where it is not kept any more."""
+        found = await self._client.read("XRANGE", keys.events(line, turn), id, id)
+        return _event(*found[0]) if found else None
 
     async def read_many(
         self, after: Mapping[tuple[str, str], str]
@@ -153,18 +167,20 @@ def _event(id: bytes, fields: Mapping[bytes, bytes] | Sequence[bytes]) -> Stored
     return StoredEvent(id.decode(), kind, fields[b"d"].decode(), fields.get(b"s", b"").decode())
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(slots=True, repr=False, eq=False, weakref_slot=True)
 class AnswerStream:
     """The event stream of one turn, for its line's owner.
 
-    `text` is what clients were shown of the present message in `chunks` pieces, `partials` how many
-    messages were closed as incomplete before it. `is_over`: the last event is there.
+    `text` is what clients were shown of the present message in `chunks` pieces, `showing` is that
+    and what is on its way to them. `partials` is how many messages were closed as incomplete before
+    it. `is_over`: the last event is there.
     """
 
     log: EventLog
     fence: Fence
     turn: str
     text: str = field(default="", init=False)
+    showing: str = field(default="", init=False)
     chunks: int = field(default=0, init=False)
     partials: int = field(default=0, init=False)
     is_over: bool = field(default=False, init=False)
@@ -184,7 +200,8 @@ class AnswerStream:
             elif event.kind == "partial":
                 pieces, self.partials = [], self.partials + 1
             self.is_over = self.is_over or event.kind in ENDS
-        self.text, self.chunks = "".join(pieces), len(pieces)
+        self.text = self.showing = "".join(pieces)
+        self.chunks = len(pieces)
 
     async def extend(self, text: str) -> None:
         """Show the message so far, which begins with what was shown."""
@@ -194,6 +211,7 @@ class AnswerStream:
     async def _extend(self, text: str) -> None:
         async with self._writing:
             if piece := text[len(self.text) :]:
+                self.showing = text
                 await self._append("message", piece)
                 self.text, self.chunks = text, self.chunks + 1
 
@@ -213,7 +231,8 @@ class AnswerStream:
         async with self._writing:
             data = {"message": why, "partial": True, "answered_anew": True}
             await self._append("partial", orjson.dumps(data).decode())
-            self.text, self.chunks, self.partials = "", 0, self.partials + 1
+            self.text = self.showing = ""
+            self.chunks, self.partials = 0, self.partials + 1
 
     async def end(self, kind: Literal["done", "error"], data: str, summary: str) -> None:
         """Append the last event; once."""

@@ -130,6 +130,8 @@ api_running = Key("api:running:<digest>")
 """That such a request is being answered, while its host is alive."""
 api_turn = Key("api:turn:<turn>")
 """In which line a turn over HTTP is, and a digest of the message that it answers."""
+api_approvals = Key("api:approvals:<account>")
+"""The open approval requests in an account's HTTP conversations, each with its line."""
 api_key_use = Key("api:key-use:<id>")
 """When an API key was used last, and from which address."""
 

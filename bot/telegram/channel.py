@@ -25,6 +25,7 @@ from bot.messages import (
     OutgoingPart,
     PersonId,
     RichText,
+    TurnSummary,
 )
 from bot.ops.tasks import offload_if_long
 from bot.safety.output_filter import shows_secret
@@ -70,6 +71,7 @@ class TelegramChannel(OutboxChannel):
         buttons: Buttons = (),
         *,
         link_previews: bool = False,
+        summary: TurnSummary | None = None,
     ) -> list[OutgoingPart]:
         """Markdown as the parts of an answer; see `Channel.render`."""
         parts = []

@@ -15,6 +15,8 @@ REFUSED = "I can't help with that."
 SILENT = "I have nothing to add."
 CUT = "_(The answer was cut here: it reached its length limit.)_"
 FULL = "This conversation has grown too long for me. Send /new to begin a new one."
+PARTIAL = "⚠️ Response incomplete due to error"
+ANSWERED_ANEW = "The answer was interrupted and begins anew."
 STOPPED = "_(stopped)_"
 STOPPED_EARLY = "Stopped."
 TRYING_AGAIN = "the model is busy, trying again"
@@ -58,18 +60,36 @@ class TurnResult:
     """What the person reads at the end, in Markdown, and how the turn is recorded.
 
     `can_retry` offers a button that asks for the answer once more. `is_refused`: what was said in
-    the turn cannot be sent to the model again.
+    the turn cannot be sent to the model again. `said` is the agent's part of the text, `note` the
+    host's; `partial` is what is known of an answer that broke off.
     """
 
     outcome: Outcome
     text: str
     can_retry: bool = False
     is_refused: bool = False
+    said: str = ""
+    note: str = ""
+    partial: Json | None = None
 
 
-def turn_result(outcome: Outcome, said: str, note: str = "") -> TurnResult:
-    """A result that keeps what was said and adds a note."""
-    return TurnResult(outcome, "\n\n".join(part for part in (said, note) if part) or SILENT)
+def turn_result(
+    outcome: Outcome, said: str, note: str = "", partial: Json | None = None
+) -> TurnResult:
+    """A result that keeps what was said and adds a note, and the mark of a `partial` answer."""
+    mark = f"_{PARTIAL}_" if partial else ""
+    text = "\n\n".join(part for part in (said, mark, note) if part) or SILENT
+    return TurnResult(outcome, text, said=said, note=note, partial=partial)
+
+
+def partial_facts(error: str, chunks: int) -> Json:
+    """What is kept with an answer that broke off after so many pieces."""
+    return {
+        "partial": True,
+        "error": error,
+        "completion_status": "partial",
+        "chunks_received": chunks,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from bot.http.accounts.conversations import Conversations
 from bot.http.api.caller import Caller
 from bot.http.api.cursors import Cursors
 from bot.http.api.problems import ApiError, not_found
@@ -44,6 +45,7 @@ class Host:
     store: StoreClient
     cursors: Cursors
     uses: KeyUses
+    conversations: Conversations
     own_keys: tuple[ApiKey, ...] = ()
 
 
