@@ -511,7 +511,7 @@ class App:
         self.http_lines = HttpLines(services, sessions, transport, self.settings.sweep_seconds)
         self.fleet.on_http_line = self.http_lines.notify
         self._reader = EventReader(events, self.http_lines.serves)
-        self._conversations = Conversations(
+        self.conversations = Conversations(
             sessions,
             self._reader,
             self._stores.journal,
@@ -592,7 +592,7 @@ class App:
             from bot.http.api.app import make_app
             from bot.http.api.needs import Host
 
-            parts = (self.catalog, self.history, self.store, cursors, uses, self._conversations)
+            parts = (self.catalog, self.history, self.store, cursors, uses, self.conversations)
             return make_app(Host(*parts, self.settings.own_keys))
 
         return await asyncio.to_thread(make)
