@@ -33,10 +33,14 @@ from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError, WrongType
 from bot.hosting.fleet import Fleet, Notifications
+from bot.hosting.http_lines import HttpLines
 from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
+from bot.http.accounts.conversations import Conversations
+from bot.http.accounts.reader import EventReader
+from bot.http.accounts.transport import HttpTransport
 from bot.http.api.caller import Credentials
 from bot.http.api.cursors import Cursors, shared_secret
 from bot.http.api.door import Api, ApiGate, Application, GateRules
@@ -70,8 +74,10 @@ from bot.startup import (
 from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
+from bot.store.events import EventLog
 from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
+from bot.store.sessions import SessionStore
 from bot.store.sign_ins import SignIn, SignIns
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
@@ -116,14 +122,15 @@ async def serve(settings: Settings, stop: asyncio.Event, hurry: asyncio.Event) -
         await stop.wait()
         log.info("stopping", why="a signal", waits_up_to_s=settings.drain_seconds)
         app.fleet.shutdown()
-        await wait_first(running, hurry)
+        finishing = asyncio.gather(running, app.http_lines.shut_down(settings.drain_seconds))
+        await wait_first(finishing, hurry)
         if hurry.is_set():
             log.warning(
                 "stopping at once", why="a second signal", unfinished="continues at the next start"
             )
-            await cancel_and_wait([running])
+            await cancel_and_wait([finishing])
         else:
-            await running
+            await finishing
     log.info("stopped")
 
 
@@ -138,6 +145,7 @@ class App:
         self.installed_skills = InstalledSkills()
         self.shown_once = ShownOnce()
         self.loaded = asyncio.Event()
+        self.started = asyncio.Event()
         self.url = ""
         self._opening = "the data directory"
         self._webhooks: dict[str, WebhookEndpoint] | None = None
@@ -173,6 +181,7 @@ class App:
         self._open_fleet()
         self._open_webhooks()
         self._opening = ""
+        self.started.set()
         announce(self.settings, self.catalog.snapshot(), self.url)
         await self._background(self._tell_findings(), "findings")
         await offer_claim(self.settings, self.grants)
@@ -210,6 +219,9 @@ class App:
         self._leases = Leases(self.store, me, self.clock, settings.lease_seconds, bot_set)
         await self._background(self._leases.beat_forever(), "leases")
         self._stores = LineStores(self.store)
+        self._sessions = SessionStore(self.store, self._leases.owner)
+        self._events = EventLog(self.store)
+        self._stack.push_async_callback(self._events.close)
 
     async def _store_url(self) -> str:
         settings = self.settings
@@ -385,6 +397,7 @@ class App:
             current_agent=self._resolver.current,
             clock=self.clock,
             counters=self.counters,
+            events=self._events,
         )
         turns = self.settings.limits.turns
         slots = asyncio.Semaphore(turns) if turns else None
@@ -476,8 +489,12 @@ class App:
         services = LineServices(
             self._leases, stores, self._router, self._turns, clock, counters, options
         )
+        channels = ChannelServices(
+            stores.outbox, clock, counters, settings.secrets, self._alerts.send
+        )
+        self._open_http_lines(services, channels)
         telegram = TelegramServices(
-            ChannelServices(stores.outbox, clock, counters, settings.secrets, self._alerts.send),
+            channels,
             self._menus,
             on_identified=self._on_identified,
             webhook_url=settings.webhook_url,
@@ -490,6 +507,25 @@ class App:
             )
             transport = TelegramTransport(bot.id, bot.token, client, telegram)
             self.fleet.add(HostedLine(transport, services))
+
+    def _open_http_lines(self, services: LineServices, channels: ChannelServices) -> None:
+        """The lines of conversations over HTTP; none of them is looked for without an API."""
+        events, sessions = self._events, self._sessions
+
+        def transport(line: str) -> HttpTransport:
+            return HttpTransport(line, events, sessions, channels)
+
+        self.http_lines = HttpLines(services, sessions, transport, self.settings.sweep_seconds)
+        self.fleet.on_http_line = self.http_lines.notify
+        self._reader = EventReader(events, self.http_lines.serves)
+        self.conversations = Conversations(
+            sessions,
+            self._reader,
+            self._stores.journal,
+            self._stores.approvals,
+            self.clock,
+            self.http_lines.look,
+        )
 
     def _on_identified(self) -> None:
         """A bot is identified: it may need an agent, and bindings by name may now match it."""
@@ -559,6 +595,9 @@ class App:
     async def _load_api(self, uses: KeyUses) -> Application:
         """The application of the API; its framework is imported off the loop."""
         cursors = Cursors(await shared_secret(self.store))
+        await self.started.wait()
+        await self._background(self.http_lines.run(), "http.lines")
+        await self._background(self._reader.run(), "http.reader")
 
         def make() -> Application:
             from bot.http.api.app import make_app
@@ -567,7 +606,7 @@ class App:
             settings = self.settings
             talking = Talking(
                 self._sign_ins,
-                lambda: getattr(self, "_conversations", None),
+                self.conversations,
                 settings.page_url,
                 settings.legacy_routes,
                 self.counters.add,

@@ -144,7 +144,14 @@ class BotIdentity:
 
 
 Rule = Literal[
-    "chat in this bot", "person in this bot", "bot", "chat", "person", "default", "nobody"
+    "chat in this bot",
+    "person in this bot",
+    "bot",
+    "chat",
+    "person",
+    "default",
+    "nobody",
+    "instance",
 ]
 
 

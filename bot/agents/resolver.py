@@ -141,10 +141,14 @@ class AgentResolver:
         self, line: LineContext, address: Address, person: User
     ) -> tuple[Resolution, RunnableAgent | None]:
         """Which agent answers, by which rule and why; and the agent, None where there is none."""
+        if address.instance is not None:
+            agent = self.current(address.instance)
+            why = "the address names it" if agent else f"there is no agent '{address.instance}'"
+            return Resolution(agent.id if agent else None, "instance", why), agent
         snapshot = self.catalog.snapshot()
-        found = snapshot.resolve(line.identity, address.chat, person.id)
+        found = snapshot.resolve(line.identity, address.chat, person.telegram_id)
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
-            before = snapshot.resolve(line.identity, address.migrated_from, person.id)
+            before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
         return found, None if found.agent_id is None else self.current(found.agent_id)
 

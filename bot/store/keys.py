@@ -34,6 +34,8 @@ HOSTS_ALIVE = "hosts:alive"
 LINES_OPEN = "lines:open"
 LINES_CHANGED = "lines:stirred"
 LINE_CHANGES = "lines:stirs"
+LINES_DUE = "lines:due"
+"""HTTP conversations that need an owner, by the time (ms) from which they do."""
 host = Key("host:<incarnation>")
 """That a host is alive (its owner name); its leases end when this key does."""
 running = Key("hosts:running:<life>")
@@ -77,6 +79,10 @@ grants = Key("{<line>}:conv:<conversation>:grants")
 """What is always allowed in a conversation."""
 migrations = Key("{<line>}:moved")
 """Groups that became supergroups: the new id, and the one before."""
+session = Key("{<line>}:session")
+"""Whose an HTTP conversation is, and which instance answers in it."""
+events = Key("{<line>}:events:<turn>")
+"""What readers over HTTP see of a turn, piece by piece; bounded, for a while."""
 told = Key("{<line>}:told:<chat>")
 """That a chat was told within the hour that the bot is private."""
 
@@ -122,6 +128,10 @@ api_answer = Key("api:answer:<digest>")
 """The answer to a request with an `Idempotency-Key`."""
 api_running = Key("api:running:<digest>")
 """That such a request is being answered, while its host is alive."""
+api_turn = Key("api:turn:<turn>")
+"""In which line a turn over HTTP is, and a digest of the message that it answers."""
+api_approvals = Key("api:approvals:<account>")
+"""The open approval requests in an account's HTTP conversations, each with its line."""
 api_key_use = Key("api:key-use:<id>")
 """When an API key was used last, and from which address."""
 sign_in = Key("api:sign-in:<digest>")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bot.messages import Attribution, Clock
+from bot.messages import Attribution, Clock, PersonId
 from registry.agent_limits import Budget, TurnLimits
 
 KINDS = ("turn", "person", "chat", "agent", "account", "host")
@@ -81,7 +81,7 @@ class Spender:
 
     line: str
     conversation: str
-    person: int
+    person: PersonId
     entry: str
     attribution: Attribution
 
@@ -143,7 +143,7 @@ class TurnUsage:
         return used_up or self.malformed >= MAX_MALFORMED or not self.has_calls_left
 
 
-Requester = tuple[str, str, int]
+Requester = tuple[str, str, PersonId]
 """Line, conversation (or what else is counted), person."""
 
 

@@ -19,7 +19,7 @@ from fastapi import Depends, Request
 from bot.http.accounts.conversations import Conversations
 from bot.http.api.caller import Caller
 from bot.http.api.cursors import Cursors
-from bot.http.api.problems import ApiError, not_found, unavailable
+from bot.http.api.problems import ApiError, not_found
 from bot.store.client import StoreClient
 from bot.store.key_uses import KeyUses
 from bot.store.sign_ins import SignIns
@@ -38,12 +38,12 @@ _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 class Talking:
     """What the routes of conversations and of sign-in work with.
 
-    `conversations` is None while the host starts. `page_url` is the address that the operator gave
-    the page, or ''. `legacy` says what the old routes do; `count` counts who uses them.
+    `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
+    routes do; `count` counts who uses them.
     """
 
     sign_ins: SignIns
-    conversations: Callable[[], Conversations | None]
+    conversations: Conversations
     page_url: str = ""
     legacy: Literal["serve", "308", "301", "gone"] = "serve"
     count: Callable[[str], None] = lambda _name: None
@@ -66,10 +66,8 @@ class Host:
 
     @property
     def conversations(self) -> Conversations:
-        """The conversations over HTTP; raises ApiError while the host starts."""
-        if (found := self.talking.conversations()) is None:
-            raise unavailable("The host is starting.")
-        return found
+        """The conversations over HTTP."""
+        return self.talking.conversations
 
 
 @dataclass(frozen=True, slots=True)
