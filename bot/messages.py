@@ -35,6 +35,7 @@ class Address:
     """Where an answer goes: a chat of one bot, and a topic in it.
 
     `migrated_from` is the id that the chat had as a plain group, before it became a supergroup.
+    `instance` (`<account>/<name>`) is set where an instance was asked for by its name.
     """
 
     bot: int
@@ -42,6 +43,7 @@ class Address:
     topic: int | None = None
     private: bool = True
     migrated_from: int | None = None
+    instance: str | None = None
 
     @property
     def original_id(self) -> int:

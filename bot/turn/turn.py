@@ -92,7 +92,8 @@ class Turn:
         self.id, self.line, self.stop = entry.id, entry.line, entry.stop
         limits, model = self.agent.limits, self.agent.model
         self.usage = TurnUsage(limits, self.services.clock)
-        self.view = self.transcript.trim(limits.history_turns, limits.history_chars, self._room())
+        sizes = (limits.history_turns, limits.history_chars, self._room())
+        self.view = self.transcript.trim(*sizes, most=self.agent.most_turns)
         self.note, self._fallback = "", ""
         self.head = content_hash([self.prompt.content, model])
         self._renew_prefix()
