@@ -67,6 +67,7 @@ from bot.startup import (
     agent_resolver,
     agents_source,
     announce,
+    instance_files,
     model_advice,
     models_used,
     offer_claim,
@@ -243,6 +244,7 @@ class App:
             self.catalog = Catalog(
                 agents_source(self.settings),
                 store,
+                instance_files(self.settings),
                 writer=permissions,
                 review=self.settings.review.core,
             )

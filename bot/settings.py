@@ -343,6 +343,14 @@ class Llm(BaseModel, extra="forbid", frozen=True):
         return LlmConfiguration.model_construct(given, **whole)
 
 
+class ModelSettings(BaseModel, extra="forbid", frozen=True):
+    """Which models may be chosen: `MODELS__…`."""
+
+    allowed: _Names = frozenset()
+    """Models that agent instances from the store may use, separated by commas. Unset: those that
+    `LLM__MODEL`, the agents file, the environment and files of instances name."""
+
+
 class ReviewSettings(BaseModel, extra="forbid", frozen=True):
     """Which changes take a second person: `REVIEW__…`."""
 
@@ -414,6 +422,12 @@ class Settings(BaseSettings):
     agents_file: Path | None = None
     """Agents and bindings: JSON, or YAML where the name ends in `.yaml` or `.yml`. Unset:
     `agents.json` in the working directory, if it exists."""
+    agent_configs_dir: Annotated[Path, AfterValidator(_folder)] | None = None
+    """The folder of agent instances, `<account>/<instance>/config.yaml`. Unset:
+    `config/agent_configs` in the working directory, if it exists."""
+    agent_templates_dir: Annotated[Path, AfterValidator(_folder)] | None = None
+    """The folder of templates for agent instances. Unset: `config/agent_templates` in the working
+    directory, if it exists."""
     redis_url: Annotated[_Secret, AfterValidator(_store_address)] | None = None
     """A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."""
     redis_url_file: Path | None = None
@@ -464,6 +478,8 @@ class Settings(BaseSettings):
     """What one turn may use at most."""
     budgets: Annotated[BudgetSettings, BeforeValidator(_whole)] = BudgetSettings()
     """What may be spent at most."""
+    models: Annotated[ModelSettings, BeforeValidator(_whole)] = ModelSettings()
+    """Which models may be chosen."""
     review: Annotated[ReviewSettings, BeforeValidator(_whole)] = ReviewSettings()
     """Which changes a second person has to approve."""
     approval_minutes: float = Field(60.0, gt=0)
@@ -617,7 +633,15 @@ class Settings(BaseSettings):
     def guest_permissions(self) -> WriterPermissions:
         """What agents from the store or a chat may contain."""
         hosts = frozenset(host.lower() for host in self.internal_hosts)
-        return WriterPermissions(False, self.agent_secrets, hosts, self.agent_skills)
+        named = (self.llm.model, self.llm.fallbackmodel)
+        return WriterPermissions(
+            False,
+            self.agent_secrets,
+            hosts,
+            self.agent_skills,
+            self.models.allowed,
+            frozenset(filter(None, named)),
+        )
 
     @cached_property
     def secrets(self) -> Secrets:

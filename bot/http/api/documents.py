@@ -249,6 +249,7 @@ class Document:
         kinds: Mapping[str, Mapping[str, Entry[Any]]] = {
             "agent": document.agents,
             "binding": document.bindings,
+            "instance": document.instances,
             "role": document.roles,
         }
         return kinds[self.kind].get(self.id)
