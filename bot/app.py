@@ -636,7 +636,7 @@ class App:
         if api is None or not api.exists:
             return None
         person = context.incoming.person
-        who = SignIn(person=person.id, name=person.name, bot=context.bot.id)
+        who = SignIn(person=person.telegram_id, name=person.name, bot=context.bot.id)
         return self.settings.page_url or self.url, await self._sign_ins.make_link(who)
 
     def _open_webhooks(self) -> None:

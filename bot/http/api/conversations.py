@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -27,6 +26,7 @@ from bot.http.accounts.conversations import (
     SessionNotFound,
     TurnAnswer,
     TurnEvent,
+    parse_event_id,
 )
 from bot.http.api import documents as docs
 from bot.http.api.caller import Caller
@@ -35,7 +35,9 @@ from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
 from bot.http.api.problems import MEDIA_TYPE, ApiError, not_found
 from bot.http.api.sign_in import set_cookie
 from bot.http.api.visitors import CHAT_COOKIE, cookies_of
+from bot.store.events import START
 from registry.errors import InvalidValue
+from registry.roles import Target, verdict
 
 AGENTS = "/accounts/{account}/agents"
 ONE = f"{AGENTS}/{{instance}}"
@@ -43,7 +45,6 @@ EVENT_STREAM = "text/event-stream"
 _LONGEST_MESSAGE = 100_000
 _FIRST_SECONDS = 0.25
 """How long a reader that comes back may wait for its status, which says whether there is more."""
-_EVENT_ID = re.compile(r"([0-9a-f]{24})-([0-9]{1,20}-[0-9]{1,20})")
 
 Account = Annotated[str, Path(max_length=64, examples=["acme"])]
 Instance = Annotated[str, Path(max_length=64, examples=["sales-smb"])]
@@ -124,7 +125,7 @@ class Suspended(BaseModel):
 class HistoryItem(BaseModel):
     """A message of a conversation; `metadata` says of an answer that it is not complete."""
 
-    role: Literal["human", "assistant"]
+    role: str = Field(examples=["human", "assistant"])
     content: str
     at: str | None
     output_id: str | None
@@ -200,14 +201,14 @@ async def list_agents(caller: CallerDep, host: HostDep, account: Account) -> lis
         raise not_found()
     return [
         ListedAgent(
-            slug=one.instance_name,
-            name=one.shown_name,
-            type=one.agent_type,
-            description=one.description,
-            capabilities=[*one.capabilities],
+            slug=slug,
+            name=entry.value.title,
+            type=entry.value.agent_type,
+            description=entry.value.description,
+            capabilities=[*entry.value.capabilities],
         )
-        for one in found
-        if caller.reaches_agent(one.instance_name)
+        for slug, entry in found.items()
+        if caller.reaches_agent(slug)
     ]
 
 
@@ -226,7 +227,7 @@ async def chat(
     if (unknown := host.catalog.snapshot().unknown_type(id)) is not None:
         raise ApiError(422, "unknown-type", unknown_type(unknown))
     session = session_of(request, caller, id, body.session_id)
-    turn = await send(request, host, session, body.message, streams=False)
+    turn = await send(request, host, session, body.message, grows=False)
     return later_answer(request, host, session, turn, answer_json)
 
 
@@ -294,16 +295,15 @@ async def history(
     """The newest messages of a conversation, oldest first."""
     id = instance_of(host, account, instance)
     session = session_of(request, caller, id, session_id, may_begin=False)
-    try:
-        found = await host.conversations.history(session.asker, id, session.id, limit)
-    except SessionNotFound:
-        raise not_found() from None
+    found = await host.conversations.history(session.asker, id, session.id, limit)
+    if found is None:
+        raise not_found()
     messages = [
         HistoryItem(
             role=one.role,
             content=one.content,
-            at=iso(one.at),
-            output_id=one.output_id,
+            at=iso(one.at or None),
+            output_id=one.output_id or None,
             metadata=dict(one.metadata) if one.metadata else None,
         )
         for one in found
@@ -349,9 +349,21 @@ def refuse_preset(preset: str | None) -> None:
 
 
 def asker_of(caller: Caller, account: str) -> Asker:
-    """Who talks, as conversations know them."""
-    key = caller.key.id if caller.key else None
-    return Asker(caller.actor.id, caller.name, caller.owner, account, key)
+    """Who talks, as conversations know them; admins of the account answer what agents ask there.
+
+    A key of one client or agent is no admin's, whatever its role.
+    """
+    key, grants = caller.key, caller.actor.grants
+    admins = verdict(grants, "write", Target("instance", account)) in ("yes", "needs a reason")
+    return Asker(
+        person=caller.actor.id,
+        name=caller.name,
+        owner=caller.owner,
+        account=account,
+        key=key.id if key else None,
+        may_decide=admins and not (key and key.is_narrow),
+        is_named=key is None or caller.user is not None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +401,7 @@ def session_of(
     asker = asker_of(caller, account)
     if not caller.owner:  # a stranger is told from others by the cookie alone
         person = f"{caller.actor.id}-{_short(value)}"
-        asker = Asker(person, "visitor", owner, account, None)
+        asker = Asker(person, "visitor", owner, account, is_named=False)
     id = _short(value, owner, instance)
     return Session(asker, instance, id, None if cookie else value)
 
@@ -407,7 +419,7 @@ def _short(*parts: str) -> str:
 
 
 async def send(
-    request: Request, host: Host, session: Session, message: str, *, streams: bool
+    request: Request, host: Host, session: Session, message: str, *, grows: bool
 ) -> SentMessage:
     """Begin a turn, once for each `Idempotency-Key`; raises ApiError."""
     try:
@@ -417,7 +429,7 @@ async def send(
             message,
             session=session.id,
             idempotency=request.headers.get("idempotency-key"),
-            streams=streams,
+            grows=grows,
         )
     except SessionNotFound:
         raise not_found() from None
@@ -465,27 +477,42 @@ async def _send_answer(
 
 
 def answer_json(turn: SentMessage, answer: TurnAnswer) -> Response:
-    """An answer as JSON: 200, 202 where it waits for a person, 502 where the model failed."""
+    """An answer as JSON: 200, or 202 where it waits for a person; raises ApiError 502."""
     ids = {"output_id": turn.turn, "session_id": turn.session}
-    if answer.suspended is not None:
-        said = {"status": "suspended", "approval": answer.suspended, **ids}
+    if answer.approval is not None:
+        said = {"status": "suspended", "approval": answer.approval, **ids}
         return Response(orjson.dumps(said), 202, media_type="application/json")
-    if answer.failed is not None:
+    if answer.failure:
         raise failure(turn, answer)
-    said = {"response": answer.response, "usage": answer.usage, **ids, "metadata": answer.metadata}
-    return Response(orjson.dumps(said), media_type="application/json")
+    of, summary = {"response": answer.text, "usage": usage_of(answer)}, answer.summary
+    is_whole = summary.get("outcome") in ("done", "refused") and not summary.get("partial")
+    metadata = {
+        "tools_used": summary.get("tools") or [],
+        "completion_status": "complete" if is_whole else "partial",
+        "model": summary.get("model") or None,
+        **(summary.get("partial") or {}),
+    }
+    body = orjson.dumps({**of, **ids, "metadata": metadata})
+    return Response(body, media_type="application/json")
+
+
+def usage_of(answer: TurnAnswer) -> dict[str, int]:
+    """The tokens of a turn, as answers have them."""
+    asked = answer.summary.get("prompt_tokens", 0)
+    said = answer.summary.get("completion_tokens", 0)
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
 
 
 def failure(turn: SentMessage, answer: TurnAnswer) -> ApiError:
-    """What is said where the model failed."""
+    """What is said where the model failed, with what it said until then."""
     more = {
-        "response": answer.response,
-        "metadata": answer.metadata,
+        "response": answer.text,
+        "usage": usage_of(answer),
+        "metadata": answer.summary.get("partial") or {"completion_status": "partial"},
         "output_id": turn.turn,
         "session_id": turn.session,
     }
-    headers = {"Session-Id": turn.session}
-    return ApiError(502, "failed", answer.failed or "", more=more, headers=headers)
+    return ApiError(502, "failed", answer.failure, more=more)
 
 
 # --- streams -------------------------------------------------------------------------------------
@@ -509,8 +536,9 @@ class Wanted:
 async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wanted) -> Response:
     """The stream of a new turn, or the rest of the turn of `Last-Event-ID`; raises ApiError."""
     own = {"X-Accel-Buffering": "no", **wanted.headers}
+    after = START
     if wanted.after:
-        session, turn = await _resumed(request, caller, host, wanted)
+        session, turn, after = await _resumed(request, caller, host, wanted)
     else:
         if wanted.message is None:
             raise ApiError(422, "invalid", "Send a message.", field="message")
@@ -518,32 +546,33 @@ async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wan
             said = event("error", orjson.dumps({"message": unknown_type(unknown)}).decode())
             return Response(said, media_type=EVENT_STREAM, headers=own)
         session = session_of(request, caller, wanted.instance, wanted.session)
-        turn = await send(request, host, session, wanted.message, streams=True)
+        turn = await send(request, host, session, wanted.message, grows=True)
     response = Response(media_type=EVENT_STREAM, headers=own)
     del response.headers["content-length"]
     _with_session(response, request, host, session, turn)
     stop_turn: Callable[[], Awaitable[object]] | None = None
     if wanted.on_disconnect == "cancel":
         stop_turn = partial(host.conversations.stop, session.asker, turn.turn)
-    headers, after = response.raw_headers, wanted.after or ""
+    headers = response.raw_headers
     return Later(partial(_send_events, host.conversations, turn, after, headers), stop_turn)
 
 
 async def _resumed(
     request: Request, caller: Caller, host: Host, wanted: Wanted
-) -> tuple[Session, SentMessage]:
-    """The turn that is read on; raises ApiError."""
-    if (match := _EVENT_ID.fullmatch(wanted.after or "")) is None:
+) -> tuple[Session, SentMessage, str]:
+    """The turn that is read on, and after which entry; raises ApiError."""
+    if (found := parse_event_id(wanted.after or "")) is None:
         detail = "Last-Event-ID is no id of an event of this host."
         raise ApiError(422, "invalid", detail, field="Last-Event-ID")
     asker = asker_of(caller, wanted.instance.partition("/")[0])
     if not caller.owner:
         may_begin = False
         asker = session_of(request, caller, wanted.instance, None, may_begin=may_begin).asker
-    turn = await host.conversations.find(asker, match[1])
-    if turn is None or turn.instance != wanted.instance:
+    turn, entry = found
+    sent = await host.conversations.find(asker, turn)
+    if sent is None or sent.instance != wanted.instance:
         raise not_found()
-    return Session(asker, wanted.instance, turn.session), turn
+    return Session(asker, wanted.instance, sent.session), sent, entry
 
 
 async def _send_events(
@@ -555,7 +584,7 @@ async def _send_events(
 ) -> None:
     """Send the events of a turn as they come, or 204 where all of them were read."""
     async with aclosing(conversations.follow(turn, after)) as events:
-        first = asyncio.ensure_future(anext(events, None)) if after else None
+        first = asyncio.ensure_future(anext(events, None)) if after != START else None
         try:
             if first is not None:
                 await asyncio.wait([first], timeout=_FIRST_SECONDS)
@@ -565,7 +594,7 @@ async def _send_events(
                     await send({"type": "http.response.body"})
                     return
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await _send_piece(send, place(after or f"{turn.turn}-0-0"))
+            await _send_piece(send, place(f"{turn.turn}-{after}"))
             if first is not None:
                 found, first = await first, None
                 if found is not None:

@@ -52,8 +52,14 @@ class Later(Response):
                 raise
             if self._gone is not None:
                 await self._gone()
-        except Exception as error:
-            await sending.fail(error)
+        except ApiError as refusal:
+            await sending.fail(refusal)
+        except StoreError as error:
+            log.warning("answer.cut_off", error=str(error))
+            await sending.fail(unavailable())
+        except Exception:
+            log.exception("api.fault")
+            await sending.fail(fault())
         finally:
             await cancel_and_wait([watching])
 
@@ -92,16 +98,8 @@ class _Sending:
             self._task.uncancel()
         return self._cancelled > 0 and not self._task.cancelling()
 
-    async def fail(self, error: Exception) -> None:
-        """Answer with an error; where the answer has begun, end it: its reader asks again."""
-        if isinstance(error, ApiError):
-            refusal = error
-        elif isinstance(error, StoreError):
-            refusal = unavailable()
-            log.warning("answer.cut_off", error=str(error))
-        else:
-            refusal = fault()
-            log.error("api.fault", exc_info=error)
+    async def fail(self, refusal: ApiError) -> None:
+        """Raise a refusal; where the answer has begun, end it: its reader asks again."""
         if not self._began:
             raise refusal from None
         if not self._ended:

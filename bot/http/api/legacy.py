@@ -25,6 +25,7 @@ INSTANCE = f"{DEFAULT_ACCOUNT}/{SLUG}"
 SUCCESSOR = f"/accounts/{DEFAULT_ACCOUNT}/agents/{SLUG}"
 DEPRECATED_SINCE = "@1796083200"
 """When these routes were deprecated, as RFC 9745 writes it: 1 December 2026."""
+WAITING = "This waits for a person's approval."
 _MESSAGE: dict[str, Any] = {
     "type": "object",
     "required": ["message"],
@@ -62,7 +63,7 @@ async def chat(request: Request, caller: CallerDep, host: HostDep) -> Response:
         return elsewhere
     body = await _message_of(request)
     session = talk.session_of(request, caller, INSTANCE, body.session_id)
-    turn = await talk.send(request, host, session, body.message, streams=False)
+    turn = await talk.send(request, host, session, body.message, grows=False)
     return talk.later_answer(request, host, session, turn, _as_text)
 
 
@@ -142,10 +143,9 @@ async def _message_of(request: Request) -> talk.ChatRequest:
 
 
 def _as_text(turn: SentMessage, answer: TurnAnswer) -> Response:
-    if answer.failed is not None:
+    if answer.failure:
         raise talk.failure(turn, answer)
-    if answer.suspended is not None:
-        text, status = str(answer.suspended.get("question", "")), 202
-    else:
-        text, status = answer.response, 200
+    text, status = answer.text, 200
+    if answer.approval is not None:
+        text, status = WAITING, 202
     return _deprecated(Response(text, status, media_type="text/plain"), "chat")
