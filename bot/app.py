@@ -8,6 +8,7 @@ import hashlib
 import resource
 import socket
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -25,20 +26,27 @@ from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import CommandContext
 from bot.commands.host import AdminContext, AgentTools, BotState
+from bot.commands.page import USE_PAGE
 from bot.commands.table import all_commands
 from bot.configuration import agent_findings, log_findings, settings_findings, unknown_names
 from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError, WrongType
 from bot.hosting.fleet import Fleet, Notifications
+from bot.hosting.http_lines import HttpLines
 from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
+from bot.http.accounts.conversations import Conversations
+from bot.http.accounts.reader import EventReader
+from bot.http.accounts.transport import HttpTransport
 from bot.http.api.caller import Credentials
 from bot.http.api.cursors import Cursors, shared_secret
 from bot.http.api.door import Api, ApiGate, Application, GateRules
 from bot.http.api.idempotency import Idempotency
+from bot.http.api.problems import unavailable
+from bot.http.api.visitors import Visitors
 from bot.http.health import http_app
 from bot.http.limits import HttpLimits
 from bot.http.server import WebhookEndpoint, serving, webhook_routes
@@ -59,6 +67,7 @@ from bot.startup import (
     agent_resolver,
     agents_source,
     announce,
+    instance_files,
     model_advice,
     models_used,
     offer_claim,
@@ -66,8 +75,11 @@ from bot.startup import (
 from bot.store import keys
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
+from bot.store.events import EventLog
 from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
+from bot.store.sessions import SessionStore
+from bot.store.sign_ins import SignIn, SignIns
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
@@ -82,7 +94,7 @@ from bot.usage.pricing import Prices
 from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
-from registry.roles import RoleGrant
+from registry.roles import Actor, RoleGrant
 from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
@@ -111,14 +123,15 @@ async def serve(settings: Settings, stop: asyncio.Event, hurry: asyncio.Event) -
         await stop.wait()
         log.info("stopping", why="a signal", waits_up_to_s=settings.drain_seconds)
         app.fleet.shutdown()
-        await wait_first(running, hurry)
+        finishing = asyncio.gather(running, app.http_lines.shut_down(settings.drain_seconds))
+        await wait_first(finishing, hurry)
         if hurry.is_set():
             log.warning(
                 "stopping at once", why="a second signal", unfinished="continues at the next start"
             )
-            await cancel_and_wait([running])
+            await cancel_and_wait([finishing])
         else:
-            await running
+            await finishing
     log.info("stopped")
 
 
@@ -133,6 +146,7 @@ class App:
         self.installed_skills = InstalledSkills()
         self.shown_once = ShownOnce()
         self.loaded = asyncio.Event()
+        self.started = asyncio.Event()
         self.url = ""
         self._opening = "the data directory"
         self._webhooks: dict[str, WebhookEndpoint] | None = None
@@ -168,6 +182,7 @@ class App:
         self._open_fleet()
         self._open_webhooks()
         self._opening = ""
+        self.started.set()
         announce(self.settings, self.catalog.snapshot(), self.url)
         await self._background(self._tell_findings(), "findings")
         await offer_claim(self.settings, self.grants)
@@ -205,6 +220,9 @@ class App:
         self._leases = Leases(self.store, me, self.clock, settings.lease_seconds, bot_set)
         await self._background(self._leases.beat_forever(), "leases")
         self._stores = LineStores(self.store)
+        self._sessions = SessionStore(self.store, self._leases.owner)
+        self._events = EventLog(self.store)
+        self._stack.push_async_callback(self._events.close)
 
     async def _store_url(self) -> str:
         settings = self.settings
@@ -226,6 +244,7 @@ class App:
             self.catalog = Catalog(
                 agents_source(self.settings),
                 store,
+                instance_files(self.settings),
                 writer=permissions,
                 review=self.settings.review.core,
             )
@@ -380,6 +399,7 @@ class App:
             current_agent=self._resolver.current,
             clock=self.clock,
             counters=self.counters,
+            events=self._events,
         )
         turns = self.settings.limits.turns
         slots = asyncio.Semaphore(turns) if turns else None
@@ -421,7 +441,9 @@ class App:
 
         context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
-        self._commands = all_commands(context, people, self._key_uses.of, self.shown_once)
+        self._commands = all_commands(
+            context, people, self._key_uses.of, self._page_link, self.shown_once
+        )
 
         def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:
             return [(row.name, row.help) for row in self._commands.visible(grants)]
@@ -469,8 +491,12 @@ class App:
         services = LineServices(
             self._leases, stores, self._router, self._turns, clock, counters, options
         )
+        channels = ChannelServices(
+            stores.outbox, clock, counters, settings.secrets, self._alerts.send
+        )
+        self._open_http_lines(services, channels)
         telegram = TelegramServices(
-            ChannelServices(stores.outbox, clock, counters, settings.secrets, self._alerts.send),
+            channels,
             self._menus,
             on_identified=self._on_identified,
             webhook_url=settings.webhook_url,
@@ -483,6 +509,25 @@ class App:
             )
             transport = TelegramTransport(bot.id, bot.token, client, telegram)
             self.fleet.add(HostedLine(transport, services))
+
+    def _open_http_lines(self, services: LineServices, channels: ChannelServices) -> None:
+        """The lines of conversations over HTTP; none of them is looked for without an API."""
+        events, sessions = self._events, self._sessions
+
+        def transport(line: str) -> HttpTransport:
+            return HttpTransport(line, events, sessions, channels)
+
+        self.http_lines = HttpLines(services, sessions, transport, self.settings.sweep_seconds)
+        self.fleet.on_http_line = self.http_lines.notify
+        self._reader = EventReader(events, self.http_lines.serves)
+        self.conversations = Conversations(
+            sessions,
+            self._reader,
+            self._stores.journal,
+            self._stores.approvals,
+            self.clock,
+            self.http_lines.look,
+        )
 
     def _on_identified(self) -> None:
         """A bot is identified: it may need an agent, and bindings by name may now match it."""
@@ -518,7 +563,8 @@ class App:
 
     def _gate_rules(self) -> GateRules:
         settings = self.settings
-        named = {urlsplit(settings.webhook_url or "").hostname, settings.http_host}
+        public = (settings.webhook_url or "", settings.public_url or "")
+        named = {*(urlsplit(url).hostname for url in public), settings.http_host}
         named |= {socket.gethostname(), *settings.api_allowed_hosts}
         hosts = frozenset(name.lower() for name in named if name)
         return GateRules(hosts, settings.api_requests, settings.api_failures)
@@ -532,13 +578,16 @@ class App:
         """Let requests through to the HTTP API, which is loaded as soon as a key is there."""
         settings, catalog = self.settings, self.catalog
         uses = self._key_uses = KeyUses(self.store, self.clock.wall)
+        self._sign_ins = SignIns(self.store)
+        credentials = Credentials(catalog.snapshot, settings.own_keys)
+        wanted = True if settings.legacy_open and settings.http_api is None else settings.http_api
         api = Api(
-            Credentials(catalog.snapshot, settings.own_keys),
+            Visitors(credentials, self._sign_ins, self._page_person, settings.legacy_open),
             partial(self._load_api, uses),
             Idempotency(self.store, self.clock),
             uses,
             self.loaded,
-            settings.http_api,
+            wanted,
         )
         self._api_gate.api = api
         self._stack.push_async_callback(self._api_gate.close)
@@ -548,15 +597,47 @@ class App:
     async def _load_api(self, uses: KeyUses) -> Application:
         """The application of the API; its framework is imported off the loop."""
         cursors = Cursors(await shared_secret(self.store))
+        await self.started.wait()
+        await self._background(self.http_lines.run(), "http.lines")
+        await self._background(self._reader.run(), "http.reader")
 
         def make() -> Application:
             from bot.http.api.app import make_app
-            from bot.http.api.needs import Host
+            from bot.http.api.needs import Host, Talking
 
-            parts = (self.catalog, self.history, self.store, cursors, uses)
-            return make_app(Host(*parts, self.settings.own_keys))
+            settings = self.settings
+            talking = Talking(
+                self._sign_ins,
+                self.conversations,
+                settings.page_url,
+                settings.legacy_routes,
+                self.counters.add,
+            )
+            parts = (self.catalog, self.history, self.store, cursors, uses, talking)
+            return make_app(Host(*parts, settings.own_keys))
 
         return await asyncio.to_thread(make)
+
+    def _page_person(self, who: SignIn) -> Actor | None:
+        """A person in Telegram who signed in by a link, if they may still use the page."""
+        if not hasattr(self, "_access"):
+            raise unavailable("The host is starting.")
+        actor = self._access.actor(who.person)
+        if not USE_PAGE.is_met(actor.grants):
+            return None
+        is_blocked = self._access.is_blocked("person", who.person, who.bot)
+        if is_blocked and not self._access.is_admin(who.person):
+            return None
+        return replace(actor, via="http")
+
+    async def _page_link(self, context: CommandContext) -> tuple[str, str] | None:
+        """The page and a code for one sign-in of the sender; None where no page is served."""
+        api = self.api
+        if api is None or not api.exists:
+            return None
+        person = context.incoming.person
+        who = SignIn(person=person.telegram_id, name=person.name, bot=context.bot.id)
+        return self.settings.page_url or self.url, await self._sign_ins.make_link(who)
 
     def _open_webhooks(self) -> None:
         """Take updates that Telegram pushes, until the host stops."""

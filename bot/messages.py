@@ -20,21 +20,39 @@ ANONYMOUS_ADMIN = 1087968824
 """The id under which Telegram shows the anonymous admins of all groups."""
 
 
+PersonId = int | str
+"""A person: the numeric id in Telegram, or `api:<account>:<user>` over HTTP."""
+
+
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who wrote or pressed; `id` alone decides what they may do."""
+    """Who wrote or pressed; `id` alone decides what they may do.
 
-    id: int
+    Over HTTP `key` is the id of the API key that pays, and `may_decide` says whether the caller may
+    answer what an account's agents ask; `is_named` is False where the key names no person.
+    """
+
+    id: PersonId
     name: str
     username: str | None = None
     language: str | None = None
+    key: str | None = None
+    may_decide: bool = False
+    is_named: bool = True
+
+    @property
+    def telegram_id(self) -> int:
+        """The id in Telegram; 0 for a person over HTTP, which nobody has there."""
+        return self.id if isinstance(self.id, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an answer goes: a chat of one bot, and a topic in it.
+    """Where an answer goes: a chat of one bot and a topic in it, or an event stream over HTTP.
 
     `migrated_from` is the id that the chat had as a plain group, before it became a supergroup.
+    Over HTTP there is neither bot nor chat: `instance` (`acme/sales-smb`) answers, `stream` is the
+    turn whose event stream takes the answer, piece by piece where it `grows`.
     """
 
     bot: int
@@ -42,6 +60,9 @@ class Address:
     topic: int | None = None
     private: bool = True
     migrated_from: int | None = None
+    instance: str | None = None
+    stream: str | None = None
+    grows: bool = True
 
     @property
     def original_id(self) -> int:
@@ -145,6 +166,7 @@ class CallbackPress:
     """A press on a button; `data` is what we put into it, or what a client made up.
 
     `query` is the press's own id. `message` shows a button with this data; None where none does.
+    `reason` comes with a denial over HTTP, where nobody types it afterwards.
     """
 
     address: Address
@@ -152,6 +174,7 @@ class CallbackPress:
     query: str
     data: str
     message: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +264,31 @@ class Attribution:
         """Its fields, for a record; `asdict` would copy each of them deeply."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+
+@dataclass(frozen=True, slots=True)
+class TurnSummary:
+    """How a turn ended, for those who read its event stream.
+
+    `outcome` is done, refused, failed, stopped, or waiting for people. `failure` is what a person
+    is told where it failed; `partial` says what is known of an incomplete answer. Tokens are those
+    of the whole turn, `tools` the names of what was called.
+    """
+
+    outcome: str
+    failure: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    tools: tuple[str, ...] = ()
+    model: str = ""
+    partial: Json | None = None
+
+    def as_json(self) -> Json:
+        """Its fields, for the store."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+WAITING = "waiting"
+"""The outcome of a turn that is suspended until people decide."""
 
 PartKind = Literal["message", "edit", "clear_keyboard", "callback_answer"]
 
@@ -450,21 +498,22 @@ class Channel(Protocol):
         buttons: Buttons = (),
         *,
         link_previews: bool = False,
+        summary: TurnSummary | None = None,
     ) -> list[OutgoingPart]:
         """Markdown as the parts of an answer; the first is an edit if a message is given.
 
         With `edit=UNKNOWN_MESSAGE` the first part is marked as possibly there already. The last
         part has the buttons; an edit without any removes the old ones. Links are previewed only if
-        `link_previews` is set.
+        `link_previews` is set. An event stream also takes the `summary` of its turn.
         """
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to the person who pressed."""
 
-    async def is_chat_admin(self, address: Address, person: int) -> bool:
+    async def is_chat_admin(self, address: Address, person: PersonId) -> bool:
         """Whether a person is an admin of this chat; in a private one, its person is."""
 
-    async def has_left(self, address: Address, person: int) -> bool:
+    async def has_left(self, address: Address, person: PersonId) -> bool:
         """Whether a person has left this chat; False if that is not known."""
 
     async def deliver(self, items: Sequence[OutboxItem]) -> None:

@@ -90,7 +90,7 @@ _MODES = {
 @command("id", "show your id and, in a group, the group's id", concurrent=True)
 async def own_id(context: CommandContext) -> CommandResult:
     """Show the sender's id; in a group the group's as well."""
-    address, person = context.incoming.address, context.incoming.person.id
+    address, person = context.incoming.address, context.incoming.person.telegram_id
     if address.private:
         return Reply(f"Your id is {code(str(person))}.")
     own = "" if person == ANONYMOUS_ADMIN else f" Yours is {code(str(person))}."
@@ -125,7 +125,7 @@ async def people(parts: PeopleContext, context: CommandContext) -> CommandResult
         return Reply(escape_markdown(HOW))
     subject = subject_of(number, EVERYWHERE if everywhere else context.bot.id)
     is_about_admins = action == "admin" or parts.access.is_admin(number)
-    if is_about_admins and not parts.access.is_admin(context.incoming.person.id):
+    if is_about_admins and not parts.access.is_admin(context.incoming.person.telegram_id):
         await parts.refuse(people, context)
         return Reply(HOST_ADMINS.refusal)
     match action:
@@ -137,7 +137,7 @@ async def people(parts: PeopleContext, context: CommandContext) -> CommandResult
             done = f"{code(str(number))} is an admin of this host now."
             return ChangePeople(done, admin=(number, True))
         case "remove":
-            return _remove(parts.access, subject, context.incoming.person.id)
+            return _remove(parts.access, subject, context.incoming.person.telegram_id)
     return Reply(escape_markdown(HOW))
 
 

@@ -199,7 +199,7 @@ class AccessGate:
 
     async def on_membership(self, entry: LineEntry, event: Membership) -> None:
         """Handle that the bot was added to a chat, removed from it, or blocked by a person."""
-        line, address, person = entry.line, event.address, event.person.id
+        line, address, person = entry.line, event.address, event.person.telegram_id
         where = "private" if address.private else "group"
         change = f"{'joined' if event.inside else 'left'}:{where}"
         self.counters.add(change)
@@ -240,7 +240,7 @@ class AccessGate:
             subject=subject,
             line=line.name,
             bot=line.username,
-            person=person.id,
+            person=person.telegram_id,
             name=person.name,
             username=person.username or "",
             title=getattr(event, "title", ""),
@@ -306,7 +306,7 @@ class AccessGate:
             return []
         nonce, level = decision
         request = await self.store.find_request(nonce)
-        card = request.cards.get(admin.id) if request else None
+        card = request.cards.get(admin.telegram_id) if request else None
         is_here = press.address.private and press.address.chat == admin.id
         if request is None or card is None or card.line != line.name or not is_here:
             self.counters.add("refused:card")
@@ -329,7 +329,7 @@ class AccessGate:
         parts = [line.channel.callback_answer(press, answer)]
         if press.message is not None and request.decision is not None:
             # The store may not know this message: a host may have ended right after sending it.
-            parts += _card_edits(line, request, admin.id, [press.message])
+            parts += _card_edits(line, request, admin.telegram_id, [press.message])
         return parts
 
     async def change_people(self, entry: LineEntry, person: User, wanted: ChangePeople) -> str:
@@ -347,7 +347,9 @@ class AccessGate:
         if wanted.admin is not None:
             other, is_admin = wanted.admin
             key = f"{entry.key}:tg:{other}"
-            any_done = await self.store.change_admin(person.id, other, is_admin=is_admin, key=key)
+            any_done = await self.store.change_admin(
+                person.telegram_id, other, is_admin=is_admin, key=key
+            )
             if is_admin:
                 parts = line.channel.render(Address(line.bot, other), NOW_ADMIN)
                 await self._post(line.name, f"access:{entry.key}", parts)
@@ -364,11 +366,15 @@ class AccessGate:
         if self.access.is_admin(person.id):
             return CLAIMED_BEFORE
         try:
-            outcome = await self.store.claim(code, person.id, f"{entry.key}:tg:{person.id}")
+            outcome = await self.store.claim(
+                code, person.telegram_id, f"{entry.key}:tg:{person.id}"
+            )
         except RegistryError as error:
             return f"Nothing was changed: {escape_markdown(str(error))}."
         self.counters.add(f"claim:{outcome}")
-        log.warning("access.claim", outcome=outcome, person=person.id, line=entry.line.name)
+        log.warning(
+            "access.claim", outcome=outcome, person=person.telegram_id, line=entry.line.name
+        )
         if outcome == "done":
             return CLAIMED.format(person.id)
         return WRONG_CODE if outcome == "wrong" else TOO_MANY_TRIES
@@ -411,7 +417,7 @@ def _access_change(
     milliseconds = entry.id.partition("-")[0]
     at = int(milliseconds) // 1000 if milliseconds.isdecimal() else 0
     key = f"{entry.key}:{subject.name}"
-    return AccessChange(subject, level, person.id, person.name, key, at)
+    return AccessChange(subject, level, person.telegram_id, person.name, key, at)
 
 
 def _speaker(event: Event) -> User | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast, get_args
 
-from bot.messages import ANONYMOUS_ADMIN, Address
+from bot.messages import ANONYMOUS_ADMIN, Address, PersonId
 from registry.access import AccessGrant
 from registry.catalog import INSTANCE
 from registry.roles import HOST_ADMIN, Actor, RoleDocument, RoleGrant, verdict
@@ -143,15 +143,15 @@ class Access:
         own = entry.value.grants if entry else ()
         return Actor(name, (*HOST_ADMIN, *own) if self.is_admin(person) else own, "chat")
 
-    def may_let_in(self, person: int) -> bool:
+    def may_let_in(self, person: PersonId) -> bool:
         """Whether a person decides on strangers: an admin, or a role of the account."""
         return person in self.admins or person in self.stewards
 
-    def is_admin(self, person: int) -> bool:
+    def is_admin(self, person: PersonId) -> bool:
         """Whether a person administers this host, by id: anybody can choose a name."""
         return person in self.admins
 
-    def role(self, person: int) -> str:
+    def role(self, person: PersonId) -> str:
         """The person's role in the conditions of tools: admin or everyone."""
         return "admin" if self.is_admin(person) else "everyone"
 
@@ -159,12 +159,17 @@ class Access:
         """What the settings say of a bot."""
         return self.rules.get(bot) or _DEFAULT
 
-    def is_blocked(self, kind: Kind, id: int, bot: int) -> bool:
+    def is_blocked(self, kind: Kind, id: PersonId, bot: int) -> bool:
         """Whether an admin has blocked a person or a chat at a bot."""
         return self._has_level(BLOCKED, kind, id, bot)
 
-    def verdict(self, address: Address, person: int | None) -> Admission:
-        """Whether an event in a chat is admitted; `person` is None where it names nobody."""
+    def verdict(self, address: Address, person: PersonId | None) -> Admission:
+        """Whether an event in a chat is admitted; `person` is None where it names nobody.
+
+        Over HTTP a key was asked for before the message was accepted.
+        """
+        if address.instance is not None:
+            return "admitted"
         if person is not None and self.is_admin(person):
             return "admitted"
         bot, chats = address.bot, {address.chat, address.original_id}
@@ -185,7 +190,7 @@ class Access:
         listed = rule.people if kind == "person" else rule.chats
         return id in listed or self._has_level(MEMBER, kind, id, bot)
 
-    def _has_level(self, level: Level, kind: Kind, id: int, bot: int) -> bool:
+    def _has_level(self, level: Level, kind: Kind, id: PersonId, bot: int) -> bool:
         if not (grants := self.grants):
             return False
         here, everywhere = grants.get(f"{kind}:{id}@{bot}"), grants.get(f"{kind}:{id}@*")
@@ -194,9 +199,14 @@ class Access:
         )
 
     def approvers(self, own: tuple[int | str, ...] | None, bot: int) -> tuple[int | str, ...]:
-        """Who may approve at a bot: as the agent says (`own`), else depending on the bot's mode."""
+        """Who may approve at a bot: as the agent says (`own`), else depending on the bot's mode.
+
+        Over HTTP (bot 0) the asker may only where the agent says so.
+        """
         if own is not None:
             return own
+        if bot == EVERYWHERE:
+            return (HOST_ADMINS,)
         return (HOST_ADMINS,) if self.rule(bot).mode == "open" else ("asker",)
 
 

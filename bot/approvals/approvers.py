@@ -13,16 +13,16 @@ from bot.access.rules import HOST_ADMINS, Access
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import ApprovalRequest
 from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
-from bot.messages import LineContext, User
+from bot.messages import LineContext, PersonId, User
 
 
-def is_named_approver(request: ApprovalRequest, person: int) -> bool:
+def is_named_approver(request: ApprovalRequest, person: PersonId) -> bool:
     """Whether a person may approve by id alone, without a look at any list of admins."""
     approvers = request.approvers
     return person in approvers or ("asker" in approvers and person == request.asker.id)
 
 
-def is_personal_grant(request: ApprovalRequest, person: int) -> bool:
+def is_personal_grant(request: ApprovalRequest, person: PersonId) -> bool:
     """Whether what this person allows permanently holds for their own messages alone.
 
     In a group, the asker can allow nothing for others.
@@ -30,7 +30,7 @@ def is_personal_grant(request: ApprovalRequest, person: int) -> bool:
     return not request.address.private and _approver_role(request, person) == "asker"
 
 
-def _approver_role(request: ApprovalRequest, person: int, *, host_admin: bool = False) -> str:
+def _approver_role(request: ApprovalRequest, person: PersonId, *, host_admin: bool = False) -> str:
     """By which right a person decides: named by id, the asker, a host admin or a chat admin."""
     if person in request.approvers:
         return "named"
@@ -72,7 +72,11 @@ class Approvers:
         return self.access.approvers(agent.effective.tool_policy.approvers, bot)
 
     def valid_grants(
-        self, grants: Mapping[str, Mapping[str, Any]], agent: RunnableAgent, bot: int, person: int
+        self,
+        grants: Mapping[str, Mapping[str, Any]],
+        agent: RunnableAgent,
+        bot: int,
+        person: PersonId,
     ) -> list[str]:
         """Names of the grants that hold today for a turn of this person.
 
@@ -89,11 +93,15 @@ class Approvers:
                 valid.append(name)
         return valid
 
+    def may_decide(self, person: User) -> bool:
+        """Whether a person decides as an admin: of the host, or over HTTP of the account."""
+        return person.may_decide or self.access.is_admin(person.id)
+
     async def may_answer(self, line: LineContext, request: ApprovalRequest, person: User) -> bool:
         """Whether a person may decide a request."""
         if is_named_approver(request, person.id):
             return True
-        if HOST_ADMINS in request.approvers and self.access.is_admin(person.id):
+        if HOST_ADMINS in request.approvers and self.may_decide(person):
             return True
         if "admins" not in request.approvers:
             return False
@@ -109,7 +117,7 @@ class Approvers:
             return True
         if "admins" in request.approvers:
             return False
-        people = {one for one in request.approvers if isinstance(one, int)}
+        people: set[PersonId] = {one for one in request.approvers if isinstance(one, int)}
         people |= {request.asker.id} if "asker" in request.approvers else set()
         people |= self.access.admins if HOST_ADMINS in request.approvers else set()
         for id in people:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import orjson
 
-from bot.messages import Address, TurnRef, User
+from bot.messages import Address, PersonId, TurnRef, User
 from bot.tools.calls import Call, PolicyResult
 
 REASON_SECONDS = 60.0
@@ -58,7 +58,7 @@ class ToolCallApproval:
     always: bool
     description: str
     state: State = "pending"
-    decided_by: int = 0
+    decided_by: PersonId = 0
     decided_by_name: str = ""
     permanent: bool = False
 
@@ -92,7 +92,7 @@ class ApprovalRequest:
     calls: tuple[ToolCallApproval, ...]
     expires_at: float
     reason: str = ""
-    reason_by: int = 0
+    reason_by: PersonId = 0
     reason_until: float = 0.0
     closed: bool = False
     seconds: float = 0.0
@@ -103,6 +103,11 @@ class ApprovalRequest:
     def pending(self) -> list[int]:
         """Indices of the calls that are not decided yet."""
         return [i for i, call in enumerate(self.calls) if call.state == "pending"]
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the question has reached its chat; over HTTP its event stream takes it at once."""
+        return bool(self.messages) or self.address.stream is not None
 
     @property
     def wants_reason(self) -> bool:
@@ -165,8 +170,8 @@ class ApprovalRequest:
 
 _NAMES: Mapping[type, str] = {
     TurnRef: "entry conversation agent",
-    Address: "bot chat topic private was",
-    User: "id name username language",
+    Address: "bot chat topic private was instance stream grows",
+    User: "id name username language key may_decide is_named",
     ToolCallApproval: "call key digest definition always shown state by name kept",
     ApprovalRequest: "nonce turn address asker message approvers asked until "
     "reason reason_by reason_until closed seconds",
@@ -180,7 +185,8 @@ def _stored(value: Any) -> dict[str, Any]:
 
 
 def _loaded(kind: type[T], raw: Mapping[str, Any], **more: Any) -> T:
-    return kind(*(raw[name] for name in _NAMES[kind].split()), **more)
+    # Releases before this one did not store the last names of each kind.
+    return kind(*(raw[name] for name in _NAMES[kind].split() if name in raw), **more)
 
 
 def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) -> ApprovalRequest:
@@ -190,7 +196,6 @@ def load_request(body: bytes, version: int, shown: Sequence[tuple[int, int]]) ->
     raw["turn"], raw["asker"] = _loaded(TurnRef, raw["turn"]), _loaded(User, raw["asker"])
     raw["approvers"] = tuple(raw["approvers"])
     raw["asked"] = tuple(_loaded(ToolCallApproval, one) for one in raw["asked"])
-    raw.setdefault("seconds", 0.0)  # releases before this one did not store it
     messages = tuple(message for chat, message in shown if chat == address.chat)
     return _loaded(ApprovalRequest, raw, version=version, messages=messages)
 

@@ -21,9 +21,11 @@ from bot.messages import (
     LineContext,
     LineEntry,
     TurnRef,
+    TurnSummary,
     new_nonce,
 )
 from bot.ops.logging import Counters
+from bot.store.events import EventLog
 from bot.store.inbox import UpdateInbox
 from bot.store.journal import Journal, OpenTurn, end_record
 from bot.tools.calls import Result, result_record
@@ -79,7 +81,7 @@ def new_request(
 class TurnServices:
     """What all turns share: where they are recorded, and who may approve their calls.
 
-    `current_agent` finds an agent as it is now.
+    `current_agent` finds an agent as it is now, `events` takes the answers over HTTP.
     """
 
     journal: Journal
@@ -88,6 +90,7 @@ class TurnServices:
     current_agent: CurrentAgent
     clock: Clock
     counters: Counters
+    events: EventLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +121,11 @@ class ApprovalService:
                 await self._refuse(entry, press, why, request)
                 return None
             after = request.apply(decision, person, now)
+            if press.reason is not None:
+                after = after.with_reason(press.reason)
             done = view.acknowledgement(after, decision, person.id)
             answer = line.channel.callback_answer(press, done)
-            host_admin = self.services.approvers.access.is_admin(person.id)
+            host_admin = self.services.approvers.may_decide(person)
             return ApprovalChange(
                 after,
                 [answer, *view.edit_parts(line.channel, after, press.message)],
@@ -187,7 +192,8 @@ class ApprovalService:
         async def change(found: ApprovalRequest | None) -> ApprovalChange:
             after = (found or request).close("dropped")
             parts = view.edit_parts(line.channel, after)
-            parts += line.channel.render(request.address, text)
+            failed = TurnSummary("failed", failure=text or GAVE_UP)
+            parts += line.channel.render(request.address, text, summary=failed)
             end = end_record(after.turn.entry, "failed", text)
             return ApprovalChange(after, parts, end_records=[end])
 
@@ -206,7 +212,7 @@ class ApprovalService:
             if request.closed:
                 return None
             now, due = self.services.clock.wall(), request.due
-            is_unseen = request.pending and not request.messages  # its question is not sent yet
+            is_unseen = request.pending and not request.is_seen  # its question is not sent yet
             if is_unseen and now < request.expires_at + UNSEEN_SECONDS:
                 due = max(due, now + UNSEEN_RETRY_SECONDS)
             if due > now:
@@ -234,7 +240,7 @@ class ApprovalService:
         """Resume a turn whose question the chat does not accept; its agent is told why."""
 
         async def close(request: ApprovalRequest | None) -> ApprovalChange | None:
-            if request is None or request.closed or request.messages or not request.pending:
+            if request is None or request.closed or request.is_seen or not request.pending:
                 return None
             return ApprovalChange(request.close("unasked"), counter="approvals:unasked")
 
@@ -331,7 +337,9 @@ def _superseded(
         for call in after.calls
     ]
     parts, end = view.edit_parts(line.channel, after), end_record(entry, "stopped", "")
-    parts += line.channel.render(request.address, text) if text else []
+    if text or request.address.stream:  # who reads a stream must hear that it is over
+        stopped = TurnSummary("stopped")
+        parts += line.channel.render(request.address, text, summary=stopped)
     return ApprovalChange(
         after, parts, settles, end_records=[*denials, end], counter="turns:superseded"
     )

@@ -24,7 +24,7 @@ from bot.approvals.request import (
     callback_data,
 )
 from bot.command import counted
-from bot.messages import Channel, OutgoingPart
+from bot.messages import Channel, OutgoingPart, PersonId
 from bot.safety.text_safety import Redact, deception_warning, redact_values, reveal, safe_text
 
 SHOWN_LIMIT = 2400
@@ -167,7 +167,7 @@ def already_decided(request: ApprovalRequest, decision: ApprovalDecision) -> str
     return ALREADY_ANSWERED.format(_outcome(request, call, " ".join(call.decided_by_name.split())))
 
 
-def acknowledgement(request: ApprovalRequest, decision: ApprovalDecision, person: int) -> str:
+def acknowledgement(request: ApprovalRequest, decision: ApprovalDecision, person: PersonId) -> str:
     """The reply to a press that decided something."""
     if decision.choice == "always" and is_personal_grant(request, person):
         return ALLOWED_FOR_YOU

@@ -89,7 +89,7 @@ def _place(target: Target, context: CommandContext) -> str:
         return "for this whole bot"
     bots = " in every bot" if target.bot is None else ""
     if target.kind is AgentBindingType.UserId:
-        is_me = target.key == str(context.incoming.person.id)
+        is_me = target.key == str(context.incoming.person.telegram_id)
         return f"for {'you' if is_me else f'person {target.key}'}{bots or ' in this bot'}"
     if target.key != str(here.chat):
         return f"in chat {target.key}{bots or ' of this bot'}"
@@ -149,7 +149,7 @@ def _others(
     host: AdminContext, context: CommandContext, target: Target, bound: str | None = None
 ) -> Iterator[str]:
     """Which agent answers at the target, where it is not the one that was `bound`, and here."""
-    chat, person = context.incoming.address.chat, context.incoming.person.id
+    chat, person = context.incoming.address.chat, context.incoming.person.telegram_id
     resolve = partial(host.catalog.snapshot().resolve, context.bot)
     here = resolve(chat, person)
     match target.kind:

@@ -109,12 +109,12 @@ class AdminContext:
         incoming = context.incoming
         chat = f"in chat {incoming.address.chat} of bot {context.bot.id}"
         hour = incoming.sent_at // 3600
-        key = f"{context.bot.id}:{incoming.address.chat}:{incoming.person.id}:/{row.name}:{hour}"
+        key = f"{context.bot.id}:{incoming.address.chat}:{incoming.person.telegram_id}:/{row.name}:{hour}"
         await self.catalog.refused(self.actor(context), f"/{row.name}", chat, key=key)
 
     def actor(self, context: CommandContext) -> Actor:
         """The sender as the audit names them, by numeric id alone, with their roles now."""
-        person = context.incoming.person.id
+        person = context.incoming.person.telegram_id
         return Actor(f"tg:{person}", self.roles_of_person(person, admin=context.admin), "chat")
 
     def roles_of_person(self, person: int, *, admin: bool) -> tuple[RoleGrant, ...]:

@@ -99,7 +99,7 @@ def _new_key(words: Sequence[str], context: CommandContext) -> tuple[ApiKey, str
     id, secret = _minted(context.key)
     made = float(context.incoming.sent_at)
     fields: dict[str, Any] = {"id": id, "hash": digest(secret), "created": made}
-    fields["created_by"] = f"tg:{context.incoming.person.id}"
+    fields["created_by"] = f"tg:{context.incoming.person.telegram_id}"
     rest = list(words)
     while rest:
         word = rest.pop(0).lower()

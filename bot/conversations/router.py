@@ -33,6 +33,7 @@ from bot.messages import (
     LineContext,
     LineEntry,
     Membership,
+    PersonId,
     ResumeTurn,
     Signal,
     User,
@@ -74,7 +75,7 @@ class Router:
     counters: Counters
     on_private_message: Callable[[User, LineContext], Awaitable[None]]
     _answers: RequestRate = field(init=False)
-    _unread: OrderedDict[tuple[str, str, int], IncomingMessage] = field(init=False)
+    _unread: OrderedDict[tuple[str, str, PersonId], IncomingMessage] = field(init=False)
     """By line, conversation and person the last message with something that we cannot read yet."""
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ from bot.messages import (
     ResumeTurn,
     Signal,
     TurnRef,
+    TurnSummary,
 )
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
@@ -98,7 +99,8 @@ class LineStores:
         """Finish a message's entry with an answer, which in a group replies to the message."""
         address = incoming.address
         reply_to = None if address.private else incoming.message
-        parts = entry.line.channel.render(address, markdown, reply_to)
+        failed = TurnSummary("failed", failure=markdown)
+        parts = entry.line.channel.render(address, markdown, reply_to, summary=failed)
         await self.inbox.finish(entry, parts, address.conversation)
 
     async def note_migration(self, fence: Fence, original: int, present: int) -> None:
@@ -319,7 +321,8 @@ class Turns:
         buttons: Buttons = ()
         if isinstance(event, IncomingMessage):
             buttons = letter_button(entry.id, event.person.id)
-        parts = line.channel.render(address, text, buttons=buttons) if text else []
+        failed = TurnSummary("failed", failure=text)
+        parts = line.channel.render(address, text, buttons=buttons, summary=failed) if text else []
         where = (entry.id, why, parts, address.conversation)
         items = await self.stores.inbox.dead_letter(line.fence, *where)
         self.transcripts.forget_line(line.name)

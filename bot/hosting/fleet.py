@@ -102,13 +102,17 @@ class Notifications:
 
 @dataclass(slots=True, repr=False)
 class Fleet:
-    """The lines of this host; `line_ended` is called when one of them is no longer served."""
+    """The lines of this host's bots; `line_ended` is called when one is no longer served.
+
+    `on_http_line` is called with any other line that another host has written to.
+    """
 
     leases: Leases
     notifications: Notifications
     clock: Clock
     sweep_seconds: float = 1.0
     line_ended: Callable[[], object] = field(default=lambda: None, init=False)
+    on_http_line: Callable[[str], object] = field(default=lambda _line: None, init=False)
     _lines: dict[str, HostedLine] = field(default_factory=dict, init=False)
     _sweep_soon: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _free_since: dict[str, float] = field(default_factory=dict, init=False)
@@ -184,6 +188,8 @@ class Fleet:
     def _notify(self, line: str) -> None:
         if found := self._lines.get(line):
             found.notify()
+        else:
+            self.on_http_line(line)
 
     async def _sweep_forever(self) -> None:
         while True:

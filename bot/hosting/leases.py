@@ -68,6 +68,7 @@ class Leases:
     """The lines that this host holds. `beat_forever` keeps them all by one key in the store.
 
     `bot_set` names what this host is ready to serve: hosts of the same set share their lines.
+    `owner` is what the lease of a line says that is held here.
     `on_lost` of an acquired line is called once when the line is lost.
     """
 
@@ -84,7 +85,7 @@ class Leases:
         self.host = host
         self.lifetime = lifetime
         self.host_id = f"{host}|{bot_set}"
-        self._owner = f"{host}|{int(lifetime * 1000)}"
+        self.owner = f"{host}|{int(lifetime * 1000)}"
         self._withdrawn = False
         self._held: dict[str, _HeldLine] = {}
         self._hosts: frozenset[str] = frozenset()
@@ -110,7 +111,7 @@ class Leases:
             if self._until <= self._clock.monotonic():
                 await self._beat()
         names = [keys.fence(line), keys.lease(line), keys.LINES_OPEN, self._key]
-        return list(await self._client.run("acquire", names, [self._owner, self.host.proof, line]))
+        return list(await self._client.run("acquire", names, [self.owner, self.host.proof, line]))
 
     def seconds_left(self, line: str) -> float:
         """Seconds for which the line is certain to be ours; at zero or less nothing may be sent."""
@@ -122,6 +123,19 @@ class Leases:
         names = [keys.fence(fence.line), keys.lease(fence.line)]
         with contextlib.suppress(FencedOut, StoreUnavailable):
             await self._client.run("release_line", names, [fence.token, fence.line])
+
+    async def release_idle(self, fence: Fence) -> bool:
+        """Give an HTTP conversation back unless something waits in it; whether it was.
+
+        Raises FencedOut and StoreUnavailable.
+        """
+        line = fence.line
+        names = [keys.fence(line), keys.lease(line), keys.inbox(line), keys.outbox(line)]
+        names += [keys.timers(line), keys.LINES_DUE, keys.dead_letters(line), keys.LINES_OPEN]
+        done = bool(await self._client.run("release_idle", names, [fence.token, line]))
+        if done:
+            self._held.pop(line, None)
+        return done
 
     async def view(self, lines: Sequence[str]) -> LeaseView:
         """Who is alive, and who holds these lines; our dead incarnations hold nothing.
@@ -175,7 +189,7 @@ class Leases:
         began = self._clock.monotonic()
         host_id = "" if self._withdrawn else self.host_id
         tokens = orjson.dumps([(line, str(held.token)) for line, held in lines])
-        args = [self._owner, int(self.lifetime * 1000), host_id, which, tokens]
+        args = [self.owner, int(self.lifetime * 1000), host_id, which, tokens]
         reply = await self._client.run("beat", [keys.HOSTS_ALIVE, self._key], args)
         if not reply:
             return False

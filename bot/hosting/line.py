@@ -58,6 +58,36 @@ class LineRuntime:
     lost: asyncio.Event
 
 
+async def open_runtime(
+    services: LineServices, transport: Transport, fence: Fence, lost: asyncio.Event
+) -> LineRuntime:
+    """The parts of a line that was just acquired; nothing runs yet."""
+    line, stores = transport.line, services.stores
+    original = await stores.migrations(line) if transport.has_groups else {}
+
+    def decode(raw: bytes) -> Decoded:
+        return apply_migrations(original, transport.decode(raw))
+
+    async def report(tracks: str, outcome: MessageOutcome) -> None:
+        await services.router.tracked_message(context, tracks, outcome)
+
+    seconds_left = partial(services.leases.seconds_left, line)
+    on_late = partial(services.turns.transcripts.forget, line)
+    owned = Ownership(fence, seconds_left, lost.set, report, on_late)
+    channel = transport.open_channel(owned)
+    context = LineContext(fence, transport.identity, channel)
+    queues = ConversationQueues(
+        context,
+        services.router,
+        stores.inbox,
+        decode,
+        lost,
+        services.clock,
+        services.options.turns_at_once,
+    )
+    return LineRuntime(context, queues, InboxReader(queues, services.counters), lost)
+
+
 class HostedLine:
     """One line on this host, from acquiring it to giving it back, again and again."""
 
@@ -225,7 +255,7 @@ class HostedLine:
             return
         identified.result()
         self.show_menu()
-        runtime = await self._open(fence, lost)
+        runtime = await open_runtime(self._services, self.transport, fence, lost)
         context, turns = runtime.context, self._services.turns
         try:
             parts = await context.channel.recover()
@@ -239,27 +269,6 @@ class HostedLine:
             await cancel_and_wait([*self._tasks])
             await runtime.queues.close()
             await context.channel.close()
-
-    async def _open(self, fence: Fence, lost: asyncio.Event) -> LineRuntime:
-        """The parts of a line that was just acquired; nothing runs yet."""
-        s = self._services
-        original = await s.stores.migrations(self.line)
-
-        def decode(raw: bytes) -> Decoded:
-            return apply_migrations(original, self.transport.decode(raw))
-
-        async def report(tracks: str, outcome: MessageOutcome) -> None:
-            await s.router.tracked_message(context, tracks, outcome)
-
-        seconds_left = partial(s.leases.seconds_left, self.line)
-        on_late = partial(s.turns.transcripts.forget, self.line)
-        owned = Ownership(fence, seconds_left, lost.set, report, on_late)
-        channel = self.transport.open_channel(owned)
-        context = LineContext(fence, self.identity, channel)
-        queues = ConversationQueues(
-            context, s.router, s.stores.inbox, decode, lost, s.clock, s.options.turns_at_once
-        )
-        return LineRuntime(context, queues, InboxReader(queues, s.counters), lost)
 
     async def _receive_until_over(self, now: LineRuntime) -> None:
         channel, turns = now.context.channel, self._services.turns

@@ -41,6 +41,9 @@ class Transport(Protocol):
     One object serves the line for as long as this host runs, through any number of acquisitions.
     """
 
+    has_groups: bool
+    """Whether its chats may be groups, whose ids can change."""
+
     @property
     def line(self) -> str:
         """The line's name, such as `bot:7`."""

@@ -25,6 +25,21 @@ class Key:
         return self._format(*values)
 
 
+class AgentKey(Key):
+    """A kind of key with <agent>, that a router's instances share: they answer in one dialogue."""
+
+    __slots__ = ()
+
+    def __call__(self, *values: object) -> str:
+        """The name with these values, of which the last one is the id of an agent."""
+        return super().__call__(*values[:-1], spoken_to(str(values[-1])))
+
+
+def spoken_to(agent: str) -> str:
+    """The agent whose dialogue it is: of `<account>/<router>/<chosen>` the router."""
+    return "/".join(agent.split("/", 2)[:2])
+
+
 AnyKey = Key | str
 """A name, or a kind of key of a line that still lacks the line."""
 
@@ -34,6 +49,8 @@ HOSTS_ALIVE = "hosts:alive"
 LINES_OPEN = "lines:open"
 LINES_CHANGED = "lines:stirred"
 LINE_CHANGES = "lines:stirs"
+LINES_DUE = "lines:due"
+"""HTTP conversations that need an owner, by the time (ms) from which they do."""
 host = Key("host:<incarnation>")
 """That a host is alive (its owner name); its leases end when this key does."""
 running = Key("hosts:running:<life>")
@@ -61,13 +78,13 @@ failing = Key("{<line>}:failing")
 """How often sending failed, by part."""
 posted = Key("{<line>}:notice:<key>")
 """The ids of the parts that were posted under a key."""
-transcript = Key("{<line>}:conv:<conversation>:<agent>:log")
+transcript = AgentKey("{<line>}:conv:<conversation>:<agent>:log")
 """What was said and done in a conversation with an agent."""
 open_turn = Key("{<line>}:conv:<conversation>:open")
 """The open turn of a conversation."""
 render = Key("{<line>}:render:<digest>")
 """A rendered system prompt or tool list."""
-truncated_results = Key("{<line>}:conv:<conversation>:<agent>:rests")
+truncated_results = AgentKey("{<line>}:conv:<conversation>:<agent>:rests")
 """What was cut off the results of tools, by handle."""
 approval = Key("{<line>}:approval:<nonce>")
 """An approval request, its version, and the messages that show it."""
@@ -77,6 +94,10 @@ grants = Key("{<line>}:conv:<conversation>:grants")
 """What is always allowed in a conversation."""
 migrations = Key("{<line>}:moved")
 """Groups that became supergroups: the new id, and the one before."""
+session = Key("{<line>}:session")
+"""Whose an HTTP conversation is, and which instance answers in it."""
+events = Key("{<line>}:events:<turn>")
+"""What readers over HTTP see of a turn, piece by piece; bounded, for a while."""
 told = Key("{<line>}:told:<chat>")
 """That a chat was told within the hour that the bot is private."""
 
@@ -122,8 +143,16 @@ api_answer = Key("api:answer:<digest>")
 """The answer to a request with an `Idempotency-Key`."""
 api_running = Key("api:running:<digest>")
 """That such a request is being answered, while its host is alive."""
+api_turn = Key("api:turn:<turn>")
+"""In which line a turn over HTTP is, and a digest of the message that it answers."""
+api_approvals = Key("api:approvals:<account>")
+"""The open approval requests in an account's HTTP conversations, each with its line."""
 api_key_use = Key("api:key-use:<id>")
 """When an API key was used last, and from which address."""
+sign_in = Key("api:sign-in:<digest>")
+"""Who is signed in by a cookie, by the SHA-256 of the cookie's value."""
+sign_in_link = Key("api:sign-in-link:<digest>")
+"""Who may sign in once by a link, by the SHA-256 of its code."""
 
 # --- channels of messages between replicas: nothing is stored ---
 

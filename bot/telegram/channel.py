@@ -23,7 +23,9 @@ from bot.messages import (
     CallbackPress,
     OutboxItem,
     OutgoingPart,
+    PersonId,
     RichText,
+    TurnSummary,
 )
 from bot.ops.tasks import offload_if_long
 from bot.safety.output_filter import shows_secret
@@ -69,6 +71,7 @@ class TelegramChannel(OutboxChannel):
         buttons: Buttons = (),
         *,
         link_previews: bool = False,
+        summary: TurnSummary | None = None,
     ) -> list[OutgoingPart]:
         """Markdown as the parts of an answer; see `Channel.render`."""
         parts = []
@@ -196,19 +199,19 @@ class TelegramChannel(OutboxChannel):
 
     # --- questions ---
 
-    async def is_chat_admin(self, address: Address, person: int) -> bool:
+    async def is_chat_admin(self, address: Address, person: PersonId) -> bool:
         """Whether a person is an admin of the chat, as Telegram says now; if it does not, no."""
         if address.private:
             return person == address.chat
         return await self._member_status(address, person) in ("creator", "administrator")
 
-    async def has_left(self, address: Address, person: int) -> bool:
+    async def has_left(self, address: Address, person: PersonId) -> bool:
         """Whether a person has left the chat, as Telegram says now; False if that is not known."""
         if address.private:
             return False
         return await self._member_status(address, person) in ("left", "kicked")
 
-    async def _member_status(self, address: Address, person: int) -> str:
+    async def _member_status(self, address: Address, person: PersonId) -> str:
         ask = {"chat_id": address.chat, "user_id": person}
         try:
             member = await self._client.call("getChatMember", ask, timeout=MEMBER_SECONDS)

@@ -123,6 +123,8 @@ class TelegramServices:
 class TelegramTransport:
     """Implements `Transport` for one bot; `webhook` is set where updates are pushed."""
 
+    has_groups = True
+
     def __init__(
         self, bot: int, token: SecretStr, client: TelegramClient, services: TelegramServices
     ) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 
-from bot.messages import DEFAULT_ACCOUNT
+from bot.messages import DEFAULT_ACCOUNT, PersonId
 from registry import conditions
 from registry.conditions import normalized
 from registry.policy import ToolCondition
@@ -41,7 +41,7 @@ class CallContext:
 
     role: str = "everyone"
     features: frozenset[str] = frozenset()
-    person: int = 0
+    person: PersonId = 0
     chat: str = "private"
     agent: str = ""
     account: str = DEFAULT_ACCOUNT

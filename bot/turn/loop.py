@@ -15,7 +15,7 @@ import structlog
 
 from bot.approvals.request import PendingCall, Suspension
 from bot.errors import ModelError, ModelRefused, OutOfBudget, PromptTooLong, RequestRefused
-from bot.messages import Answer
+from bot.messages import Answer, Json
 from bot.ops.tasks import offload_if_long
 from bot.turn import results
 from bot.turn.model_fallback import ModelCaller
@@ -61,19 +61,19 @@ class AgentLoop:
                 raise
             return await self._interrupted(by_person=stop.is_set())
         except OutOfBudget as error:
-            return self._gave_up("refused", results.OUT_OF_BUDGET.format(error))
+            return await self._gave_up("refused", results.OUT_OF_BUDGET.format(error))
         except RequestRefused as error:
             log.error("model.refused", agent=self.turn.agent.id, error=str(error), cause="message")
             note = results.TOO_LONG if isinstance(error, PromptTooLong) else results.NOT_TAKEN
-            return replace(self._gave_up("failed", note), is_refused=True)
+            return replace(await self._gave_up("failed", note), is_refused=True)
         except ModelRefused as error:
             cause, agent = error.cause, self.turn.agent.id
             log.error("model.refused", agent=agent, error=str(error), cause=cause)
-            return self._gave_up("failed", results.BROKEN)
+            return await self._gave_up("failed", results.BROKEN)
         except ModelError as error:
             cause, agent = error.cause, self.turn.agent.id
             log.warning("model.gave_up", agent=agent, error=str(error), cause=cause)
-            return replace(self._gave_up("failed", results.BUSY), can_retry=True)
+            return replace(await self._gave_up("failed", results.BUSY), can_retry=True)
         return end
 
     async def step(self) -> TurnResult | Suspension | None:
@@ -115,23 +115,36 @@ class AgentLoop:
         outcome, note = _ENDS.get(answer.stop, ("done", self.turn.note))
         return turn_result(outcome, self.turn.said(), note)
 
-    def _gave_up(self, outcome: Outcome, note: str) -> TurnResult:
-        self.progress.restart_step()  # a stream that broke leaves nothing
-        return turn_result(outcome, self.turn.said(), note)
+    async def _gave_up(self, outcome: Outcome, note: str) -> TurnResult:
+        """The end of a turn that gets no answer; what was shown of one stays, and is marked."""
+        facts = results.partial_facts(note, self.progress.chunks)
+        said, has_partial = await self._keep_partial(outcome, facts)
+        return turn_result(outcome, said, note, facts if has_partial else None)
 
-    async def _interrupted(self, *, by_person: bool) -> TurnResult:
-        outcome: Outcome = "stopped" if by_person else "failed"
+    async def _keep_partial(self, outcome: Outcome, facts: Json | None) -> tuple[str, bool]:
+        """All that was said, with what of the present answer can have been seen; whether any was.
+
+        That becomes a record of its own, with these facts.
+        """
         shown = self.progress.said
         said = await self._redacted(shown)
         if partial := shown[len(self.turn.said()) :].strip():
             text = [{"type": "text", "text": await self._redacted(partial)}]
-            self.turn.add_answer(Answer(text, outcome), partial=True)
+            self.turn.add_answer(Answer(text, outcome), partial=facts or {"partial": True})
+        return said, bool(partial)
+
+    async def _interrupted(self, *, by_person: bool) -> TurnResult:
+        outcome: Outcome = "stopped" if by_person else "failed"
+        facts = None
+        if not by_person:
+            facts = results.partial_facts(results.OUT_OF_TIME, self.progress.chunks)
+        said, has_partial = await self._keep_partial(outcome, facts)
         if by_person and not said and self.turn.request.entry.superseded:
             return TurnResult(outcome, "")
         if by_person:
             note = results.STOPPED if said else results.STOPPED_EARLY
             return turn_result(outcome, said, note)
-        return turn_result(outcome, said, results.OUT_OF_TIME)
+        return turn_result(outcome, said, results.OUT_OF_TIME, facts if has_partial else None)
 
     async def _redacted(self, text: str) -> str:
         """What was said before the turn was interrupted, as it may be stored."""

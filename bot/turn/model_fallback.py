@@ -40,6 +40,7 @@ class ModelCaller:
     _model_name: str = field(init=False)
     _effort: str | None = field(init=False)
     _narrowed: int = field(init=False, default=0)
+    _broken: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self._model_name = self.turn.agent.model
@@ -100,6 +101,8 @@ class ModelCaller:
             return attempt
         if not isinstance(error, ModelBusy | BrokenStream | StaleThinking):
             raise error
+        if self.progress.is_final or (turn.stream and self._has_broken(error)):
+            raise error
         if isinstance(error, StaleThinking):
             turn.drop_thinking(attempt)
             if turn.answers:  # the thinking of this loop is gone: the API may insist on it
@@ -110,7 +113,8 @@ class ModelCaller:
         elif has_more and (pause := _pause(error, attempt)) <= turn.usage.seconds_left:
             log.info("model.retry", error=str(error), attempt=attempt, pause=pause)
             self.progress.restart_step()
-            self.progress.using(TRYING_AGAIN)
+            if turn.stream is None:
+                self.progress.using(TRYING_AGAIN)
             await turn.services.clock.sleep(pause)
             return attempt + 1
         fallback = turn.agent.effective.llm.fallback_model
@@ -121,6 +125,15 @@ class ModelCaller:
         turn.fall_back(str(fallback))
         self.progress.restart_step()
         return 1
+
+    def _has_broken(self, error: ModelError) -> bool:
+        """Whether a stream has broken off for the second time; over HTTP it is asked for once more.
+
+        Spec 3, error handling: once, as long as nothing was shown.
+        """
+        if isinstance(error, BrokenStream):
+            self._broken += 1
+        return self._broken > 1
 
     def _narrow(self, error: RequestRefused) -> None:
         """Leave something out of the turn's next request; raises the error where nothing helps."""

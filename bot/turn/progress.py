@@ -1,4 +1,8 @@
-"""What a person sees before the answer is complete: typing, then the answer as it grows."""
+"""What a person sees before the answer is complete: typing, then the answer as it grows.
+
+In a chat the whole text is shown again from time to time. An event stream takes each piece once, as
+soon as it is known not to change.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,22 @@ import contextlib
 import zlib
 from collections.abc import AsyncIterator
 
+import orjson
 import structlog
 
 from bot.approvals.view import NAME_LIMIT
-from bot.errors import ChannelError, ChannelFailed, ChannelFateUnknown, SwitchboardError
+from bot.errors import (
+    ChannelError,
+    ChannelFailed,
+    ChannelFateUnknown,
+    FencedOut,
+    SwitchboardError,
+)
 from bot.messages import UNKNOWN_MESSAGE
 from bot.ops.redaction import StreamRedactor
 from bot.ops.tasks import cancel_and_wait, offload_if_long
 from bot.safety.text_safety import safe_text
+from bot.store.events import AnswerStream
 from bot.turn.turn import Turn
 
 log = structlog.get_logger("progress")
@@ -24,6 +36,8 @@ TYPING_EVERY = 4.5
 PREVIEW_AFTER = 0.5
 LOOK_EVERY = 0.25
 ENOUGH_FOR_A_GROUP = 40
+GATHER_SECONDS = 0.03
+"""How long pieces for an event stream are gathered."""
 
 
 def draft_of(entry: str) -> int:
@@ -35,7 +49,8 @@ class Progress:
     """Shows the progress of a turn; what cannot be shown is left out, never waited for.
 
     `message` is what shows the answer in a group, UNKNOWN_MESSAGE where it may be there or not:
-    that is recorded before it is sent, so that it is not taken for unsent after a crash.
+    that is recorded before it is sent, so that it is not taken for unsent after a crash. `chunks`
+    counts the pieces of this step.
     """
 
     def __init__(self, turn: Turn) -> None:
@@ -51,24 +66,42 @@ class Progress:
         self._is_drawn = False
         self._sending: asyncio.Future[None] | None = None
         self._is_noted = self._is_over = False
+        self._changed = asyncio.Event()
+        self._shown_before = 0
+        self.chunks = 0
         self.message = turn.opened.preview
 
     def add(self, text: str) -> None:
         """More of the answer."""
         self._pieces.append(text)
+        self.chunks += 1
         self._tool, self._is_drawn = "", False
+        self._changed.set()
 
     def using(self, tool: str) -> None:
         """A tool is about to run; its name is its server's choice, and is shown safely."""
         self._tool, self._is_drawn = safe_text(tool, NAME_LIMIT), False
+        self._changed.set()
 
     def restart_step(self) -> None:
         """The step is made again: what it said so far does not count."""
-        self._pieces, self._is_drawn = [], False
+        self._pieces, self._is_drawn, self.chunks = [], False, 0
+
+    def _note_shown(self) -> None:
+        """What was shown until now is not of the step that begins."""
+        if self._turn.stream is not None:
+            self._shown_before = len(self._turn.stream.showing)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a piece of this step was shown that cannot be taken back."""
+        stream = self._turn.stream
+        return stream is not None and len(stream.showing) > self._shown_before
 
     def end_step(self) -> None:
         """The step is over, and the turn has its answer."""
         self.restart_step()
+        self._note_shown()
         self._earlier = self._turn.said()
 
     @property
@@ -84,7 +117,11 @@ class Progress:
 
         A preview that is on its way at the end is waited for: it must not come after the answer.
         """
-        tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._show(), name="progress")]
+        if self._turn.stream is not None and not self._address.grows:
+            yield
+            return
+        show = self._show() if self._turn.stream is None else self._grow(self._turn.stream)
+        tasks: list[asyncio.Future[None]] = [asyncio.create_task(show, name="progress")]
         try:
             yield
             self._is_over = True
@@ -111,6 +148,37 @@ class Progress:
                 log.debug("progress.failed", error=str(error))
             except Exception:
                 log.exception("progress.failed")  # an answer does not depend on its previews
+
+    async def _grow(self, stream: AnswerStream) -> None:
+        """Append to the event stream what is new, as long as the block runs."""
+        clock, tool = self._turn.services.clock, ""
+        try:
+            await stream.load()
+            self._note_shown()
+            while not self._is_over:
+                await self._changed.wait()
+                await clock.sleep(GATHER_SECONDS)
+                self._changed.clear()
+                if self._tool not in ("", tool):
+                    await stream.note("tool", orjson.dumps({"tool": self._tool}).decode())
+                tool = self._tool
+                await self._extend(stream)
+        except FencedOut:  # the next write of the turn finds out as well
+            log.debug("progress.fenced", line=self._turn.line.name)
+        except Exception:
+            log.exception("progress.failed")
+
+    async def _extend(self, stream: AnswerStream) -> None:
+        """Show what is settled; what an earlier attempt had shown of it is not shown again."""
+        said = self.said
+        redact, growing = self._filter.redact_preview, self._growing
+        text = await offload_if_long(len(said), lambda: redact(said, growing))
+        if text.startswith(stream.text):
+            await stream.extend(text)
+        elif not stream.text.startswith(text):
+            await self._turn.close_partial()
+            self._note_shown()
+            await stream.extend(text)
 
     async def _is_worth_a_preview(self, elapsed: float) -> bool:
         if self.message == UNKNOWN_MESSAGE:  # another one would stand below it

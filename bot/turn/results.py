@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.messages import Buttons, Json, User
+from bot.messages import Buttons, Json, PersonId, User
 from bot.store.journal import Record
 
 Outcome = Literal["done", "refused", "failed", "stopped"]
@@ -15,6 +15,8 @@ REFUSED = "I can't help with that."
 SILENT = "I have nothing to add."
 CUT = "_(The answer was cut here: it reached its length limit.)_"
 FULL = "This conversation has grown too long for me. Send /new to begin a new one."
+PARTIAL = "⚠️ Response incomplete due to error"
+ANSWERED_ANEW = "The answer was interrupted and begins anew."
 STOPPED = "_(stopped)_"
 STOPPED_EARLY = "Stopped."
 TRYING_AGAIN = "the model is busy, trying again"
@@ -58,18 +60,36 @@ class TurnResult:
     """What the person reads at the end, in Markdown, and how the turn is recorded.
 
     `can_retry` offers a button that asks for the answer once more. `is_refused`: what was said in
-    the turn cannot be sent to the model again.
+    the turn cannot be sent to the model again. `said` is the agent's part of the text, `note` the
+    host's; `partial` is what is known of an answer that broke off.
     """
 
     outcome: Outcome
     text: str
     can_retry: bool = False
     is_refused: bool = False
+    said: str = ""
+    note: str = ""
+    partial: Json | None = None
 
 
-def turn_result(outcome: Outcome, said: str, note: str = "") -> TurnResult:
-    """A result that keeps what was said and adds a note."""
-    return TurnResult(outcome, "\n\n".join(part for part in (said, note) if part) or SILENT)
+def turn_result(
+    outcome: Outcome, said: str, note: str = "", partial: Json | None = None
+) -> TurnResult:
+    """A result that keeps what was said and adds a note, and the mark of a `partial` answer."""
+    mark = f"_{PARTIAL}_" if partial else ""
+    text = "\n\n".join(part for part in (said, mark, note) if part) or SILENT
+    return TurnResult(outcome, text, said=said, note=note, partial=partial)
+
+
+def partial_facts(error: str, chunks: int) -> Json:
+    """What is kept with an answer that broke off after so many pieces."""
+    return {
+        "partial": True,
+        "error": error,
+        "completion_status": "partial",
+        "chunks_received": chunks,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +110,7 @@ def retry_button(turn: str) -> Buttons:
     return [[(RETRY_BUTTON, RETRY_PREFIX + turn)]]
 
 
-def letter_button(entry: str, person: int) -> Buttons:
+def letter_button(entry: str, person: PersonId) -> Buttons:
     """The button under the word that a person's message was set aside."""
     return [[(RETRY_BUTTON, f"{LETTER_PREFIX}{entry}:{person}")]]
 
@@ -109,7 +129,7 @@ def parse_retry(data: str) -> str | None:
 
 
 def find_retry(
-    records: Sequence[Record], turn: str, entry: str, person: int, *, private: bool
+    records: Sequence[Record], turn: str, entry: str, person: PersonId, *, private: bool
 ) -> Retry | str:
     """What the press `entry` asks for, from the newest records, or in words why that can't be had.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -14,12 +15,32 @@ from bot.approvals.request import ApprovalRequest, Suspension
 from bot.approvals.service import TurnServices, new_request
 from bot.approvals.view import question_parts
 from bot.errors import RequestRefused
-from bot.messages import Answer, IncomingMessage, LineEntry, OutgoingPart, TurnRef, text_of
+from bot.messages import (
+    WAITING,
+    Answer,
+    Block,
+    IncomingMessage,
+    Json,
+    LineEntry,
+    OutgoingPart,
+    TurnRef,
+    TurnSummary,
+    Usage,
+    text_of,
+)
 from bot.ops.tasks import offload_if_long
 from bot.store.journal import OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
 from bot.turn.prompt import RenderedPrompt, content_hash, person_content
-from bot.turn.results import LEFT_OUT, UNREAD, Retry, TurnResult, retry_button
+from bot.turn.results import (
+    ANSWERED_ANEW,
+    LEFT_OUT,
+    UNREAD,
+    Retry,
+    TurnResult,
+    partial_facts,
+    retry_button,
+)
 from bot.turn.transcript import THOUGHTS, TURN, Transcript, View, calls_of
 from bot.usage.budgets import TurnUsage
 from bot.usage.pricing import KnownPrompt, known_prompt
@@ -61,6 +82,8 @@ class TurnRequest:
             "message": incoming.message,
             "by": incoming.person.id,
         }
+        if incoming.address.stream:
+            body["stream"] = incoming.address.stream
         if retry:
             content, more = retry.content_for(incoming.person), {"again": retry.turn}
         else:
@@ -76,7 +99,7 @@ class Turn:
     Each step is recorded before the next one is made: after a crash the turn continues from its
     records. `prefix` names what the model has read before its next answer, `head` the model, its
     system prompt (without the time) and its tools, `view` what of the transcript is sent. `note` is
-    for the person, about what had to be left out of that.
+    for the person, about what had to be left out of that. `stream` takes the answer over HTTP.
     """
 
     services: TurnServices
@@ -92,8 +115,12 @@ class Turn:
         self.id, self.line, self.stop = entry.id, entry.line, entry.stop
         limits, model = self.agent.limits, self.agent.model
         self.usage = TurnUsage(limits, self.services.clock)
-        self.view = self.transcript.trim(limits.history_turns, limits.history_chars, self._room())
+        sizes = (limits.history_turns, limits.history_chars, self._room())
+        self.view = self.transcript.trim(*sizes, most=self.agent.most_turns)
         self.note, self._fallback = "", ""
+        turn = self.incoming.address.stream
+        self.stream = self.services.events.stream(self.line.fence, turn) if turn else None
+        self._partials = 0
         self.head = content_hash([self.prompt.content, model])
         self._renew_prefix()
         self.answers: list[Record] = []
@@ -108,8 +135,10 @@ class Turn:
             if record.kind == "model":
                 self.answers.append(record)
                 self.prefix = record.body["prefix"]
-            elif record.kind == "asked":
+            elif record.kind == "asked" and self.stream is None:
                 self._answers_shown = len(self.answers)
+            elif record.kind == "partial":
+                self._partials += 1
             elif record.kind == "started":
                 self.usage.calls += 1
             elif record.kind == "person" and "unread" in record.body:
@@ -190,8 +219,11 @@ class Turn:
 
     # --- recording ---
 
-    def add_answer(self, answer: Answer, *, partial: bool = False) -> Record:
-        """Make the record of an answer or `partial` answer; `record` and `finish` write it."""
+    def add_answer(self, answer: Answer, *, partial: Json | None = None) -> Record:
+        """Make the record of an answer, or of a `partial` one with what is known of that.
+
+        `record` and `finish` write it.
+        """
         usage = answer.usage
         body = {
             "turn": self.id,
@@ -206,7 +238,7 @@ class Turn:
         }
         if self.view.omitted:
             body["omitted"] = sorted(self.transcript.kept_in(self.view).omitted)
-        record = Record("model", body | {"partial": True} if partial else body)
+        record = Record("model", {**body, **partial} if partial else body)
         self.answers.append(record)
         self._unwritten.append(record)
         return record
@@ -264,7 +296,7 @@ class Turn:
         `shown` is the message that shows the growing answer, if one does.
         """
         services = self.services
-        rendered = await self._render(result.text, shown, can_retry=result.can_retry)
+        rendered = await self._rendered(result, shown)
         parts = [replace(part, turn=self.request.ref) for part in rendered]
         end = end_record(self.id, result.outcome, result.text, refused=result.is_refused)
         records = self._with_unwritten(end)
@@ -283,7 +315,9 @@ class Turn:
         approvers = services.approvers.for_agent(agent, incoming.address.bot)
         now = services.clock.wall()
         approval = new_request(suspension, self.opened, incoming, agent, approvers, now)
-        said = await self._render(suspension.unsent_text, shown) if suspension.unsent_text else []
+        said: list[OutgoingPart] = []
+        if suspension.unsent_text:
+            said = await self._rendered(TurnResult("done", suspension.unsent_text), shown, WAITING)
         parts = [*said, *question_parts(line.channel, approval, self._reply_to)]
         calls = [call.id for call, _ in suspension.calls]
         body = {"turn": self.id, "nonce": approval.nonce, "calls": calls}
@@ -302,20 +336,64 @@ class Turn:
     def _reply_to(self) -> int | None:
         return None if self.incoming.address.private else self.incoming.message or None
 
-    async def _render(
-        self, text: str, shown: int | None, *, can_retry: bool = False
+    async def _rendered(
+        self, result: TurnResult, shown: int | None, state: str = ""
     ) -> list[OutgoingPart]:
+        """The parts of what the person reads; for an event stream with a summary of the turn."""
         channel, address = self.line.channel, self.incoming.address
         links = self.agent.effective.definition.link_previews
-        buttons = retry_button(self.id) if can_retry else ()
+        buttons = retry_button(self.id) if result.can_retry else ()
+        is_failure = self.stream is not None and result.outcome == "failed"
+        text = result.said if is_failure else result.text  # the failure itself is no answer
+        out = await offload_if_long(len(text), partial(self.agent.filter.redact_output, text))
+        if self.stream is None:
 
-        def rendered() -> list[OutgoingPart]:
-            out = self.agent.filter.redact_output(text)
-            if not out:
-                return []
-            return channel.render(address, out, self._reply_to, shown, buttons, link_previews=links)
+            def rendered() -> list[OutgoingPart]:
+                if not out:
+                    return []
+                to = (self._reply_to, shown, buttons)
+                return channel.render(address, out, *to, link_previews=links)
 
-        return await offload_if_long(len(text), rendered)
+            return await offload_if_long(len(text), rendered)
+        await self.stream.load()
+        if not (is_failure or out.startswith(self.stream.text)):
+            await self.close_partial()
+        return channel.render(address, out, summary=self._summary(result, state))
+
+    def _summary(self, result: TurnResult, state: str) -> TurnSummary:
+        records = [*self.recorded(), *self._unwritten]
+        usages = [Usage(*one.body["usage"]) for one in records if one.kind == "model"]
+        names = (
+            self.prompt.names.get(block["name"], [block["name"]])[-1] for block in self._used()
+        )
+        failure = (result.note or result.text) if result.outcome == "failed" else ""
+        return TurnSummary(
+            state or result.outcome,
+            failure,
+            prompt_tokens=sum(one.input + one.cache_read + one.cache_write for one in usages),
+            completion_tokens=sum(one.output for one in usages),
+            tools=tuple(dict.fromkeys(names)),
+            model=next((m for one in reversed(self.answers) if (m := one.body["model"])), ""),
+            partial=result.partial,
+        )
+
+    def _used(self) -> Iterator[Block]:
+        """The calls of this turn."""
+        for answer in self.answers:
+            yield from calls_of(answer.body["content"])
+
+    async def close_partial(self) -> None:
+        """What was shown does not begin the answer: it stays, as an incomplete message of its own.
+
+        It is recorded first, and once.
+        """
+        assert self.stream is not None
+        if self._partials == self.stream.partials:
+            facts = partial_facts(ANSWERED_ANEW, self.stream.chunks)
+            body = {"turn": self.id, "text": self.stream.text, **facts}
+            await shielded(self._append([Record("partial", body)]))
+            self._partials += 1
+        await self.stream.close_partial(ANSWERED_ANEW)
 
     def _log_result(self, result: TurnResult) -> None:
         """A line for operators: whose turn it was and what it took, but nothing that was said."""

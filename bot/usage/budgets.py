@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bot.messages import Attribution, Clock
+from bot.messages import DEFAULT_ACCOUNT, Attribution, Clock, PersonId
 from registry.agent_limits import Budget, TurnLimits
 
 KINDS = ("turn", "person", "chat", "agent", "account", "host")
@@ -81,9 +81,15 @@ class Spender:
 
     line: str
     conversation: str
-    person: int
+    person: PersonId
     entry: str
     attribution: Attribution
+
+    @property
+    def agent(self) -> str:
+        """The agent as budgets and limits count it: each account counts on its own."""
+        who = self.attribution
+        return who.agent if who.account == DEFAULT_ACCOUNT else f"{who.account}/{who.agent}"
 
     def scopes(self, day: str) -> dict[str, str]:
         """The names of the scopes in which a request of this day counts, by kind.
@@ -97,7 +103,7 @@ class Spender:
             "turn": f"turn:{self.line}:{self.entry}:{began}",
             "person": f"person:{self.person}:{day}",
             "chat": f"chat:{self.line}:{self.conversation}:{day}",
-            "agent": f"agent:{self.attribution.agent}:{day}",
+            "agent": f"agent:{self.agent}:{day}",
             "account": f"account:{self.attribution.account}:{day}",
             "host": f"host:{day}",
         }
@@ -143,7 +149,7 @@ class TurnUsage:
         return used_up or self.malformed >= MAX_MALFORMED or not self.has_calls_left
 
 
-Requester = tuple[str, str, int]
+Requester = tuple[str, str, PersonId]
 """Line, conversation (or what else is counted), person."""
 
 

@@ -40,6 +40,8 @@ from bot.messages import (
     LineContext,
     OutboxItem,
     OutgoingPart,
+    PersonId,
+    TurnSummary,
     User,
 )
 from bot.model.client import MessagesModel
@@ -49,6 +51,7 @@ from bot.ops.tasks import SystemClock
 from bot.skills.runner import SkillRunner
 from bot.store import keys
 from bot.store.client import StoreClient, connect
+from bot.store.events import EventLog
 from bot.store.inbox import Update
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
@@ -91,6 +94,7 @@ class MemoryChannel(OutboxChannel):
         buttons: Buttons = (),
         *,
         link_previews: bool = False,
+        summary: TurnSummary | None = None,
     ) -> list[OutgoingPart]:
         return [OutgoingPart(address.chat, "message", {"text": markdown})] if markdown else []
 
@@ -108,10 +112,10 @@ class MemoryChannel(OutboxChannel):
     def frozen(self) -> list[float]:
         return []
 
-    async def is_chat_admin(self, address: Address, person: int) -> bool:
+    async def is_chat_admin(self, address: Address, person: PersonId) -> bool:
         return person == address.chat
 
-    async def has_left(self, address: Address, person: int) -> bool:
+    async def has_left(self, address: Address, person: PersonId) -> bool:
         return False
 
     async def preview(
@@ -140,6 +144,7 @@ class MemoryTransport:
 
     line = "memory:1"
     identity = BotIdentity(KEY, BOT)
+    has_groups = True
 
     def __init__(self, services: ChannelServices, incoming: asyncio.StreamReader) -> None:
         self.state = "starting"
@@ -221,7 +226,13 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         skills = SkillRunner()
         stack.push_async_callback(skills.close)
         turn_services = TurnServices(
-            stores.journal, stores.approvals, approvers, resolver.current, clock, counters
+            stores.journal,
+            stores.approvals,
+            approvers,
+            resolver.current,
+            clock,
+            counters,
+            EventLog(client),
         )
         runner = TurnRunner(
             turn_services,

@@ -12,15 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Request
 
+from bot.http.accounts.conversations import Conversations
 from bot.http.api.caller import Caller
 from bot.http.api.cursors import Cursors
 from bot.http.api.problems import ApiError, not_found
 from bot.store.client import StoreClient
 from bot.store.key_uses import KeyUses
+from bot.store.sign_ins import SignIns
 from registry import errors
 from registry.api_key import ApiKey
 from registry.catalog import Catalog
@@ -30,6 +32,21 @@ from registry.roles import Action, Target, Tier, verdict
 F = TypeVar("F", bound=Callable[..., Any])
 _NEEDS = "__needs__"
 _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Talking:
+    """What the routes of conversations and of sign-in work with.
+
+    `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
+    routes do; `count` counts who uses them.
+    """
+
+    sign_ins: SignIns
+    conversations: Conversations
+    page_url: str = ""
+    legacy: Literal["serve", "308", "301", "gone"] = "serve"
+    count: Callable[[str], None] = lambda _name: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +61,13 @@ class Host:
     store: StoreClient
     cursors: Cursors
     uses: KeyUses
+    talking: Talking
     own_keys: tuple[ApiKey, ...] = ()
+
+    @property
+    def conversations(self) -> Conversations:
+        """The conversations over HTTP."""
+        return self.talking.conversations
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,187 @@
+"""The lines of HTTP conversations: acquired when something waits in them, given back when idle.
+
+Any host may accept a message; the one that did tries first. What a host leaves behind when it ends
+is found by the others: they look once in a sweep which conversations are due and have no owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from bot.errors import FencedOut, StoreError, StoreUnavailable
+from bot.hosting.line import LineRuntime, LineServices, open_runtime
+from bot.hosting.transport import Transport
+from bot.messages import Fence, ResumeTurn
+from bot.ops.tasks import TaskSet, cancel_and_wait, wait_first
+from bot.store.sessions import SessionStore
+
+log = structlog.get_logger("http_lines")
+
+MOST_SERVED = 2_000
+"""Conversations that a host serves at once; the others wait, or another host takes them."""
+LOOKED_AT = 1_000
+GRACE_MS = 1_000.0
+"""How long others leave a conversation to the host that accepted its message."""
+RETRY_SECONDS = 1.0
+
+
+@dataclass(slots=True, repr=False)
+class HttpLine:
+    """A conversation that this host serves, or tries to."""
+
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    give_back: asyncio.Event = field(default_factory=asyncio.Event)
+    seen: float = 0.0
+    """The newest time from which it was due, as far as this host has looked."""
+
+
+@dataclass(slots=True, repr=False)
+class HttpLines:
+    """The HTTP conversations that are served here; `transport` makes one for a line."""
+
+    services: LineServices
+    sessions: SessionStore
+    transport: Callable[[str], Transport]
+    sweep_seconds: float = 1.0
+    _lines: dict[str, HttpLine] = field(default_factory=dict, init=False)
+    _tasks: TaskSet = field(default_factory=TaskSet, init=False)
+    _closing: bool = field(default=False, init=False)
+
+    def serves(self, line: str) -> bool:
+        """Whether this host serves a conversation now, or tries to."""
+        return line in self._lines
+
+    @property
+    def served(self) -> int:
+        """How many conversations are served here."""
+        return len(self._lines)
+
+    def look(self, line: str) -> None:
+        """Something may wait in a conversation: serve it, unless another host does."""
+        if (found := self._lines.get(line)) is not None:
+            found.changed.set()
+        elif not self._closing and len(self._lines) < MOST_SERVED:
+            self._lines[line] = HttpLine()
+            self._tasks.spawn(self._serve(line, self._lines[line]))
+
+    def notify(self, line: str) -> None:
+        """Another host has put something into a conversation that is served here."""
+        if (found := self._lines.get(line)) is not None:
+            found.changed.set()
+
+    async def run(self) -> None:
+        """Look again and again for conversations without an owner, until cancelled."""
+        while True:
+            try:
+                await self._sweep()
+            except StoreError as error:
+                log.warning("sweep.failed", error=str(error))
+            except Exception:
+                log.exception("sweep.failed")
+            await asyncio.sleep(self.sweep_seconds)
+
+    async def shut_down(self, seconds: float) -> None:
+        """Let running turns end within a time, and give every conversation back."""
+        self._closing = True
+        for line in self._lines.values():
+            line.give_back.set()
+        await self._tasks.end(seconds)
+
+    async def _sweep(self) -> None:
+        now = self.services.clock.wall() * 1000
+        due = await self.sessions.due(now, LOOKED_AT)
+        for line, at in due.items():
+            if (found := self._lines.get(line)) is not None and at > found.seen:
+                found.seen = at
+                found.changed.set()  # in case its notification was lost
+        free = [line for line, at in due.items() if line not in self._lines and at < now - GRACE_MS]
+        if free:
+            holders = (await self.services.leases.view(free)).holders
+            for line in free:
+                if line not in holders:
+                    self.look(line)
+
+    async def _serve(self, name: str, line: HttpLine) -> None:
+        try:
+            await self._own(name, line)
+        except (StoreUnavailable, FencedOut) as error:
+            log.warning("line.lost", line=name, error=str(error))
+        except Exception:
+            log.exception("line.failed", line=name)
+            await self.services.clock.sleep(RETRY_SECONDS)
+        finally:
+            del self._lines[name]
+
+    async def _own(self, name: str, line: HttpLine) -> None:
+        lost = asyncio.Event()
+        fence = await self.services.leases.acquire(name, lost.set)
+        if fence is None:
+            return
+        given_back = False
+        try:
+            runtime = await open_runtime(self.services, self.transport(name), fence, lost)
+            try:
+                given_back = await self._work(runtime, line)
+            finally:
+                await runtime.queues.close()
+                await runtime.context.channel.close()
+        finally:
+            self.services.turns.transcripts.forget_line(name)
+            if not given_back and not lost.is_set():
+                await self.services.leases.release(fence)
+
+    async def _work(self, runtime: LineRuntime, line: HttpLine) -> bool:
+        """Serve a conversation until it is idle, lost or wanted back; whether it was given back."""
+        context, turns = runtime.context, self.services.turns
+        await context.channel.recover()
+        await turns.recover(context, runtime.queues.enqueue)
+        await runtime.reader.read_pending()
+
+        def resume(entry: str, event: ResumeTurn) -> None:
+            runtime.queues.enqueue(entry, event)
+            line.changed.set()
+
+        resuming = turns.resume_when_due(context, resume)
+        timers = asyncio.create_task(resuming, name=f"resume:{context.name}")
+        try:
+            while not (runtime.lost.is_set() or line.give_back.is_set()):
+                if timers.done():
+                    timers.result()
+                idle = asyncio.create_task(_idle(runtime))
+                try:
+                    await wait_first(idle, line.changed, line.give_back, runtime.lost, timers)
+                finally:
+                    await cancel_and_wait([idle])
+                if line.changed.is_set():
+                    line.changed.clear()
+                    await runtime.reader.read_pending()
+                elif idle.done() and not idle.cancelled() and await self._give_back(context.fence):
+                    return True
+                elif idle.done() and not idle.cancelled():
+                    await self._wait_for_more(runtime, line)
+        finally:
+            await cancel_and_wait([timers])
+        if not runtime.lost.is_set():
+            await runtime.queues.drain(self.services.options.drain_seconds)
+        return False
+
+    async def _give_back(self, fence: Fence) -> bool:
+        return await self.services.leases.release_idle(fence)
+
+    async def _wait_for_more(self, runtime: LineRuntime, line: HttpLine) -> None:
+        """Something is in the inbox or due, though nothing runs: look, then wait a moment."""
+        if not await runtime.reader.read_pending():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await line.changed.wait()
+
+
+async def _idle(runtime: LineRuntime) -> None:
+    """Return once nothing waits, runs or is being sent."""
+    while runtime.queues.backlog:
+        await runtime.queues.wait_for_running()

@@ -1,0 +1,1 @@
+"""Conversations with the instances of accounts over HTTP: accepted, run as lines, followed."""

@@ -1,0 +1,99 @@
+"""HTTP conversations in the store: whose they are, what was accepted in them, which need an owner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from bot.store import keys
+from bot.store.client import StoreClient, pairs_of
+from bot.store.inbox import SEEN_FOR_MS
+
+Accepted = Literal["new", "repeated", "foreign", "reused"]
+"""`foreign`: the session is another's, or another instance's. `reused`: the turn answers another
+message."""
+PREFIX = "api:"
+
+
+def line_of(account: str, session: str) -> str:
+    """The line of a conversation over HTTP."""
+    return f"{PREFIX}{account}:{session}"
+
+
+def account_of(line: str) -> str:
+    """The account of a conversation over HTTP."""
+    return line.removeprefix(PREFIX).partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """Whose a conversation is, and which instance answers in it."""
+
+    owner: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to accept: for which turn, a digest of what it says, and its JSON."""
+
+    turn: str
+    digest: str
+    raw: bytes
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStore:
+    """The conversations of all accounts; `host` is how this host's leases name it."""
+
+    client: StoreClient
+    host: str
+
+    async def accept(self, line: str, session: StoredSession, message: NewMessage) -> Accepted:
+        """Store a message, and make its session where that is new; raises StoreUnavailable."""
+        names = [keys.inbox(line), keys.seen(line), keys.lease(line), keys.LINES_DUE]
+        names += [keys.session(line), keys.api_turn(message.turn)]
+        args = [SEEN_FOR_MS, line, self.host, message.turn, message.raw]
+        args += [session.owner, session.instance, message.digest, message.at]
+        found = await self.client.run("accept_message", names, args)
+        return cast(Accepted, found.decode())
+
+    async def signal(self, line: str, name: str, raw: bytes) -> None:
+        """Store a stop or an answer, once for its name; raises StoreUnavailable."""
+        names = [keys.inbox(line), keys.seen(line), keys.lease(line), keys.LINES_DUE]
+        await self.client.run("accept_signal", names, [SEEN_FOR_MS, line, self.host, name, raw])
+
+    async def find(self, line: str) -> StoredSession | None:
+        """Whose a conversation is; None where there is none."""
+        owner, instance = await self.client.command(
+            "HMGET", keys.session(line), "owner", "instance"
+        )
+        return StoredSession(owner.decode(), instance.decode()) if owner and instance else None
+
+    async def line_of_turn(self, turn: str) -> str | None:
+        """The line in which a turn is; None where it is not known, or no longer."""
+        found = await self.client.command("GET", keys.api_turn(turn))
+        return found.decode().rpartition(" ")[0] if found else None
+
+    async def approvals(self, account: str) -> dict[str, str]:
+        """The approval requests in an account's conversations by nonce, each with its line.
+
+        Some may be decided by now: see `forget_approval`.
+        """
+        found = await self.client.command("HGETALL", keys.api_approvals(account))
+        return {nonce.decode(): line.decode() for nonce, line in pairs_of(found)}
+
+    async def note_approval(self, line: str, nonce: str) -> None:
+        """Note that a request is open in a conversation."""
+        await self.client.read("HSET", keys.api_approvals(account_of(line)), nonce, line)
+
+    async def forget_approval(self, account: str, nonce: str) -> None:
+        """Forget a request that is decided."""
+        await self.client.command("HDEL", keys.api_approvals(account), nonce)
+
+    async def due(self, now_ms: float, count: int) -> dict[str, float]:
+        """Conversations that need an owner, by the time (ms) from which they do, oldest first."""
+        words = ("ZRANGEBYSCORE", keys.LINES_DUE, "-inf", now_ms, "WITHSCORES", "LIMIT", 0, count)
+        found = await self.client.command(*words)
+        return {line.decode(): float(at) for line, at in pairs_of(found)}
