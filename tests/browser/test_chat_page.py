@@ -1,0 +1,412 @@
+"""The chat page in a browser, with a real host: people sign in, talk, approve, and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from bench.proof.relay import Relay
+from bot.store.sign_ins import SignIn
+from simulators.messages.turns import Call, Cut, Stall, Text, Turn
+from tests.browser.chat import IMAGES, SAVED, shot
+from tests.browser.chromium import Browser, Tab
+from tests.host.stage import Stage, staged
+from tests.http.api import Client, api_host
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+NOTES = {"command": sys.executable, "args": ["-m", "bot.sandbox.notes_server"]}
+HOSTILE = "<b>Sales</b>\u202e<script>window.planted=1</script>"
+LAST = "[...document.querySelectorAll('[role=log] > .agent')].at(-1)"
+GROWING = "document.querySelector('.growing > .agent')"
+MOST = 60_000
+STORY = """Here is how to **return an order**. It takes about *three minutes*.
+
+1. Open [your orders](https://example.com/orders) and choose the parcel.
+2. Pick a reason; `damaged` and `wrong size` are free of charge.
+   - Add a photo if something is broken.
+3. Print the label.
+
+| Reason | Cost | Days |
+| --- | --- | --- |
+| Damaged | free | 2 |
+| Changed my mind | 4.95 € | 5 |
+
+The same over the API:
+
+```python
+answer = post("https://api.example.com/returns", {"order": 4711, "reason": "damaged"})
+print(answer["label"])
+```
+
+The label is valid for fourteen days."""
+WORDS = " ".join(f"word{number}" for number in range(400))
+
+
+class Visit:
+    """A host with three agents of the account acme, and the way to it, which can be cut."""
+
+    def __init__(self, stage: Stage, client: Client, key: str, wire: Relay) -> None:
+        self.stage, self.client, self.key, self.wire = stage, client, key, wire
+
+    def answers(self, user: str, *turns: Turn) -> None:
+        """What the model says to a message with these words."""
+        self.stage.script.on(*turns, user=user)
+
+    @contextlib.asynccontextmanager
+    async def tab(self, browser: Browser) -> AsyncIterator[Tab]:
+        """The page, signed in; at the end it must have had nothing to complain of."""
+        async with browser.tab() as tab:
+            await tab.look(1000, 700, dark=False)
+            await tab.go(f"{self.wire.url}/")
+            await sign_in(tab, self.key)
+            tab.complaints.clear()  # the browser notes that nobody was signed in
+            yield tab
+            assert tab.complaints == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def visit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Visit]:
+    folder = tmp_path_factory.mktemp("page")
+    async with staged(folder) as stage:
+        stage.agents["mcpServers"] = {"notes": NOTES}
+        stage.agents["agents"].append({
+            "id": "clerk",
+            "name": "Clerk",
+            "customInstructions": "You are a clerk.",
+            "mcpServers": ["notes"],
+            "whitelistPatterns": ["mcp:notes:list_files"],
+            "toolPolicy": {"approvers": ["asker"]},
+        })
+        configs = {
+            "customer-support": {
+                "agent_type": "clerk",
+                "name": "Customer Support",
+                "description": "Answers questions about orders and returns.",
+                "capabilities": ["Find an order", "Start a return"],
+            },
+            "sales": {"agent_type": "clerk", "name": HOSTILE, "description": HOSTILE},
+        }
+        write_configs(folder / "configs", configs)
+        environ = {"AGENT_CONFIGS_DIR": str(folder / "configs"), "NOTES_DIR": str(folder)}
+        async with api_host(stage, **environ) as client:
+            key = await client.make_key(account="acme", role="account_manager", user="ann")
+            wire = Relay(("127.0.0.1", urlsplit(client.host.url).port or 0))
+            await wire.open()
+            try:
+                yield Visit(stage, client, key, wire)
+            finally:
+                await wire.close()
+
+
+def write_configs(folder: Path, configs: dict[str, dict[str, object]]) -> None:
+    for slug, config in configs.items():
+        (folder / "acme" / slug).mkdir(parents=True)
+        whole = {"account": "acme", "instance_name": slug, **config}
+        (folder / "acme" / slug / "config.yaml").write_text(yaml.safe_dump(whole), "utf-8")
+
+
+async def sign_in(tab: Tab, key: str) -> None:
+    await tab.until("!document.querySelector('#sign-in').hidden")
+    await tab.click("#key")
+    await tab.type(key)
+    await tab.key("Enter", 13)
+    await tab.until("document.querySelector('#agent-selector').options.length === 2")
+    await tab.until("!document.querySelector('#message').disabled")
+
+
+async def say(tab: Tab, text: str) -> None:
+    await tab.click("#message")
+    await tab.type(text)
+    await tab.key("Enter", 13)
+
+
+def shown(text: str, where: str = LAST) -> str:
+    """Whether an element shows a text, as JavaScript."""
+    return f"{where}?.textContent.includes({json.dumps(text)})"
+
+
+def count(text: str) -> str:
+    """How often the messages show a text, as JavaScript."""
+    return f"document.querySelector('#conversations').textContent.split({json.dumps(text)}).length - 1"
+
+
+async def test_an_answer_grows_while_the_next_message_is_written_and_waits(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers("how do I return it", Turn((Text(STORY),), pace=60))
+    visit.answers("and the label", Turn((Text("It comes by mail."),)))
+    async with visit.tab(browser) as tab:
+        await say(tab, "how do I return it?")
+        await tab.until("document.querySelector('.typing, .growing .text')")
+        length = f"{GROWING}?.querySelector('.text')?.textContent.length"
+        await tab.until(f"{length} > 20")
+        first = await tab.run(length)
+        await tab.until(f"{length} > {first}")
+        await say(tab, "and the label?")
+        await tab.until("document.querySelector('.waiting .note').textContent.includes('Waiting')")
+        await say(tab, "never mind")
+        await tab.click(".waiting li:last-child button")
+        assert await tab.run("document.querySelector('#message').value") == "never mind"
+        assert await tab.run(f"{GROWING} !== null")
+        await tab.until(shown("It comes by mail."))
+        answer = "[...document.querySelectorAll('[role=log] > .agent')].at(-2)"
+        for selector, words in {
+            "strong": "return an order",
+            "a[target=_blank][rel~=noopener]": "your orders",
+            "ol > li > ul > li": "Add a photo if something is broken.",
+            "td": "Damaged",
+            ".code figcaption span": "python",
+        }.items():
+            assert await tab.run(f"{answer}.querySelector('{selector}').textContent") == words
+        assert not await tab.run(f"{answer}.classList.contains('partial-response')")
+        assert await tab.run("document.querySelectorAll('.waiting li, .typing').length") == 0
+
+
+async def test_the_history_is_there_after_a_reload_and_a_running_answer_goes_on(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers("first", Turn((Text("One."),)))
+    visit.answers("second", Turn((Text(WORDS),), pace=150))
+    async with visit.tab(browser) as tab:
+        await say(tab, "first")
+        await tab.until(shown("One."))
+        await say(tab, "second")
+        await tab.until(shown("word20 ", GROWING))
+        await tab.type("not sent yet")
+        await tab.call("Page.reload")
+        await tab.until(shown("word399", LAST), 60)
+        assert await tab.run(count("word399")) == 1
+        assert await tab.run(f"{LAST}.querySelector('.text').textContent") == WORDS
+        people = "[...document.querySelectorAll('.person .bubble')].map((one) => one.textContent)"
+        assert await tab.run(people) == ["first", "second"]
+        assert await tab.run("document.querySelector('#message').value") == "not sent yet"
+        await tab.call("Page.reload")
+        await tab.until(shown("word399"))
+        assert await tab.run(people) == ["first", "second"]
+        await tab.click("#new-chat")
+        await tab.until("document.querySelector('[role=log]').childElementCount === 0")
+
+
+async def test_nothing_is_missing_and_nothing_twice_when_the_connection_breaks(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers("long way", Turn((Text(WORDS),), pace=250))
+    async with visit.tab(browser) as tab:
+        await say(tab, "long way")
+        for number in (15, 60, 110):
+            await tab.until(shown(f"word{number} ", GROWING))
+            visit.wire.cut()
+            await asyncio.sleep(0)
+        await tab.until(shown("word399"), 60)
+        assert await tab.run(f"{LAST}.querySelector('.text').textContent") == WORDS
+        assert not await tab.run("document.querySelector('.partial-response, .connection')")
+        cut = [one for one in tab.complaints if "/stream" in one and "net::ERR" in one]
+        assert len(cut) >= 3
+        tab.complaints[:] = [one for one in tab.complaints if one not in cut]
+
+
+async def test_stop_ends_the_answer_and_keeps_what_was_written(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers("for ever", Turn((Text(WORDS),), pace=40))
+    async with visit.tab(browser) as tab:
+        await say(tab, "for ever")
+        await tab.until(shown("word9 ", GROWING))
+        await tab.click("#stop")
+        await tab.until(shown("Stopped.") + " && document.querySelector('#stop').hidden")
+        assert await tab.run(shown("word9 "))
+        assert not await tab.run(shown("word399"))
+        assert not await tab.run(f"{LAST}.classList.contains('partial-response')")
+
+
+async def test_a_partial_answer_stays_and_says_that_its_end_is_missing(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers("where is it", *[Turn((Text(WORDS),), fault=Cut(events=30))] * 20)
+    async with visit.tab(browser) as tab:
+        await say(tab, "where is it?")
+        await tab.until("document.querySelector('.error-notice')")
+        toast = "document.querySelector('.toast')?.textContent"
+        assert await tab.run(toast) == "Connection error. Please try again."
+        partial = "document.querySelector('.partial-response')"
+        notice = f"{partial}?.querySelector('div.error-notice')?.textContent"
+        assert await tab.run(notice) == "⚠️ Response incomplete"
+        assert await tab.run(shown("word1 ", partial))
+        assert await tab.run("document.querySelectorAll('.typing').length") == 0
+        await tab.key("Escape", 27)
+        assert not await tab.run(toast)
+        await tab.call("Page.reload")
+        await tab.until(f"{notice} === '⚠️ Response incomplete'")
+        assert await tab.run(shown("word1 ", partial))
+
+
+async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
+    visit: Visit, browser: Browser
+) -> None:
+    evil = '"><img src=x onerror="window.planted=1">'
+    write = Call("notes__write_file", {"path": "a.txt", "text": evil})
+    visit.answers("write it", Turn((Text("I will write it."), write)), Turn((Text("Done."),)))
+    visit.answers("not this", Turn((write,)), Turn((Text("Then not."),)))
+    async with visit.tab(browser) as tab:
+        await say(tab, "write it")
+        await tab.until("document.querySelector('.approval .primary')")
+        card = "[...document.querySelectorAll('.approval')].at(-1)"
+        assert await tab.run(shown("onerror", card))
+        assert await tab.run(f"{card}.querySelectorAll('img').length") == 0
+        assert await tab.run("document.querySelector('#stop').hidden")
+        await tab.click(".approval .primary")
+        await tab.until(shown("Done."))
+        assert await tab.run(shown("✓ Approved", card))
+        await say(tab, "not this")
+        await tab.until(f"{card}.querySelector('.danger')")
+        await tab.run(f"{card}.querySelector('input').focus()")
+        await tab.type("too early")
+        await tab.hit(f"{card}.querySelector('.danger')")
+        await tab.until(shown("Then not."))
+        assert await tab.run(shown("✗ Denied: too early", card))
+        assert await tab.run("typeof window.planted") == "undefined"
+
+
+async def test_what_people_models_and_operators_write_is_only_text(
+    visit: Visit, browser: Browser
+) -> None:
+    evil = "<img src=x onerror='window.planted=1'> [x](javascript:window.planted=1)"
+    visit.answers("repeat", Turn((Text(evil),)))
+    async with visit.tab(browser) as tab:
+        await tab.run("""(() => {
+          const selector = document.querySelector('#agent-selector');
+          selector.value = 'sales';
+          selector.dispatchEvent(new Event('change'));
+        })()""")
+        await tab.until(shown("<script>", "document.querySelector('#conversations > :not([hidden])')"))
+        await say(tab, f"repeat {evil}")
+        await tab.until(shown("onerror"))
+        inside = "document.querySelectorAll('#chat :is(img, script, a, b, iframe)').length"
+        assert await tab.run(inside) == 0
+        names = "[...document.querySelectorAll('option')].map((one) => one.textContent)"
+        assert "\u202e" not in "".join(await tab.run(names))
+        assert await tab.run("typeof window.planted") == "undefined"
+        loads = "performance.getEntriesByType('resource').map((one) => new URL(one.name).origin)"
+        assert set(await tab.run(loads)) == {visit.wire.url}
+        assert await tab.run("localStorage.length") == 0
+        kept = await tab.run("JSON.stringify(Object.entries(sessionStorage)) + document.cookie")
+        assert visit.key not in kept
+        assert "switchboard_key" not in kept
+
+
+async def test_people_sign_in_by_a_link_and_out_and_a_session_that_ends_loses_no_text(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers("kept text", Turn((Text("Here you are."),)))
+    secret = await visit.client.make_key(account="acme", role="account_manager", user="ben")
+    link = await visit.client.host.catalog_link(secret) if False else None
+    del link
+    async with browser.tab() as tab:
+        await tab.look(1000, 700, dark=False)
+        await tab.go(f"{visit.wire.url}/")
+        await sign_in(tab, secret)
+        assert await tab.run("document.querySelector('#who-name').textContent") == "ben"
+        await visit.client.revoke(secret)
+        await say(tab, "kept text")
+        await tab.until("!document.querySelector('#sign-in').hidden")
+        await tab.until("document.querySelector('#sign-in-notice').textContent.includes('ended')")
+        await tab.click("#key")
+        await tab.type("not-a-key-of-this-host-0123456789abcdef")
+        await tab.key("Enter", 13)
+        await tab.until("document.querySelector('#sign-in-notice').textContent.includes('not know')")
+        again = await visit.client.make_key(account="acme", role="account_manager", user="ben")
+        await sign_in(tab, again)
+        await tab.until("document.querySelector('#conversations').textContent.includes('kept text')")
+        await tab.click("#who")
+        await tab.click("#sign-out")
+        await tab.until("!document.querySelector('#sign-in').hidden")
+        assert await tab.run("Object.keys(sessionStorage).length") == 0
+        status = await tab.run("fetch('/session').then((answer) => answer.status)")
+        assert status == 401
+
+
+async def test_two_tabs_have_two_conversations(visit: Visit, browser: Browser) -> None:
+    visit.answers("tab one", Turn((Text("To the first."),)))
+    async with visit.tab(browser) as one, visit.tab(browser) as two:
+        await say(one, "tab one")
+        await one.until(shown("To the first."))
+        await two.call("Page.reload")
+        await two.until("!document.querySelector('#message').disabled")
+        assert await two.run("document.querySelector('[role=log]').childElementCount") == 0
+        sessions = {await tab.run("sessionStorage.getItem('switchboard.session.acme/customer-support')")
+            for tab in (one, two)}
+        assert len(sessions) == 2
+
+
+async def test_everything_can_be_reached_by_keys_and_has_a_name(
+    visit: Visit, browser: Browser
+) -> None:
+    nameless = """[...document.querySelectorAll('button, a[href], input, textarea, select, [role=region]')]
+      .filter((each) => each.checkVisibility() && !(each.ariaLabel || each.labels?.length ||
+        each.textContent.trim())).map((each) => each.outerHTML)"""
+    async with browser.tab() as tab:
+        await tab.look(1000, 700, dark=False)
+        await tab.go(f"{visit.wire.url}/")
+        await tab.until("!document.querySelector('#sign-in').hidden")
+        assert await tab.run(nameless) == []
+        await sign_in(tab, visit.key)
+        assert await tab.run(nameless) == []
+        await tab.call("Page.reload")
+        await tab.until("!document.querySelector('#message').disabled")
+        reached = []
+        for _ in range(9):
+            await tab.key("Tab", 9)
+            reached.append(await tab.run("document.activeElement.id"))
+        assert reached[:6] == ["skip", "agent-selector", "new-chat", "who", "scroll", "message"]
+        await tab.run("document.querySelector('#skip').focus()")
+        await tab.key("Enter", 13)
+        assert await tab.run("[document.activeElement.id, location.hash]") == ["message", ""]
+        await tab.type("one")
+        await tab.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter",
+            windowsVirtualKeyCode=13, modifiers=8, text="\r")
+        await tab.type("two")
+        assert await tab.run("document.querySelector('#message').value") == "one\ntwo"
+        live = "document.querySelector('[role=log]').ariaLive"
+        assert await tab.run(live) == "polite"
+        assert await tab.run("document.querySelector('.growing').ariaLive") == "off"
+
+
+async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
+    visit: Visit, browser: Browser, tmp_path: Path
+) -> None:
+    folder = IMAGES if SAVED else tmp_path
+    visit.answers("Where is my order", Turn((Text("It left Rotterdam on **Monday**, and"),), fault=None))
+    gate = asyncio.Event()
+    long = "Donaudampfschifffahrtsgesellschaft" * 12
+    visit.answers("Which papers", *[Turn((Text(f"The papers are in the parcel that left Rotterdam on **Monday**. You will get the invoice and"),), fault=Cut(events=20))] * 20)
+    visit.answers("How do I return", Turn((Text(f"{STORY}\n\n{long}"),), fault=Stall(100, gate)))
+    async with visit.tab(browser) as tab:
+        await tab.look(1000, 660, dark=False)
+        await say(tab, "Which papers come with my order?")
+        await tab.until("document.querySelector('.error-notice')")
+        await shot(tab, folder / "page-partial.png", MOST)
+        await tab.key("Escape", 27)
+        await say(tab, "How do I return an order?")
+        await tab.until(f"{GROWING}?.querySelector('td')")
+        await say(tab, "And who pays for it?")
+        await tab.until("document.querySelector('.waiting li')")
+        await shot(tab, folder / "page-light.png", MOST)
+        await tab.look(390, 700, dark=True, phone=True)
+        gate.set()
+        await tab.until(f"{GROWING}?.querySelector('pre')")
+        await shot(tab, folder / "page-phone.png", MOST)
+        for width in (360, 390):
+            await tab.look(width, 640, dark=False, phone=True)
+            assert await tab.run("document.documentElement.scrollWidth") <= width
+            wide = "[...document.querySelectorAll('#chat *')].filter((one) => !one.closest('pre, .table') && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML)"
+            assert await tab.run(wide) == []
