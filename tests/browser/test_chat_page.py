@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,6 @@ import pytest_asyncio
 import yaml
 
 from bench.proof.relay import Relay
-from bot.store.sign_ins import SignIn
 from simulators.messages.turns import Call, Cut, Stall, Text, Turn
 from tests.browser.chat import IMAGES, SAVED, shot
 from tests.browser.chromium import Browser, Tab
@@ -49,6 +49,12 @@ print(answer["label"])
 ```
 
 The label is valid for fourteen days."""
+PAPERS = """The parcel left Rotterdam on **Monday** with everything that you need:
+
+- the invoice, in two copies,
+- the label for the way back,
+- and the form for the customs, which has to be signed before it goes to the office of the country
+  of arrival."""
 WORDS = " ".join(f"word{number}" for number in range(400))
 
 
@@ -57,6 +63,13 @@ class Visit:
 
     def __init__(self, stage: Stage, client: Client, key: str, wire: Relay) -> None:
         self.stage, self.client, self.key, self.wire = stage, client, key, wire
+
+    async def link(self) -> str:
+        """The link that the bot gives its admin."""
+        (bot,), boss = self.stage.bots, next(iter(self.stage.world.members.persons.values()))
+        room = self.stage.world.private(boss, bot)
+        said = await self.stage.ask(boss, room, bot, "/page")
+        return re.search(r"http://\S+/#[\w-]+", said)[0]  # type: ignore[index]
 
     def answers(self, user: str, *turns: Turn) -> None:
         """What the model says to a message with these words."""
@@ -79,14 +92,18 @@ async def visit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Visit
     folder = tmp_path_factory.mktemp("page")
     async with staged(folder) as stage:
         stage.agents["mcpServers"] = {"notes": NOTES}
-        stage.agents["agents"].append({
-            "id": "clerk",
-            "name": "Clerk",
-            "customInstructions": "You are a clerk.",
-            "mcpServers": ["notes"],
-            "whitelistPatterns": ["mcp:notes:list_files"],
-            "toolPolicy": {"approvers": ["asker"]},
-        })
+        stage.agents["agents"].append(
+            {
+                "id": "clerk",
+                "name": "Clerk",
+                "customInstructions": "You are a clerk.",
+                "mcpServers": ["notes"],
+                "whitelistPatterns": ["mcp:notes:list_files"],
+                "toolPolicy": {"approvers": ["asker"]},
+            }
+        )
+        stage.add_bot("Desk")
+        stage.environ["ADMINS"] = str(stage.person("Boss").id)
         configs = {
             "customer-support": {
                 "agent_type": "clerk",
@@ -130,6 +147,16 @@ async def say(tab: Tab, text: str) -> None:
     await tab.key("Enter", 13)
 
 
+async def after_leaving(tab: Tab, condition: str) -> None:
+    """Return once a condition holds on the page to which this one leads."""
+    try:
+        await tab.until(condition)
+    except AssertionError as error:
+        if "navigated" not in str(error):
+            raise
+        await tab.until(condition)
+
+
 def shown(text: str, where: str = LAST) -> str:
     """Whether an element shows a text, as JavaScript."""
     return f"{where}?.textContent.includes({json.dumps(text)})"
@@ -137,7 +164,9 @@ def shown(text: str, where: str = LAST) -> str:
 
 def count(text: str) -> str:
     """How often the messages show a text, as JavaScript."""
-    return f"document.querySelector('#conversations').textContent.split({json.dumps(text)}).length - 1"
+    return (
+        f"document.querySelector('#conversations').textContent.split({json.dumps(text)}).length - 1"
+    )
 
 
 async def test_an_answer_grows_while_the_next_message_is_written_and_waits(
@@ -254,7 +283,7 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
     visit: Visit, browser: Browser
 ) -> None:
     evil = '"><img src=x onerror="window.planted=1">'
-    write = Call("notes__write_file", {"path": "a.txt", "text": evil})
+    write = Call("notes__write_file", {"path": "a.txt", "content": evil})
     visit.answers("write it", Turn((Text("I will write it."), write)), Turn((Text("Done."),)))
     visit.answers("not this", Turn((write,)), Turn((Text("Then not."),)))
     async with visit.tab(browser) as tab:
@@ -266,14 +295,14 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
         assert await tab.run("document.querySelector('#stop').hidden")
         await tab.click(".approval .primary")
         await tab.until(shown("Done."))
-        assert await tab.run(shown("✓ Approved", card))
+        await tab.until(shown("✓ Approved", card))
         await say(tab, "not this")
         await tab.until(f"{card}.querySelector('.danger')")
         await tab.run(f"{card}.querySelector('input').focus()")
         await tab.type("too early")
         await tab.hit(f"{card}.querySelector('.danger')")
         await tab.until(shown("Then not."))
-        assert await tab.run(shown("✗ Denied: too early", card))
+        await tab.until(shown("✗ Denied: too early", card))
         assert await tab.run("typeof window.planted") == "undefined"
 
 
@@ -288,7 +317,9 @@ async def test_what_people_models_and_operators_write_is_only_text(
           selector.value = 'sales';
           selector.dispatchEvent(new Event('change'));
         })()""")
-        await tab.until(shown("<script>", "document.querySelector('#conversations > :not([hidden])')"))
+        await tab.until(
+            shown("<script>", "document.querySelector('#conversations > :not([hidden])')")
+        )
         await say(tab, f"repeat {evil}")
         await tab.until(shown("onerror"))
         inside = "document.querySelectorAll('#chat :is(img, script, a, b, iframe)').length"
@@ -304,35 +335,46 @@ async def test_what_people_models_and_operators_write_is_only_text(
         assert "switchboard_key" not in kept
 
 
-async def test_people_sign_in_by_a_link_and_out_and_a_session_that_ends_loses_no_text(
+async def test_a_link_of_the_bot_signs_in_once_and_leaves_the_address(
     visit: Visit, browser: Browser
 ) -> None:
-    visit.answers("kept text", Turn((Text("Here you are."),)))
-    secret = await visit.client.make_key(account="acme", role="account_manager", user="ben")
-    link = await visit.client.host.catalog_link(secret) if False else None
-    del link
+    link = await visit.link()
+    async with browser.tab() as tab, browser.tab() as other:
+        await tab.call("Page.navigate", url=link)
+        await tab.until("document.querySelector('#who-name')?.textContent === 'Boss'")
+        assert await tab.run("[location.hash, history.length < 3]") == ["", True]
+        await other.call("Page.navigate", url=link)
+        await other.until(
+            "document.querySelector('#sign-in-notice')?.textContent.includes('new one')"
+        )
+        assert await other.run("location.hash") == ""
+        await tab.click("#who")
+        await tab.click("#sign-out")
+        await after_leaving(tab, "!document.querySelector('#sign-in').hidden")
+        assert await tab.run("sessionStorage.length") == 0
+        assert await tab.run("fetch('/session').then((answer) => answer.status)") == 401
+
+
+async def test_a_session_that_ends_asks_for_a_key_and_loses_no_text(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers("not lost", Turn((Text("Here you are."),)))
+    notice = "document.querySelector('#sign-in-notice').textContent"
+    people = {"account": "acme", "role": "account_manager", "user": "ben"}
+    key = await visit.client.make_key(**people)
     async with browser.tab() as tab:
         await tab.look(1000, 700, dark=False)
         await tab.go(f"{visit.wire.url}/")
-        await sign_in(tab, secret)
-        assert await tab.run("document.querySelector('#who-name').textContent") == "ben"
-        await visit.client.revoke(secret)
-        await say(tab, "kept text")
-        await tab.until("!document.querySelector('#sign-in').hidden")
-        await tab.until("document.querySelector('#sign-in-notice').textContent.includes('ended')")
-        await tab.click("#key")
-        await tab.type("not-a-key-of-this-host-0123456789abcdef")
+        await sign_in(tab, key)
+        await visit.client.revoke(key)
+        await say(tab, "not lost")
+        await tab.until(f"{notice}.includes('has ended')")
+        await tab.type("no-key-of-this-host-0123456789abcdef")
         await tab.key("Enter", 13)
-        await tab.until("document.querySelector('#sign-in-notice').textContent.includes('not know')")
-        again = await visit.client.make_key(account="acme", role="account_manager", user="ben")
-        await sign_in(tab, again)
-        await tab.until("document.querySelector('#conversations').textContent.includes('kept text')")
-        await tab.click("#who")
-        await tab.click("#sign-out")
-        await tab.until("!document.querySelector('#sign-in').hidden")
-        assert await tab.run("Object.keys(sessionStorage).length") == 0
-        status = await tab.run("fetch('/session').then((answer) => answer.status)")
-        assert status == 401
+        await tab.until(f"{notice}.includes('does not know')")
+        await sign_in(tab, await visit.client.make_key(**people))
+        await tab.until(shown("Here you are."))
+        assert await tab.run(count("not lost")) == 1
 
 
 async def test_two_tabs_have_two_conversations(visit: Visit, browser: Browser) -> None:
@@ -343,24 +385,31 @@ async def test_two_tabs_have_two_conversations(visit: Visit, browser: Browser) -
         await two.call("Page.reload")
         await two.until("!document.querySelector('#message').disabled")
         assert await two.run("document.querySelector('[role=log]').childElementCount") == 0
-        sessions = {await tab.run("sessionStorage.getItem('switchboard.session.acme/customer-support')")
-            for tab in (one, two)}
+        sessions = {
+            await tab.run("sessionStorage.getItem('switchboard.session.acme/customer-support')")
+            for tab in (one, two)
+        }
         assert len(sessions) == 2
+
+
+NAMELESS = """[...document.querySelectorAll(
+  'button, a[href], input, textarea, select, [role=region]'
+)]
+  .filter((each) => each.checkVisibility() && !each.ariaLabel && !each.labels?.length)
+  .filter((each) => !each.textContent.trim())
+  .map((each) => each.outerHTML)"""
 
 
 async def test_everything_can_be_reached_by_keys_and_has_a_name(
     visit: Visit, browser: Browser
 ) -> None:
-    nameless = """[...document.querySelectorAll('button, a[href], input, textarea, select, [role=region]')]
-      .filter((each) => each.checkVisibility() && !(each.ariaLabel || each.labels?.length ||
-        each.textContent.trim())).map((each) => each.outerHTML)"""
     async with browser.tab() as tab:
         await tab.look(1000, 700, dark=False)
         await tab.go(f"{visit.wire.url}/")
         await tab.until("!document.querySelector('#sign-in').hidden")
-        assert await tab.run(nameless) == []
+        assert await tab.run(NAMELESS) == []
         await sign_in(tab, visit.key)
-        assert await tab.run(nameless) == []
+        assert await tab.run(NAMELESS) == []
         await tab.call("Page.reload")
         await tab.until("!document.querySelector('#message').disabled")
         reached = []
@@ -372,8 +421,15 @@ async def test_everything_can_be_reached_by_keys_and_has_a_name(
         await tab.key("Enter", 13)
         assert await tab.run("[document.activeElement.id, location.hash]") == ["message", ""]
         await tab.type("one")
-        await tab.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter",
-            windowsVirtualKeyCode=13, modifiers=8, text="\r")
+        await tab.call(
+            "Input.dispatchKeyEvent",
+            type="keyDown",
+            key="Enter",
+            code="Enter",
+            windowsVirtualKeyCode=13,
+            modifiers=8,
+            text="\r",
+        )
         await tab.type("two")
         assert await tab.run("document.querySelector('#message').value") == "one\ntwo"
         live = "document.querySelector('[role=log]').ariaLive"
@@ -381,32 +437,38 @@ async def test_everything_can_be_reached_by_keys_and_has_a_name(
         assert await tab.run("document.querySelector('.growing').ariaLive") == "off"
 
 
+WIDE = """[...document.querySelectorAll('#bar *, #chat *')]
+  .filter((one) => one.checkVisibility() && !one.closest('pre, .table, .unseen'))
+  .filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
+  .map((one) => one.outerHTML)"""
+
+
 async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
     visit: Visit, browser: Browser, tmp_path: Path
 ) -> None:
-    folder = IMAGES if SAVED else tmp_path
-    visit.answers("Where is my order", Turn((Text("It left Rotterdam on **Monday**, and"),), fault=None))
-    gate = asyncio.Event()
-    long = "Donaudampfschifffahrtsgesellschaft" * 12
-    visit.answers("Which papers", *[Turn((Text(f"The papers are in the parcel that left Rotterdam on **Monday**. You will get the invoice and"),), fault=Cut(events=20))] * 20)
-    visit.answers("How do I return", Turn((Text(f"{STORY}\n\n{long}"),), fault=Stall(100, gate)))
+    folder, gate = IMAGES if SAVED else tmp_path, asyncio.Event()
+    visit.answers("Which papers", *[Turn((Text(PAPERS),), fault=Cut(events=12))] * 20)
+    story = Turn((Text(STORY),), fault=Stall(23, gate))
+    visit.answers("How do I return", Turn((Call("notes__list_files"),)), story)
+    visit.answers("And who pays", Turn((Text("W" * 400),)))
     async with visit.tab(browser) as tab:
-        await tab.look(1000, 660, dark=False)
+        await tab.look(860, 560, dark=False)
         await say(tab, "Which papers come with my order?")
         await tab.until("document.querySelector('.error-notice')")
         await shot(tab, folder / "page-partial.png", MOST)
         await tab.key("Escape", 27)
+        await tab.click("#new-chat")
         await say(tab, "How do I return an order?")
-        await tab.until(f"{GROWING}?.querySelector('td')")
+        await tab.until(f"{GROWING}?.querySelector('tr:nth-child(2)')")
         await say(tab, "And who pays for it?")
         await tab.until("document.querySelector('.waiting li')")
+        assert await tab.run(shown("Used", f"{GROWING}.querySelector('.tool')"))
         await shot(tab, folder / "page-light.png", MOST)
-        await tab.look(390, 700, dark=True, phone=True)
-        gate.set()
-        await tab.until(f"{GROWING}?.querySelector('pre')")
+        await tab.look(390, 680, dark=True, phone=True)
         await shot(tab, folder / "page-phone.png", MOST)
-        for width in (360, 390):
-            await tab.look(width, 640, dark=False, phone=True)
+        gate.set()
+        await tab.until(shown("W" * 400))
+        for width in (360, 390, 1440):
+            await tab.look(width, 640, dark=False, phone=width < 400)
             assert await tab.run("document.documentElement.scrollWidth") <= width
-            wide = "[...document.querySelectorAll('#chat *')].filter((one) => !one.closest('pre, .table') && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML)"
-            assert await tab.run(wide) == []
+            assert await tab.run(WIDE) == []

@@ -22,6 +22,7 @@ const OUTCOMES = {
 export class ApprovalCard {
   #id;
   #timer = 0;
+  #isDeciding = false;
   #onDecided;
 
   constructor(approval, onDecided) {
@@ -69,9 +70,14 @@ export class ApprovalCard {
     if (left < 2 ** 31) this.#timer = setTimeout(() => this.close("Nobody answered in time."), left);
   }
 
+  /** The turn has gone on; how it was answered is known only if it was answered here. */
+  goOn() {
+    if (this.isOpen && !this.#isDeciding) this.close("Answered.");
+    this.isOpen = false;
+  }
+
   /** Says how it ended; it cannot be answered any more. */
   close(words) {
-    if (!this.isOpen) return;
     this.isOpen = false;
     clearTimeout(this.#timer);
     if (this.actions.contains(document.activeElement)) document.getElementById("message")?.focus();
@@ -104,6 +110,7 @@ export class ApprovalCard {
   }
 
   #enable(on) {
+    this.#isDeciding = !on;
     for (const each of [this.approve, this.deny, this.reason]) each.disabled = !on;
   }
 }

@@ -134,7 +134,9 @@ export class Conversation {
 
   /** A message instead of an answer to a question ends the turn that asked. */
   #leaveQuestion() {
-    for (const card of this.#answer.cards) card.close("Not approved: you wrote instead.");
+    for (const card of this.#answer.cards) {
+      if (card.isOpen) card.close("✗ Not approved: you wrote instead");
+    }
     this.#turn?.controller.abort();
     this.#end();
   }
@@ -272,6 +274,10 @@ export class Conversation {
   }
 
   #fail(turn, error) {
+    if (error instanceof Refused && error.status === 404 && !turn.place.id && !turn.isSecondTry) {
+      this.#beginAgain(turn);
+      return;
+    }
     if (error instanceof Refused) {
       this.#answer.element.remove();
       this.#answer = null;
@@ -290,6 +296,15 @@ export class Conversation {
     const note = h("p", { class: "note" }, error instanceof ConnectionLost ? "The host cannot be reached. " : "Something went wrong here. ", again);
     this.#answer.element.append(note);
     this.page.onChange(true);
+  }
+
+  /** The session is not this person's any more: the message goes into a new one. */
+  #beginAgain(turn) {
+    const note = h("li", { class: "note" }, "The earlier conversation has ended. The agent does not know it any more.");
+    turn.element?.before(note);
+    Object.assign(turn, { isSecondTry: true, key: randomName() });
+    memory.set(this.#name("session"), randomName());
+    this.#read(turn);
   }
 
   #tryAgain(turn, note) {
