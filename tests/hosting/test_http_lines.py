@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from bot.app import App
 from bot.http.accounts.conversations import Asker, Conversations, SentMessage, TurnEvent
-from simulators.messages.turns import Text, Turn
+from simulators.messages.turns import Cut, Text, Turn
 from tests.host.stage import Stage, staged, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -69,3 +69,33 @@ async def test_a_repeat_of_a_message_is_the_same_turn(talk: Talk) -> None:
     assert (one.turn, two.repeated) == (two.turn, True)
     assert joined(await talk.events(two)) == "Once."
     assert (await talk.conversations.answer(two)).text == "Once."
+
+
+ANSWER = " ".join(f"word{number}" for number in range(40))
+
+
+async def test_a_stream_that_breaks_before_its_first_piece_is_asked_for_once_more(
+    talk: Talk,
+) -> None:
+    had = len(talk.stage.requests())
+    talk.stage.script.on(Turn((Text(ANSWER),), fault=Cut(events=1)), Turn((Text(ANSWER),)))
+    events = await talk.events(await talk.send("break early"))
+    assert (joined(events), events[-1].kind) == (ANSWER, "done")
+    assert len(talk.stage.requests()) == had + 2
+
+
+async def test_a_stream_that_breaks_later_is_an_error_and_its_text_stays_marked(
+    talk: Talk,
+) -> None:
+    talk.stage.script.on(Turn((Text(ANSWER),), pace=60.0, fault=Cut(events=9)))
+    sent = await talk.send("break late", session="late")
+    seen = await talk.events(sent)
+    assert seen[-1].kind == "error"
+    shown = joined(seen)
+    assert ANSWER.startswith(shown)
+    said = await talk.conversations.history(ANN, "echo", "late", 10)
+    assert said is not None
+    assert [one.role for one in said] == ["human", "assistant"]
+    assert said[0].content == "break late"
+    assert said[1].content == shown
+    assert said[1].metadata is not None and said[1].metadata["chunks_received"] > 0
