@@ -8,6 +8,7 @@ import hashlib
 import resource
 import socket
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -25,6 +26,7 @@ from bot.approvals.approvers import Approvers
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import CommandContext
 from bot.commands.host import AdminContext, AgentTools, BotState
+from bot.commands.page import USE_PAGE
 from bot.commands.table import all_commands
 from bot.configuration import agent_findings, log_findings, settings_findings, unknown_names
 from bot.conversations.router import Router
@@ -43,6 +45,8 @@ from bot.http.api.caller import Credentials
 from bot.http.api.cursors import Cursors, shared_secret
 from bot.http.api.door import Api, ApiGate, Application, GateRules
 from bot.http.api.idempotency import Idempotency
+from bot.http.api.problems import unavailable
+from bot.http.api.visitors import Visitors
 from bot.http.health import http_app
 from bot.http.limits import HttpLimits
 from bot.http.server import WebhookEndpoint, serving, webhook_routes
@@ -63,6 +67,7 @@ from bot.startup import (
     agent_resolver,
     agents_source,
     announce,
+    instance_files,
     model_advice,
     models_used,
     offer_claim,
@@ -74,6 +79,7 @@ from bot.store.events import EventLog
 from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
 from bot.store.sessions import SessionStore
+from bot.store.sign_ins import SignIn, SignIns
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
@@ -89,7 +95,7 @@ from bot.usage.pricing import Prices
 from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
-from registry.roles import RoleGrant
+from registry.roles import Actor, RoleGrant
 from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
@@ -239,6 +245,7 @@ class App:
             self.catalog = Catalog(
                 agents_source(self.settings),
                 store,
+                instance_files(self.settings),
                 writer=permissions,
                 review=self.settings.review.core,
             )
@@ -443,7 +450,9 @@ class App:
 
         context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
-        self._commands = all_commands(context, people, self._key_uses.of, self.shown_once)
+        self._commands = all_commands(
+            context, people, self._key_uses.of, self._page_link, self.shown_once
+        )
 
         def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:
             return [(row.name, row.help) for row in self._commands.visible(grants)]
@@ -563,7 +572,8 @@ class App:
 
     def _gate_rules(self) -> GateRules:
         settings = self.settings
-        named = {urlsplit(settings.webhook_url or "").hostname, settings.http_host}
+        public = (settings.webhook_url or "", settings.public_url or "")
+        named = {*(urlsplit(url).hostname for url in public), settings.http_host}
         named |= {socket.gethostname(), *settings.api_allowed_hosts}
         hosts = frozenset(name.lower() for name in named if name)
         return GateRules(hosts, settings.api_requests, settings.api_failures)
@@ -577,13 +587,16 @@ class App:
         """Let requests through to the HTTP API, which is loaded as soon as a key is there."""
         settings, catalog = self.settings, self.catalog
         uses = self._key_uses = KeyUses(self.store, self.clock.wall)
+        self._sign_ins = SignIns(self.store)
+        credentials = Credentials(catalog.snapshot, settings.own_keys)
+        wanted = True if settings.legacy_open and settings.http_api is None else settings.http_api
         api = Api(
-            Credentials(catalog.snapshot, settings.own_keys),
+            Visitors(credentials, self._sign_ins, self._page_person, settings.legacy_open),
             partial(self._load_api, uses),
             Idempotency(self.store, self.clock),
             uses,
             self.loaded,
-            settings.http_api,
+            wanted,
         )
         self._api_gate.api = api
         self._stack.push_async_callback(self._api_gate.close)
@@ -599,12 +612,41 @@ class App:
 
         def make() -> Application:
             from bot.http.api.app import make_app
-            from bot.http.api.needs import Host
+            from bot.http.api.needs import Host, Talking
 
-            parts = (self.catalog, self.history, self.store, cursors, uses, self.conversations)
-            return make_app(Host(*parts, self.settings.own_keys))
+            settings = self.settings
+            talking = Talking(
+                self._sign_ins,
+                self.conversations,
+                settings.page_url,
+                settings.legacy_routes,
+                self.counters.add,
+            )
+            parts = (self.catalog, self.history, self.store, cursors, uses, talking)
+            return make_app(Host(*parts, settings.own_keys))
 
         return await asyncio.to_thread(make)
+
+    def _page_person(self, who: SignIn) -> Actor | None:
+        """A person in Telegram who signed in by a link, if they may still use the page."""
+        if not hasattr(self, "_access"):
+            raise unavailable("The host is starting.")
+        actor = self._access.actor(who.person)
+        if not USE_PAGE.is_met(actor.grants):
+            return None
+        is_blocked = self._access.is_blocked("person", who.person, who.bot)
+        if is_blocked and not self._access.is_admin(who.person):
+            return None
+        return replace(actor, via="http")
+
+    async def _page_link(self, context: CommandContext) -> tuple[str, str] | None:
+        """The page and a code for one sign-in of the sender; None where no page is served."""
+        api = self.api
+        if api is None or not api.exists:
+            return None
+        person = context.incoming.person
+        who = SignIn(person=person.telegram_id, name=person.name, bot=context.bot.id)
+        return self.settings.page_url or self.url, await self._sign_ins.make_link(who)
 
     def _open_webhooks(self) -> None:
         """Take updates that Telegram pushes, until the host stops."""

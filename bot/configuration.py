@@ -134,6 +134,13 @@ def _api_problems(settings: Settings) -> Iterator[Problem]:
     if settings.http_api is False and keys:
         message = "it is 0, so the keys in API_KEYS open nothing"
         yield Problem("HTTP_API", message, "remove it, or the keys", "warning")
+    if settings.legacy_open and settings.http_api is not False:
+        message = "/chat and /events/stream are open to everybody who reaches the HTTP port"
+        yield Problem("LEGACY_OPEN", message, "remove it, unless that is intended", "note")
+        if not any(one.tokens or one.usd for _, one in settings.budgets):
+            message = "the HTTP port is open to everybody, and no budget is set"
+            cure = "limit what a day may cost: BUDGETS__ACCOUNT__TOKENS, BUDGETS__HOST__TOKENS"
+            yield Problem("BUDGETS", message, cure, "warning")
     for host in sorted(one for one in settings.api_allowed_hosts if not _HOST.match(one)):
         cure = "write the bare name of a host, without scheme, port or path"
         yield Problem("API_ALLOWED_HOSTS", f"{host!r} is not a valid host", cure, "warning")

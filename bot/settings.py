@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 from pydantic import (
@@ -342,6 +343,14 @@ class Llm(BaseModel, extra="forbid", frozen=True):
         return LlmConfiguration.model_construct(given, **whole)
 
 
+class ModelSettings(BaseModel, extra="forbid", frozen=True):
+    """Which models may be chosen: `MODELS__…`."""
+
+    allowed: _Names = frozenset()
+    """Models that agent instances from the store may use, separated by commas. Unset: those that
+    `LLM__MODEL`, the agents file, the environment and files of instances name."""
+
+
 class ReviewSettings(BaseModel, extra="forbid", frozen=True):
     """Which changes take a second person: `REVIEW__…`."""
 
@@ -413,6 +422,12 @@ class Settings(BaseSettings):
     agents_file: Path | None = None
     """Agents and bindings: JSON, or YAML where the name ends in `.yaml` or `.yml`. Unset:
     `agents.json` in the working directory, if it exists."""
+    agent_configs_dir: Annotated[Path, AfterValidator(_folder)] | None = None
+    """The folder of agent instances, `<account>/<instance>/config.yaml`. Unset:
+    `config/agent_configs` in the working directory, if it exists."""
+    agent_templates_dir: Annotated[Path, AfterValidator(_folder)] | None = None
+    """The folder of templates for agent instances. Unset: `config/agent_templates` in the working
+    directory, if it exists."""
     redis_url: Annotated[_Secret, AfterValidator(_store_address)] | None = None
     """A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."""
     redis_url_file: Path | None = None
@@ -463,6 +478,8 @@ class Settings(BaseSettings):
     """What one turn may use at most."""
     budgets: Annotated[BudgetSettings, BeforeValidator(_whole)] = BudgetSettings()
     """What may be spent at most."""
+    models: Annotated[ModelSettings, BeforeValidator(_whole)] = ModelSettings()
+    """Which models may be chosen."""
     review: Annotated[ReviewSettings, BeforeValidator(_whole)] = ReviewSettings()
     """Which changes a second person has to approve."""
     approval_minutes: float = Field(60.0, gt=0)
@@ -481,8 +498,16 @@ class Settings(BaseSettings):
     api_keys: list[OwnKey] = Field(default_factory=list)
     """Keys of the HTTP API, besides those that `switchboard keys create` makes."""
     api_allowed_hosts: _Names = frozenset()
-    """Names under which the HTTP API may be called, besides those of this machine, `HTTP_HOST` and
-    `WEBHOOK_URL`: that of your proxy, for example. Separated by commas."""
+    """Names under which the HTTP API may be called, besides those of this machine, `HTTP_HOST`,
+    `PUBLIC_URL` and `WEBHOOK_URL`: that of your proxy, for example. Separated by commas."""
+    public_url: _Url | None = None
+    """The address at which people open the chat page, such as that of your proxy; links of `/page`
+    begin with it. Unset: the host of `WEBHOOK_URL`, or this machine's own address."""
+    legacy_routes: Literal["serve", "308", "301", "gone"] = "serve"
+    """What `/chat` and `/events/stream` do: answer, redirect to the routes of
+    `default/simple-chat`, or say that they are gone."""
+    legacy_open: bool = False
+    """True: everybody may use `/chat` and `/events/stream`, without a key."""
     api_requests: int = Field(600, ge=1)
     """How many requests a minute one key of the HTTP API may make."""
     api_failures: int = Field(60, ge=1)
@@ -578,7 +603,16 @@ class Settings(BaseSettings):
     @property
     def serves_api(self) -> bool:
         """Whether these settings alone open the HTTP API."""
-        return self.http_api is True or (self.http_api is None and bool(self.api_keys))
+        opened = bool(self.api_keys) or self.legacy_open
+        return self.http_api is True or (self.http_api is None and opened)
+
+    @property
+    def page_url(self) -> str:
+        """The address of the chat page for people, without a slash at its end; '' if not set."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        parts = urlsplit(self.webhook_url or "")
+        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
     def token_variable(self, bot: int) -> str:
         """The variable that has the token of a bot, or names the file with it."""
@@ -599,7 +633,15 @@ class Settings(BaseSettings):
     def guest_permissions(self) -> WriterPermissions:
         """What agents from the store or a chat may contain."""
         hosts = frozenset(host.lower() for host in self.internal_hosts)
-        return WriterPermissions(False, self.agent_secrets, hosts, self.agent_skills)
+        named = (self.llm.model, self.llm.fallbackmodel)
+        return WriterPermissions(
+            False,
+            self.agent_secrets,
+            hosts,
+            self.agent_skills,
+            self.models.allowed,
+            frozenset(filter(None, named)),
+        )
 
     @cached_property
     def secrets(self) -> Secrets:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -25,6 +26,7 @@ from registry.secrets import reference_names
 from registry.snapshot import Snapshot
 from registry.sources.environment import read_environment, read_legacy
 from registry.sources.file import FileSource
+from registry.sources.instance_files import InstanceFiles
 
 log = structlog.get_logger("switchboard")
 _OWN = (
@@ -54,6 +56,15 @@ def agents_source(settings: Settings) -> FileSource:
         read_environment(settings.environ, hashes),
         read_legacy(settings.environ, bool(settings.bots)),
         required=settings.agents_file is not None,
+    )
+
+
+def instance_files(settings: Settings) -> InstanceFiles:
+    """The folder of agent instances, and their templates."""
+    return InstanceFiles(
+        settings.agent_configs_dir or Path("config/agent_configs"),
+        settings.agent_templates_dir or Path("config/agent_templates"),
+        required=settings.agent_configs_dir is not None,
     )
 
 

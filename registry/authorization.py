@@ -30,13 +30,16 @@ class WriterPermissions:
     """What a writer of documents may name: the operator everything, guests what is listed.
 
     `secrets` are the names that others may refer to, `internal_hosts` the hosts they may reach,
-    `handlers` the internal skills they may use.
+    `handlers` the internal skills they may use, `models` the models (empty: those in `host_models`,
+    which the host's settings name, and those of files).
     """
 
     operator: bool = True
     secrets: frozenset[str] = field(default=frozenset())
     internal_hosts: frozenset[str] = field(default=frozenset())
     handlers: frozenset[str] = field(default=frozenset())
+    models: frozenset[str] = field(default=frozenset())
+    host_models: frozenset[str] = field(default=frozenset())
 
 
 Issues = Iterator[ValidationIssue]
@@ -75,9 +78,9 @@ def screen_agent(agent: AgentDefinition, writer: WriterPermissions) -> Issues:
     for index, url in enumerate(agent.mcp_server_endpoints):
         yield from _screen_url(url, ("mcpServerEndpoints", index), writer)
     for index, pattern in enumerate(agent.whitelist_patterns):
-        yield from _no_reference(pattern, ("whitelistPatterns", index))
+        yield from no_reference(pattern, ("whitelistPatterns", index))
     if agent.llm_overrides is not None and agent.llm_overrides.model is not None:
-        yield from _no_reference(agent.llm_overrides.model, ("llmOverrides", "model"))
+        yield from no_reference(agent.llm_overrides.model, ("llmOverrides", "model"))
     if isinstance(agent.mcp_servers, Mapping):
         for name, server in agent.mcp_servers.items():
             yield from screen_server(server, ("mcpServers", name), writer)
@@ -102,9 +105,9 @@ def screen_server(server: McpServer, path: Path, writer: WriterPermissions) -> I
         inside = (*path, "allowCredentials")
         yield from _promises(server.allow_credentials, inside, "let tools ask for credentials")
     for spelled, text in (("command", server.command), ("cwd", server.cwd)):
-        yield from _no_reference(text or "", (*path, spelled))
+        yield from no_reference(text or "", (*path, spelled))
     for index, argument in enumerate(server.args):
-        yield from _no_reference(argument, (*path, "args", index))
+        yield from no_reference(argument, (*path, "args", index))
     yield from _screen_args(server.args, (*path, "args"))
     yield from _screen_url(server.url, (*path, "url"), writer)
     if auth := server.auth:
@@ -198,7 +201,8 @@ def _malformed(text: str, path: Path) -> Issues:
         yield ValidationIssue(path, message, "write ${NAME}")
 
 
-def _no_reference(text: str, path: Path) -> Issues:
+def no_reference(text: str, path: Path) -> Issues:
+    """An issue where a text that is not expanded has a reference."""
     if "${" in text:
         yield _unexpanded(path)
 

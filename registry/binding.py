@@ -8,13 +8,13 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import AfterValidator, field_validator, model_validator
 
-from registry.definition import Slug
 from registry.errors import InvalidValue
-from registry.fields import RegistryModel
+from registry.fields import RegistryModel, valid_slug
+from registry.instance import is_instance_id
 from registry.secrets import detect_secret, shown
 
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
@@ -30,16 +30,21 @@ class AgentBindingType(StrEnum):
     UserId = "UserId"
 
 
+def _agent(text: str) -> str:
+    """The id of an agent, or of an instance: `<account>/<name>`."""
+    return text if is_instance_id(text) else valid_slug(text)
+
+
 _TYPES = {kind.value.lower(): kind for kind in AgentBindingType}
 
 
 class AgentBinding(RegistryModel):
-    """Binds an agent to a bot, a chat or a person; `bot` narrows the last two to one bot.
+    """Binds an agent or an instance to a bot, a chat or a person; `bot` narrows the last two.
 
     A bot is given by the SHA-256 of its token in hex, by its numeric id, or by its @username.
     """
 
-    agent_id: Slug
+    agent_id: Annotated[str, AfterValidator(_agent)]
     type: AgentBindingType
     binding_key: str
     bot: str | None = None

@@ -6,12 +6,12 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import structlog
 
@@ -23,6 +23,8 @@ from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
 from registry.errors import Problem
+from registry.instance import AgentInstance
+from registry.models import wire_id
 from registry.review import Proposal, reviews_needed
 from registry.revisions import Kind, json_of
 from registry.roles import (
@@ -39,17 +41,20 @@ from registry.roles import (
     sees_grant,
     verdict,
 )
+from registry.secrets import shown
 from registry.snapshot import (
     Document,
     Entry,
     Snapshot,
     merge_documents,
     revision_of,
+    with_packaged,
     with_plain_agents,
 )
 from registry.sources import stored_values as stored
 from registry.sources.file import FileSource
 from registry.sources.handwritten import parse_pasted_agent
+from registry.sources.instance_files import InstanceFiles
 from registry.sources.json_yaml import parse_agent
 from registry.sources.redis import RedisStore
 from registry.sources.revision_store import DELETED, Head
@@ -64,6 +69,7 @@ Objections = Callable[[AgentDefinition], Iterable[Problem]]
 """What speaks against storing an agent, by what only the host knows."""
 INSTANCE = Target("instance")
 """What the operator's own account decides: bindings, the default agent, who was let in."""
+T = TypeVar("T")
 _RETRIES = 20
 _OF_FILES = frozenset({"agent", "binding", "default"})
 """The kinds of documents that the agents file may set."""
@@ -85,6 +91,8 @@ class Catalog:
     the expected revision, leaves an audit entry, and is made once for its idempotency `key`. It
     raises kinds of `RegistryError`. Without a store everything is read-only.
 
+    Files of `instances` are over the store as well, the packaged ones under it.
+
     Who may change what says `registry.roles`: agents are core documents, bindings, the default
     agent and access belong to the account `default`, roles and keys to the account they name.
     Where `review` is `two`, a change of an agent's prompt or tools is kept as a proposal, and
@@ -93,6 +101,7 @@ class Catalog:
 
     file: FileSource
     store: RedisStore | None = None
+    instances: InstanceFiles | None = None
     writer: WriterPermissions = field(default=GUEST, kw_only=True)
     review: Literal["one", "two"] = field(default="one", kw_only=True)
     wall: Callable[[], float] = field(default=time.time, kw_only=True)
@@ -100,19 +109,19 @@ class Catalog:
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _subscribers: dict[object, Subscriber] = field(default_factory=dict, init=False)
     _bots: tuple[BotIdentity, ...] = field(default=(), init=False)
-    _merged: tuple[Document, Document, tuple[BotIdentity, ...]] = field(
-        default=(_EMPTY, _EMPTY, ()), init=False
-    )
+    _merged: tuple[object, ...] = field(default=(), init=False)
     _snapshot: Snapshot = field(default=Snapshot(0, _EMPTY), init=False)
 
     async def open(self) -> None:
         """Read everything once; then follow every change until `close`."""
         await self.file.open(self._refresh)
         try:
+            if self.instances is not None:
+                await self.instances.open(self._refresh)
             if self.store is not None:
                 await self.store.open(self._refresh)
         except errors.RegistryError:
-            await self.file.close()
+            await self._close_files()
             raise
         self._refresh()
 
@@ -120,11 +129,18 @@ class Catalog:
         """Stop following; the last snapshot stays readable."""
         if self.store is not None:
             await self.store.close()
+        await self._close_files()
+
+    async def _close_files(self) -> None:
+        if self.instances is not None:
+            await self.instances.close()
         await self.file.close()
 
     async def reload(self) -> Snapshot:
         """Everything read again from its sources, now."""
         await self.file.reload()
+        if self.instances is not None:
+            await self.instances.reload()
         if self.store is not None:
             await self.store.reload()
         self._refresh()
@@ -289,18 +305,21 @@ class Catalog:
         """Give a person one more role."""
         change = await self._may_grant(actor, "grant role", person, grant, key, why)
         where, target = stored.ROLE + person, grant.target
-        for _ in range(_RETRIES):
+
+        async def attempt() -> RoleDocument | None:
             text, revision = await self._read(where)
             held = roles_in(person, text)
             grants = (*(one for one in held if not _same_role(one, grant)), grant)
             document = RoleDocument(person=person, grants=grants)
             if grant in held and await self._was_made(change):
                 return document  # whatever else was granted meanwhile
-            with suppress(errors.RevisionConflict):
+            with _retried():
                 if await self._must_write(where, document.to_text(), change):
                     await self._write(where, document.to_text(), revision, change, target)
                 return document
-        raise errors.RevisionConflict(f"too many others are changing the roles of {person}")
+            return None
+
+        return await self._rewrite(f"the roles of {person}", attempt)
 
     async def revoke_role(
         self, actor: Actor, person: str, grant: RoleGrant, *, key: str, why: Why = NO_REASON
@@ -308,19 +327,19 @@ class Catalog:
         """Take a role away from a person; False where they do not hold it."""
         change = await self._may_grant(actor, "revoke role", person, grant, key, why)
         where, target = stored.ROLE + person, grant.target
-        for _ in range(_RETRIES):
+
+        async def attempt() -> bool | None:
             text, revision = await self._read(where)
-            if text is None:
-                return await self._was_made(change)
             held = roles_in(person, text)
             left = tuple(one for one in held if not _same_role(one, grant))
             if len(left) == len(held):
                 return await self._was_made(change)
-            value = roles_text(person, left)
-            with suppress(errors.RevisionConflict):
-                await self._write(where, value, revision, change, target)
+            with _retried():
+                await self._write(where, roles_text(person, left), revision, change, target)
                 return True
-        raise errors.RevisionConflict(f"too many others are changing the roles of {person}")
+            return None
+
+        return await self._rewrite(f"the roles of {person}", attempt)
 
     async def set_roles(
         self,
@@ -337,7 +356,8 @@ class Catalog:
         `expected` is the hash of the text of the roles that the actor saw.
         """
         where = stored.ROLE + person
-        for _ in range(_RETRIES):
+
+        async def attempt() -> Written | None:
             text, revision = await self._read(where)
             held = roles_in(person, text)
             seen = tuple(one for one in held if sees_grant(actor.grants, one))
@@ -351,10 +371,12 @@ class Catalog:
                 await self.check_document("role", person, new)
             if new == text:
                 return Written((await self.heads([where]))[0].number, created=False)
-            with suppress(errors.RevisionConflict):
+            with _retried():
                 number = await self._write(where, new, revision, change, INSTANCE)
                 return Written(number, created=not seen)
-        raise errors.RevisionConflict(f"too many others are changing the roles of {person}")
+            return None
+
+        return await self._rewrite(f"the roles of {person}", attempt)
 
     async def create_key(
         self, actor: Actor, api_key: ApiKey, *, key: str, why: Why = NO_REASON
@@ -440,32 +462,86 @@ class Catalog:
     ) -> Written:
         """Write a document as a whole (None: remove it), as strictly as any other change of it.
 
-        It is made where nothing was there, unless a hash was expected. A document that says the
-        same already is left alone.
+        It is made where nothing was there, unless a hash was expected; raises AlreadyThere where
+        `DELETED` was. A document that says the same already is left alone.
         """
         where = stored.key_of(kind, id)
-        for _ in range(_RETRIES):
+
+        async def attempt() -> Written | None:
             current, revision = await self._read(where)
             change = await self._may_write(actor, action, kind, id, (current, text), key, why)
-            if not await self._must_write(where, text or "", change):
-                return Written((await self.heads([where]))[0].number, created=False)
-            if text is not None:
+            is_new = await self._must_write(where, text or "", change)
+            if is_new and text is not None:
                 await self.check_document(kind, id, text)
-            if expected not in (None, revision):
+                self._check_instance(actor, kind, id, (current, text))
+            if is_new and expected not in (None, revision or DELETED):
+                if expected == DELETED:
+                    raise errors.AlreadyThere(f"there is already {kind} '{id}'")
                 raise errors.RevisionConflict(f"somebody else has just changed {id}")
-            if text == current:
+            if not is_new or text == current:
                 return Written((await self.heads([where]))[0].number, created=False)
             if text is not None:
                 await self._hold_for_review(where, text, change)
             target = stored.target_of(where, text if text is not None else current)
-            try:
-                number = await self._write(where, text, expected or revision, change, target)
-            except errors.RevisionConflict:
-                if expected is not None:
-                    raise
-            else:
+            with _retried(expected in (None, DELETED)):
+                number = await self._write(where, text, revision, change, target)
                 return Written(number, created=current is None)
-        raise errors.RevisionConflict(f"too many others are changing {id}; try again")
+            return None
+
+        return await self._rewrite(id, attempt)
+
+    async def delete_instance(
+        self,
+        actor: Actor,
+        id: str,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
+    ) -> bool:
+        """Remove an instance (`<account>/<name>`); False where there was none in the store."""
+        where = stored.INSTANCE + id
+        target = stored.target_of(where, None)
+        change = await self.authorized(actor, "delete instance", id, target, key, why)
+        return await self._remove(where, change, target, expected)
+
+    def _check_instance(
+        self, actor: Actor, kind: Kind, id: str, texts: tuple[str | None, str]
+    ) -> None:
+        """Raise DocumentErrors for an agent or a model that an instance in the store may not have.
+
+        What it has already may stay.
+        """
+        if kind != "instance":
+            return
+        current, text = texts
+        new, held = AgentInstance.model_validate_json(text), None
+        with suppress(ValueError):  # no instance: SET by hand
+            held = AgentInstance.model_validate_json(current) if current is not None else None
+        snapshot, model, problems = self._snapshot, new.settings.model, list[Problem]()
+        is_engineer = any(grant.scope == "host" for grant in actor.grants)
+        if not is_engineer and not (held and held.agent_type == new.agent_type):
+            offered = snapshot.offered_types(new.account)
+            base = snapshot.type_named(new.agent_type)
+            if base is None or base.value.id not in offered:
+                message = f"account {new.account} may not use the agent type {new.agent_type}"
+                cure = f"use one of: {', '.join(offered)}; or ask the operator to offer it"
+                problems.append(Problem(id, message, cure, path="agent_type"))
+        if model and not (held and held.settings.model == model):
+            allowed = self.allowed_models()
+            if wire_id(model) not in set(map(wire_id, allowed)):
+                message = f"the model {shown(model)} is not allowed here"
+                cure = f"use one of: {', '.join(allowed)}" if allowed else "set MODELS__ALLOWED"
+                problems.append(Problem(id, message, cure, path="llm.model"))
+        if problems:
+            raise errors.DocumentErrors(problems)
+
+    def allowed_models(self) -> list[str]:
+        """The models that instances in the store may name, in order.
+
+        They are those that the operator lists, else all that files and the host's settings name.
+        """
+        return sorted(self.writer.models or self.writer.host_models | self._snapshot.file_models)
 
     async def write_reviewed(
         self, actor: Actor, proposal: Proposal, *, key: str, why: Why = NO_REASON
@@ -617,8 +693,8 @@ class Catalog:
                 return False
         if self.file.is_unknown and stored.name_of(where)[0] in _OF_FILES:
             raise errors.FileUnusable
-        if owner := self.operators(where):
-            raise errors.Owned(change.target, owner.place)
+        if (place := self.owner(where)) is not None:
+            raise errors.Owned(change.target, place)
         return True
 
     async def _was_made(self, change: Change) -> bool:
@@ -642,14 +718,17 @@ class Catalog:
         if wrong := stored.problems_of(where, text, self.writer):
             raise errors.DocumentErrors(wrong)
 
-    def operators(self, where: str) -> Entry[Any] | None:
-        """What the file or the environment has in place of a key of the store."""
+    def owner(self, where: str) -> str | None:
+        """The place of what the operator has in place of a key of the store; None for nothing."""
         document, (kind, id) = self.file.document, stored.name_of(where)
+        if kind == "instance":
+            return self.instances.owner(id) if self.instances else None
+        entry: Entry[Any] | None = None
         if kind == "default":
-            return document.default_agent_id
-        if kind == "binding":
-            return document.bindings.get(id)
-        return document.agents.get(id) if kind == "agent" else None
+            entry = document.default_agent_id
+        elif kind in ("agent", "binding"):
+            entry = (document.agents if kind == "agent" else document.bindings).get(id)
+        return entry.place if entry else None
 
     async def _read(self, where: str) -> tuple[str | None, str | None]:
         """The text at a key of the store, and its hash; None and None where there is nothing."""
@@ -666,21 +745,31 @@ class Catalog:
             await self._write(where, value, None if is_new else expected, change, INSTANCE)
 
     async def _write_over(
-        self, where: str, value: str, expected: str | None, change: Change, target: Target
+        self, where: str, value: str | None, expected: str | None, change: Change, target: Target
     ) -> bool:
-        """Write over the expected hash; without one the last writer wins. False: nothing there."""
-        for _ in range(_RETRIES):
+        """Write over the expected hash, or (None) delete; without one the last writer wins.
+
+        False where nothing is there.
+        """
+
+        async def attempt() -> bool | None:
             there = await self.writable.revision(where)
-            if there is None and expected is None:
+            if there is None and (expected is None or value is None):
                 return False
-            try:
+            with _retried(expected is None):
                 await self._write(where, value, expected or there, change, target)
-            except errors.RevisionConflict:
-                if expected is not None:
-                    raise
-            else:
                 return True
-        raise errors.RevisionConflict(f"too many others are changing {change.target}; try again")
+            return None
+
+        return await self._rewrite(change.target, attempt)
+
+    @staticmethod
+    async def _rewrite(what: str, attempt: Callable[[], Awaitable[T | None]]) -> T:
+        """The result of an attempt, made again (None) where what it read was changed meanwhile."""
+        for _ in range(_RETRIES):
+            if (done := await attempt()) is not None:
+                return done
+        raise errors.RevisionConflict(f"too many others are changing {what}; try again")
 
     async def _write(
         self, where: str, value: str | None, expected: str | None, change: Change, target: Target
@@ -694,29 +783,22 @@ class Catalog:
     ) -> bool:
         if not await self._must_write(where, "", change):
             return True
-        for _ in range(_RETRIES):
-            there = await self.writable.revision(where)
-            if there is None:
-                return False
-            try:
-                await self._write(where, None, expected or there, change, target)
-            except errors.RevisionConflict:
-                if expected is not None:
-                    raise
-            else:
-                return True
-        raise errors.RevisionConflict(f"too many others are changing {change.target}; try again")
+        return await self._write_over(where, None, expected, change, target)
 
     # --- following -------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
         """Make the next snapshot where a source has changed, and hand it to the subscribers."""
-        sources = self.file.document, self.store.document if self.store else _EMPTY, self._bots
-        if all(new is old for new, old in zip(sources, self._merged, strict=True)):
+        file, store = self.file.document, self.store.document if self.store else _EMPTY
+        files = self.instances.document if self.instances else _EMPTY
+        packaged = self.instances.packaged if self.instances else _EMPTY
+        sources = file, files, store, packaged, self._bots
+        if self._merged and all(a is b for a, b in zip(sources, self._merged, strict=True)):
             return
         self._merged = sources
-        previous, document = self._snapshot, merge_documents(*sources[:2])
-        document = with_plain_agents(document, self.file.document, self._bots)
+        own = replace(file, instances=files.instances, problems=(*file.problems, *files.problems))
+        previous, document = self._snapshot, merge_documents(own, store)
+        document = with_packaged(with_plain_agents(document, file, self._bots), packaged)
         bindings = previous.bindings
         if document.bindings is not previous.document.bindings:
             bindings = Bindings(entry.value for entry in document.bindings.values())
@@ -726,6 +808,11 @@ class Catalog:
                 subscriber(self._snapshot)
             except Exception:  # noqa: BLE001 - one listener's fault must not stop the others
                 _log.exception("subscriber.failed")
+
+
+def _retried(is_free: bool = True) -> suppress:
+    """Where somebody else has just changed what is written over: goes on, if that `is_free`."""
+    return suppress(*((errors.RevisionConflict,) if is_free else ()))
 
 
 def _same_role(one: RoleGrant, other: RoleGrant) -> bool:

@@ -117,9 +117,9 @@ def _effort(text: str) -> str:
 Slug = Annotated[str, AfterValidator(valid_slug)]
 Effort = Annotated[str, AfterValidator(_effort)]
 ServerName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-_Line = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_one_line)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_one_line)]
 _Header = Annotated[str, AfterValidator(_one_line)]
-_Text = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_plain_text)]
+PlainText = Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_plain_text)]
 _Endpoint = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_endpoint)]
 
 
@@ -129,11 +129,11 @@ class LlmConfiguration(RegistryModel):
     `fallback_model` answers where `model` stays busy or breaks off.
     """
 
-    model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
+    model: Annotated[Line, StringConstraints(max_length=200)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     reasoning_effort: Effort | None = None
-    fallback_model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
+    fallback_model: Annotated[Line, StringConstraints(max_length=200)] | None = None
 
 
 class McpServer(RegistryModel):
@@ -143,17 +143,17 @@ class McpServer(RegistryModel):
     that may ask the model for a credential. `timeout_seconds` is how long one call may take.
     """
 
-    command: _Line | None = None
-    args: Many[_Text] = ()
-    env: Mapping[str, _Text] = Field(default_factory=dict, repr=False)
-    cwd: _Line | None = None
+    command: Line | None = None
+    args: Many[PlainText] = ()
+    env: Mapping[str, PlainText] = Field(default_factory=dict, repr=False)
+    cwd: Line | None = None
     url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)] | None = None
     headers: Mapping[str, _Header] = Field(default_factory=dict, repr=False)
     auth: ClientCredentials | None = None
     type: Literal["stdio", "http", "streamable-http", "sse"] | None = None
-    repeatable: Many[_Line] = ()
+    repeatable: Many[Line] = ()
     trust_annotations: bool = False
-    allow_credentials: Many[_Line] = ()
+    allow_credentials: Many[Line] = ()
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     cache: ServerCache | None = None
 
@@ -216,11 +216,12 @@ class AgentDefinition(RegistryModel):
     `mcp_servers` names top-level servers, or is an object for this agent alone;
     `mcp_server_endpoints` come on top, each named by its host. Where neither is written the agent
     has every top-level server. `link_previews` lets Telegram fetch the first link of an answer.
+    `template` offers it to every account as a type of instances.
     """
 
     id: Slug
-    name: Annotated[_Line, StringConstraints(max_length=128)]
-    description: _Text | None = None
+    name: Annotated[Line, StringConstraints(max_length=128)]
+    description: PlainText | None = None
     mcp_server_endpoints: Few[_Endpoint] = ()
     mcp_servers: _McpServers | None = None
     whitelist_patterns: Patterns = ()
@@ -228,9 +229,10 @@ class AgentDefinition(RegistryModel):
     skills: Skills = ()
     safety_config: SafetyConfig | None = None
     cost_config: CostConfig | None = None
-    custom_instructions: _Text | None = None
+    custom_instructions: PlainText | None = None
     llm_overrides: LlmConfiguration | None = None
     link_previews: bool = False
+    template: bool = False
 
     @property
     def has_every_server(self) -> bool:
@@ -365,6 +367,11 @@ def unmet_conditions(agent: AgentDefinition) -> Iterator[ValidationIssue]:
             cure = f"did you mean '{near}'?" if near else cure
             level: Level = "warning" if near or kind == "role" else "note"
             yield ValidationIssue(("toolPolicy", "conditions", index), message, cure, level)
+
+
+def may_match(pattern: str, servers: Collection[str], skills: Collection[str]) -> bool:
+    """Whether a pattern names one of these servers or skills, whatever tools the servers have."""
+    return idle_pattern(pattern, servers, skills, exact=True) is None
 
 
 def idle_pattern(

@@ -9,8 +9,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-Kind = Literal["agent", "binding", "default", "role", "key", "access", "proposal"]
-KINDS: tuple[Kind, ...] = ("agent", "binding", "default", "role", "key", "access", "proposal")
+Kind = Literal["agent", "instance", "binding", "default", "role", "key", "access", "proposal"]
+KINDS: tuple[Kind, ...] = (
+    "agent",
+    "instance",
+    "binding",
+    "default",
+    "role",
+    "key",
+    "access",
+    "proposal",
+)
 WordChange = tuple[Literal["=", "-", "+"], str]
 
 _SECTIONS: Mapping[str, str] = {
@@ -25,6 +34,10 @@ _SECTIONS: Mapping[str, str] = {
     "skills": "tools",
     "safetyConfig": "limits",
     "costConfig": "limits",
+    "agent_type": "model",
+    "llm": "model",
+    "tools": "tools",
+    "context_management": "limits",
 }
 _ENTITIES: Mapping[str, str] = {"text": "prompt", "model": "preference", "tools": "tool"}
 _WORDS = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")

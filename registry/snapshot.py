@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,12 +27,14 @@ from registry.definition import (
     NamedServer,
     Servers,
     idle_patterns,
+    may_match,
     missing_names,
     servers_of,
     unmet_conditions,
 )
 from registry.errors import Problem
 from registry.fields import slug
+from registry.instance import BUILT_IN, ROUTER, AgentInstance, patterns_named
 from registry.policy import ToolPolicy
 from registry.review import Proposal
 from registry.roles import RoleDocument, RoleGrant
@@ -93,6 +96,7 @@ UNGOVERNED = Governance()
 class Document:
     """Agents by id, bindings by slot in their order, the default agent, top-level MCP servers.
 
+    And instances of agents, by `<account>/<name>`.
     `problems` is what is wrong while the rest is usable: warnings, and values that were left out.
     """
 
@@ -102,6 +106,7 @@ class Document:
     mcp_servers: Entries[McpServer] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     governance: Governance = UNGOVERNED
+    instances: Entries[AgentInstance] = field(default_factory=dict)
 
     @property
     def roles(self) -> Entries[RoleDocument]:
@@ -147,9 +152,17 @@ def merge_documents(above: Document, below: Document) -> Document:
         bindings=_over(above.bindings, below.bindings, hidden),
         default_agent_id=default,
         mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
+        instances=_over(above.instances, below.instances, hidden),
         problems=(*above.problems, *below.problems, *hidden),
         governance=below.governance,
     )
+
+
+def with_packaged(document: Document, packaged: Document) -> Document:
+    """A document with the instances that come with the package, where it has none of that name."""
+    if not packaged.instances:
+        return document
+    return replace(document, instances={**packaged.instances, **document.instances})
 
 
 def _over(above: Entries[T], below: Entries[T], hidden: list[Problem]) -> Entries[T]:
@@ -168,6 +181,10 @@ ONLY = "the only agent"
 """The document of a default that nobody has named."""
 PLAIN = "the bot's own name"
 """The document of agents that nobody has described."""
+PACKAGED = "the package"
+"""The document of instances that come with the package."""
+BUILT_IN_TYPE = "built in"
+"""The place of agents that are types of instances on every host."""
 
 
 def with_plain_agents(document: Document, own: Document, bots: Iterable[BotIdentity]) -> Document:
@@ -210,6 +227,7 @@ class EffectiveAgent:
     By JSON name `origins` gives the place of each field ("default" where nobody wrote it), and that
     of the servers as `servers`; `layers` the layer that set a model setting. Settings are not yet
     clamped to the model. `operator` says whether the file or the environment wrote the definition.
+    For an `instance`, name and description of the definition are its own.
     """
 
     definition: AgentDefinition
@@ -219,6 +237,7 @@ class EffectiveAgent:
     revision: str
     origins: Mapping[str, str]
     layers: Mapping[str, LayerName]
+    instance: AgentInstance | None = None
 
     @property
     def tool_policy(self) -> ToolPolicy:
@@ -276,6 +295,30 @@ def effective(
     )
 
 
+def effective_instance(
+    host_defaults: LlmConfiguration,
+    base: Entry[AgentDefinition],
+    instance: Entry[AgentInstance],
+    shared: Servers,
+    top: str = "the top",
+) -> EffectiveAgent:
+    """Merge an agent with what an instance of it sets, under the instance's name."""
+    own = instance.value
+    places = {_SPELLED_LLM.get(name, name): place for name, place in instance.origins.items()}
+    layer = Layer("L3", own.settings, instance.place, places)
+    found = effective(host_defaults, base, shared, (layer,), top)
+    said = {"name": own.title, "description": own.description or base.value.description}
+    return replace(
+        found,
+        definition=found.definition.model_copy(update=said),
+        instance=own,
+        origins={**found.origins, "name": instance.place},
+    )
+
+
+_SPELLED_LLM = {
+    f"llm.{name}": info.alias or name for name, info in LlmConfiguration.model_fields.items()
+}
 _SPELLED = {name: info.alias or name for name, info in AgentDefinition.model_fields.items()}
 
 
@@ -341,21 +384,108 @@ class Snapshot:
             for entry in self.agents.values()
             for issue in missing_names(entry.value, self.servers)
         ]
-        return (*self.document.problems, *inactive(self.document, self.agents), *unserved)
+        lost = inactive(self.document, self.runnable)
+        return (*self.document.problems, *lost, *unserved, *self._odd_instances())
 
     def agent(self, agent_id: str) -> AgentDefinition | None:
         """An agent's definition, or None."""
         entry = self.agents.get(agent_id)
         return entry.value if entry else None
 
+    # --- instances ---
+
+    @cached_property
+    def _accounts(self) -> Mapping[str, Entries[AgentInstance]]:
+        found: dict[str, dict[str, Entry[AgentInstance]]] = defaultdict(dict)
+        for _, entry in sorted(self.document.instances.items()):
+            found[entry.value.account][entry.value.instance_name] = entry
+        return dict(found)
+
+    def instances_of(self, account: str) -> Entries[AgentInstance]:
+        """The instances of an account by their names, in order."""
+        return self._accounts.get(account, {})
+
+    def instance(self, id: str) -> AgentInstance | None:
+        """An instance by `<account>/<name>`, or None."""
+        entry = self.document.instances.get(id)
+        return entry.value if entry else None
+
+    def type_named(self, agent_type: str) -> Entry[AgentDefinition] | None:
+        """The agent that a type means: by its id, also with hyphens, or a built-in one."""
+        found = self.agents.get(agent_type) or self.agents.get(agent_type.replace("_", "-"))
+        return found or _BUILT_IN.get(agent_type)
+
+    def is_router(self, id: str) -> bool:
+        """Whether an instance hands its messages to others of its account."""
+        found = self.instance(id)
+        return found is not None and self.type_named(found.agent_type) is _BUILT_IN[ROUTER]
+
+    def offered_types(self, account: str) -> list[str]:
+        """The ids of the agents that an account may use by itself as types of its instances.
+
+        They are the built-in ones, those that are marked `template`, and those of its instances
+        in files.
+        """
+        found = {id for id, one in _BUILT_IN.items() if self.type_named(id) is one}
+        found |= {id for id, entry in self.agents.items() if entry.value.template}
+        for entry in self.instances_of(account).values():
+            base = self.type_named(entry.value.agent_type)
+            if base is not None and entry.operator and entry.document != PACKAGED:
+                found.add(base.value.id)
+        return sorted(found)
+
+    @cached_property
+    def file_models(self) -> frozenset[str]:
+        """The models that the operator's agents and instances name."""
+        own = [e.value.llm_overrides for e in self.agents.values() if e.operator]
+        own += [e.value.settings for e in self.document.instances.values() if e.operator]
+        named = [(one.model, one.fallback_model) for one in own if one]
+        return frozenset(model for pair in named for model in pair if model)
+
+    def unknown_type(self, id: str) -> str | None:
+        """The type of an instance where no agent is meant by it, else None."""
+        found = self.instance(id)
+        return found.agent_type if found and not self.type_named(found.agent_type) else None
+
+    @property
+    def runnable(self) -> Container[str]:
+        """The ids of all agents and instances that can answer."""
+        return _Runnable(self)
+
+    def _odd_instances(self) -> Iterator[Problem]:
+        """Types that nobody knows, and tools that nobody can have."""
+        for id, entry in self.document.instances.items():
+            if entry.document == PACKAGED:
+                continue
+            base, at = self.type_named(entry.value.agent_type), entry.origins
+            if base is None:
+                known = ", ".join(sorted([*self.agents, *_BUILT_IN]))
+                message = f"instance '{id}': unknown agent type: {entry.value.agent_type}"
+                place = at.get("agent_type", entry.place)
+                yield Problem(place, message, f"name one of: {known}", level="warning")
+                continue
+            skills = [one.name for one in base.value.skills]
+            servers = [one.name for one in servers_of(base.value, self.servers)]
+            for name in entry.value.tools or ():
+                patterns = patterns_named(name)
+                if not any(may_match(pattern, servers, skills) for pattern in patterns):
+                    message = f"instance '{id}': no tool or skill is named '{name}'"
+                    cure = f"give agent '{base.value.id}' a server or skill with it, or remove it"
+                    yield Problem(at.get("tools", entry.place), message, cure, level="warning")
+
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
         """Which agent answers in a chat of a bot, by which rule and why."""
-        return resolve(self.bindings, self.default, bot, chat, person, self.document.agents)
+        return resolve(self.bindings, self.default, bot, chat, person, self.runnable)
 
     def effective(
         self, agent_id: str, host_defaults: LlmConfiguration, tuning: Iterable[Layer] = ()
     ) -> EffectiveAgent | None:
-        """An agent with all layers merged, or None where it is not there."""
+        """An agent or an instance with all layers merged, or None where it is not there."""
+        if instance := self.document.instances.get(agent_id):
+            base = self.type_named(instance.value.agent_type)
+            if base is None:
+                return None
+            return effective_instance(host_defaults, base, instance, self.servers, self._top)
         entry = self.document.agents.get(agent_id)
         return effective(host_defaults, entry, self.servers, tuning, self._top) if entry else None
 
@@ -377,7 +507,7 @@ class Snapshot:
         if not lost:
             return
         bound = {
-            one.bot for one in self.bindings if not one.is_of_bot and one.agent_id in self.agents
+            one.bot for one in self.bindings if not one.is_of_bot and one.agent_id in self.runnable
         }
         if None in bound:
             return
@@ -408,6 +538,25 @@ class Snapshot:
             Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
             for one in issues
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Runnable:
+    """The ids of the agents, and of the instances whose type is known."""
+
+    snapshot: Snapshot
+
+    def __contains__(self, id: object) -> bool:
+        snapshot = self.snapshot
+        if isinstance(id, str) and id in snapshot.document.instances:
+            return snapshot.unknown_type(id) is None
+        return id in snapshot.agents
+
+
+_BUILT_IN: Entries[AgentDefinition] = {
+    id: Entry(agent, BUILT_IN_TYPE, BUILT_IN_TYPE, revision=revision_of(agent.to_text()))
+    for id, agent in BUILT_IN.items()
+}
 
 
 def inactive(document: Document, known: Container[str]) -> Iterator[Problem]:

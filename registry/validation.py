@@ -15,6 +15,7 @@ from registry.api_key import ApiKey
 from registry.authorization import (
     OPERATOR,
     WriterPermissions,
+    no_reference,
     screen_agent,
     screen_server,
     secrets_in,
@@ -41,6 +42,7 @@ from registry.fields import (
     is_slug,
     issues_of,
 )
+from registry.instance import AgentInstance
 from registry.review import Proposal
 from registry.roles import RoleDocument
 from registry.secrets import shown
@@ -237,6 +239,13 @@ class DocumentReader:
             issues += missing_names(readable, shared) if shared is not None else ()
         return self._entry(part, agent, issues)
 
+    def instance(self, part: RawValue) -> Entry[AgentInstance] | None:
+        """An instance of an agent, with the place of each field."""
+        instance, issues = _validated(part, AgentInstance)
+        if instance is not None and instance.llm is not None and instance.llm.model is not None:
+            issues += no_reference(instance.llm.model, ("llm", "model"))
+        return self._entry(part, instance, issues)
+
     def binding(self, part: RawValue) -> Entry[AgentBinding] | None:
         """A binding with its place."""
         binding, issues = _validated(part, AgentBinding)
@@ -314,9 +323,10 @@ class DocumentReader:
         if value is None or any(problem.level == "error" for problem in own):
             return None
         origins = {name: part.at((name,)) for name in part.value}
-        overrides = part.value.get("llmOverrides")
-        for name in overrides if isinstance(overrides, Mapping) else ():
-            origins[f"llmOverrides.{name}"] = part.at(("llmOverrides", name))
+        for block in ("llmOverrides", "llm"):
+            inner = part.value.get(block)
+            for name in inner if isinstance(inner, Mapping) else ():
+                origins[f"{block}.{name}"] = part.at((block, name))
         return Entry(value, part.document, part.place, origins, self.writer.operator)
 
 

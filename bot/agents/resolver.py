@@ -22,8 +22,9 @@ from registry.agent_limits import SafetyConfig, TurnLimits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
+from registry.instance import SLASH
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
-from registry.snapshot import EffectiveAgent, Entry, effective
+from registry.snapshot import EffectiveAgent, Entry, Snapshot, effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class RunnableAgent:
 
     `tools` has servers and skills with their secrets filled in. `limits` and `budgets` (by kind of
     scope: turn, person, chat, agent, account, host) are the lower ones of host and agent, `filter`
-    is the stricter one. `approval_seconds` is how long a request for approval stays open.
+    is the stricter one. `approval_seconds` is how long a request for approval stays open. `router`
+    is the name of the instance that handed the message to this one, if one did.
     """
 
     effective: EffectiveAgent = field(repr=False)
@@ -42,11 +44,18 @@ class RunnableAgent:
     budgets: Mapping[str, SpendLimit]
     approval_seconds: float
     filter: OutputFilter = field(default_factory=OutputFilter)
+    router: str = ""
 
     @property
     def id(self) -> str:
-        """The agent's id, which also names its transcripts."""
-        return self.attribution.agent
+        """The agent's id, which also names its transcripts; of an instance `<account>/<name>`.
+
+        Of one that a router chose `<account>/<router>/<name>`.
+        """
+        who = self.attribution
+        if who.agent_instance is None:
+            return who.agent
+        return SLASH.join(filter(None, (who.account, self.router, who.agent_instance)))
 
     @property
     def name(self) -> str:
@@ -63,10 +72,28 @@ class RunnableAgent:
         """Output tokens of one request, not more than the limits allow."""
         return min(self.effective.llm.max_tokens or 0, self.limits.tokens)
 
+    @property
+    def most_turns(self) -> int | None:
+        """The most turns that the model reads, this one included; None where nobody set a limit."""
+        instance = self.effective.instance
+        limit = instance.history_limit if instance else None
+        return None if limit is None else limit // 2 + 1
+
+    @property
+    def read_turns(self) -> int:
+        """How many turns are read from the store."""
+        most, ours = self.most_turns, self.limits.history_turns
+        return ours if most is None else min(most, ours)
+
     def in_place_of(self, removed: str) -> RunnableAgent:
         """An agent without tools, to end a turn whose own agent was `removed`."""
-        attribution = replace(self.attribution, agent=removed, revision="")
-        return replace(self, attribution=attribution, tools=ToolPermissions())
+        who = replace(self.attribution, agent=removed, agent_instance=None, revision="")
+        router = ""
+        if SLASH in removed:
+            account, *routers, name = removed.split(SLASH)
+            router = SLASH.join(routers)
+            who = replace(who, account=account, agent=name, agent_instance=name)
+        return replace(self, attribution=who, tools=ToolPermissions(), router=router)
 
 
 CurrentAgent = Callable[[str], RunnableAgent | None]
@@ -134,34 +161,45 @@ class AgentResolver:
     rules: HostRules
     references: SecretReferences
     handlers: Mapping[str, InternalSkill] = field(default_factory=dict)
-    _made: dict[str, RunnableAgent | None] = field(default_factory=dict)
+    _made: dict[str, RunnableAgent] = field(default_factory=dict)
     _snapshot_number: int = -1
 
     def resolve(
         self, line: LineContext, address: Address, person: User
     ) -> tuple[Resolution, RunnableAgent | None]:
         """Which agent answers, by which rule and why; and the agent, None where there is none."""
-        if address.instance is not None:
-            agent = self.current(address.instance)
-            why = "the address names it" if agent else f"there is no agent '{address.instance}'"
-            return Resolution(agent.id if agent else None, "instance", why), agent
         snapshot = self.catalog.snapshot()
+        if address.instance is not None:
+            return self._named(snapshot, address.instance)
         found = snapshot.resolve(line.identity, address.chat, person.telegram_id)
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
         return found, None if found.agent_id is None else self.current(found.agent_id)
 
+    def _named(self, snapshot: Snapshot, id: str) -> tuple[Resolution, RunnableAgent | None]:
+        """The instance that was asked for by its name."""
+        agent, why = self.current(id), "asked for by its name"
+        if agent is not None:
+            return Resolution(id, "instance", why), agent
+        why = f"the instance '{id}' does not exist"
+        if unknown := snapshot.unknown_type(id):
+            why = f"the agent type of the instance '{id}' is unknown: {unknown}"
+        return Resolution(None, "instance", why), None
+
     def current(self, agent: str) -> RunnableAgent | None:
-        """An agent by its id as it is now, or None where there is no such agent."""
+        """An agent or an instance by its id as it is now, or None where there is no such one."""
         snapshot = self.catalog.snapshot()
         if snapshot.number != self._snapshot_number:
             self._made.clear()
             self._snapshot_number = snapshot.number
-        if agent not in self._made:
-            found = snapshot.effective(agent, self.rules.llm)
-            self._made[agent] = self._make(found) if found else None
-        return self._made[agent]
+        if (known := self._made.get(agent)) is not None:
+            return known
+        own, router = unrouted(agent)
+        if (found := snapshot.effective(own, self.rules.llm)) is None:
+            return None
+        made = self._made[agent] = replace(self._make(found), router=router)
+        return made
 
     def unstored(self, agent: AgentDefinition) -> RunnableAgent:
         """An agent as it would run if it were stored, by somebody who is not the operator."""
@@ -197,7 +235,7 @@ class AgentResolver:
         )
         return RunnableAgent(
             effective=agent,
-            attribution=Attribution(DEFAULT_ACCOUNT, agent.definition.id, agent.revision),
+            attribution=_attribution(agent),
             tools=ToolPermissions(
                 servers=tuple(spec for spec in servers if spec),
                 skills=tuple(spec for spec in skills if spec),
@@ -223,6 +261,20 @@ class AgentResolver:
         return (urlsplit(url or "").hostname or "") in self.rules.internal_hosts
 
 
+def unrouted(agent: str) -> tuple[str, str]:
+    """The id of an agent without its router, and the router's name; '' for none."""
+    account, _, rest = agent.partition(SLASH)
+    router, slash, name = rest.partition(SLASH)
+    return (f"{account}{SLASH}{name}", router) if slash else (agent, "")
+
+
+def _attribution(agent: EffectiveAgent) -> Attribution:
+    own, base = agent.instance, agent.definition.id
+    if own is None:
+        return Attribution(DEFAULT_ACCOUNT, base, agent.revision)
+    return Attribution(own.account, base, agent.revision, own.instance_name)
+
+
 def _policy(agent: EffectiveAgent, floor: tuple[str, ...]) -> Policy:
     """The written rule of one agent: its own lists, and what its skills and safety settings say.
 
@@ -230,12 +282,17 @@ def _policy(agent: EffectiveAgent, floor: tuple[str, ...]) -> Policy:
     """
     written, skills = agent.tool_policy, agent.definition.skills
     safety = agent.definition.safety_config or SafetyConfig()
+    lists = [written.allowed]
+    disabled = written.disabled_tools
+    if (instance := agent.instance) is not None:  # it narrows, and makes nothing run unasked
+        lists.append(instance.allowed)
+        disabled = (*disabled, *instance.disabled)
     runs = [f"skill:{skill.name}" for skill in skills if not skill.requires_approval]
     confirm = [f"skill:{skill.name}" for skill in skills if skill.requires_approval]
     return Policy(
         runs=(*agent.definition.whitelist_patterns, *runs),
-        allowed=() if written.allowed is None else (written.allowed,),
-        disabled=written.disabled_tools,
+        allowed=tuple(one for one in lists if one is not None),
+        disabled=disabled,
         confirm=(
             *(*floor, *written.require_confirmation, *confirm),
             *safety.require_tool_confirmation,

@@ -34,6 +34,7 @@ from registry.sources import stored_values as stored
 
 NAMES: Mapping[Kind, str] = {
     "agent": "agent",
+    "instance": "agent instance",
     "binding": "binding",
     "default": "default agent",
     "role": "person with a role",
@@ -238,7 +239,7 @@ async def put_agent(registry: Registry, given: Namespace) -> Said:
     where, new = stored.DEFINITION + agent.id, agent.to_text()
     there, why = await registry.catalog.writable.text(where), why_of(given)
     fields = [one.field for one in differences(json_of(there or "{}"), json_of(new))]
-    if there is not None and not fields and not registry.catalog.operators(where):
+    if there is not None and not fields and not registry.catalog.owner(where):
         data = _made("agent", agent.id, "unchanged", await number(registry, "agent", agent.id))
         return Said([f"agent {agent.id} is as it was"], data)
     if there is None:

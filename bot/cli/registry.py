@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from bot.cli.store import no_store, opened_store
 from bot.errors import ConfigError, StoreError, WrongWords
 from bot.settings import Settings
-from bot.startup import agents_source
+from bot.startup import agents_source, instance_files
 from bot.store.client import StoreClient
 from registry.api_key import ApiKey
 from registry.catalog import Catalog
@@ -121,14 +121,17 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
     writer = settings.guest_permissions()
     async with contextlib.AsyncExitStack() as stack:
         if missing := no_store(settings):
-            catalog = Catalog(agents_source(settings), writer=writer)
+            catalog = Catalog(
+                agents_source(settings), instances=instance_files(settings), writer=writer
+            )
             await catalog.reload()
             yield Registry(catalog, missing=missing, own_keys=settings.own_keys)
             return
         client = await opened_store(settings, stack)
         store = RedisStore(client.redis, writer)
         review = settings.review.core
-        catalog = Catalog(agents_source(settings), store, writer=writer, review=review)
+        files = instance_files(settings)
+        catalog = Catalog(agents_source(settings), store, files, writer=writer, review=review)
         await catalog.reload()
         yield Registry(catalog, client, own_keys=settings.own_keys)
 

@@ -221,8 +221,8 @@ def _item(kind: Kind, entry: Any) -> Item | str:
 async def _step(registry: Registry, item: Item) -> Step:
     """What is to be done with a document, by what is there."""
     where = stored.key_of(item.kind, item.id)
-    if owner := registry.catalog.operators(where):
-        return Step("skip", item.kind, item.id, detail=f"{owner.place} sets it")
+    if (owner := registry.catalog.owner(where)) is not None:
+        return Step("skip", item.kind, item.id, detail=f"{owner} sets it")
     there = await registry.catalog.writable.text(where)
     if there is None:
         return Step("create", item.kind, item.id, item.text, detail=item.place)

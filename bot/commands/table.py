@@ -20,7 +20,7 @@ from bot.command import (
     paragraphs,
     visible,
 )
-from bot.commands import agents, audit, bindings, host, keys, reviews, roles, versions
+from bot.commands import agents, audit, bindings, host, keys, page, reviews, roles, versions
 from bot.commands.host import AdminContext, retrying
 from bot.ops.shown_once import ShownOnce
 from bot.tools.policy import Decision
@@ -34,6 +34,7 @@ def all_commands(
     admin_context: AdminContext,
     people_context: PeopleContext,
     last_uses: keys.LastUses,
+    make_link: page.MakeLink,
     shown_once: ShownOnce,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
@@ -47,6 +48,7 @@ def all_commands(
     rows += [own_id, people.using(people_context), claim]
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
+    rows += [page.page.using((make_link, shown_once))]
     rows += [retrying(row.using(admin_context)) for row in last]
     return Commands(rows, admin_context.actor, admin_context.audit_refusal)
 

@@ -19,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 log = structlog.get_logger("http")
 
-ABORT = "switchboard.abort"
-"""The extension of a request's scope whose function `cut` cuts its connection."""
+CONNECTION = "switchboard.connection"
+"""The extension of a request's scope: `cut` cuts its connection, `free` frees its header."""
 
 _TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _PIECE_BYTES = 8 * 1024  # what is parsed between two looks at the limits
@@ -221,7 +221,8 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._refuse_later(HTTPStatus.TOO_MANY_REQUESTS)
         if self._refusal is None:
             super().on_message_begin()
-            self.scope["extensions"] = {ABORT: {"cut": self.transport.abort}}
+            own: dict[object, object] = {"cut": self.transport.abort, "free": self._free_header}
+            self.scope["extensions"] = {CONNECTION: own}
             self._in_header, self._header_fed, self._header_size = True, 0, 0
 
     def on_url(self, url: bytes) -> None:
@@ -284,6 +285,13 @@ class _LimitedProtocol(HttpToolsProtocol):
         before, self.held = self.held, size
         if size != before and not self._limiter.reserve(size - before):
             self._refuse_later(HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _free_header(self) -> None:
+        """Free the header of the request that is being answered: its answer takes long."""
+        if not self.pipeline and not self._in_header and not self._in_body:
+            self.headers.clear()
+            self._requests_held = 0
+            self._set_held(0)
 
     def _release(self) -> None:
         """Free what an ending connection holds, long before it is gone."""

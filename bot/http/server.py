@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.errors import StoreUnavailable
-from bot.http.limits import ABORT, HttpLimits, limited_protocol
+from bot.http.limits import CONNECTION, HttpLimits, limited_protocol
 from bot.ops.logging import Counters
 from bot.ops.network import bound
 
@@ -110,7 +110,7 @@ async def _end(scope: Scope, receive: Receive, send: Send, *, started: bool) -> 
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
-    scope["extensions"][ABORT]["cut"]()
+    scope["extensions"][CONNECTION]["cut"]()
     while (await receive())["type"] != "http.disconnect":
         pass
 

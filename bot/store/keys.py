@@ -25,6 +25,21 @@ class Key:
         return self._format(*values)
 
 
+class AgentKey(Key):
+    """A kind of key with <agent>, that a router's instances share: they answer in one dialogue."""
+
+    __slots__ = ()
+
+    def __call__(self, *values: object) -> str:
+        """The name with these values, of which the last one is the id of an agent."""
+        return super().__call__(*values[:-1], spoken_to(str(values[-1])))
+
+
+def spoken_to(agent: str) -> str:
+    """The agent whose dialogue it is: of `<account>/<router>/<chosen>` the router."""
+    return "/".join(agent.split("/", 2)[:2])
+
+
 AnyKey = Key | str
 """A name, or a kind of key of a line that still lacks the line."""
 
@@ -63,13 +78,13 @@ failing = Key("{<line>}:failing")
 """How often sending failed, by part."""
 posted = Key("{<line>}:notice:<key>")
 """The ids of the parts that were posted under a key."""
-transcript = Key("{<line>}:conv:<conversation>:<agent>:log")
+transcript = AgentKey("{<line>}:conv:<conversation>:<agent>:log")
 """What was said and done in a conversation with an agent."""
 open_turn = Key("{<line>}:conv:<conversation>:open")
 """The open turn of a conversation."""
 render = Key("{<line>}:render:<digest>")
 """A rendered system prompt or tool list."""
-truncated_results = Key("{<line>}:conv:<conversation>:<agent>:rests")
+truncated_results = AgentKey("{<line>}:conv:<conversation>:<agent>:rests")
 """What was cut off the results of tools, by handle."""
 approval = Key("{<line>}:approval:<nonce>")
 """An approval request, its version, and the messages that show it."""
@@ -134,6 +149,10 @@ api_approvals = Key("api:approvals:<account>")
 """The open approval requests in an account's HTTP conversations, each with its line."""
 api_key_use = Key("api:key-use:<id>")
 """When an API key was used last, and from which address."""
+sign_in = Key("api:sign-in:<digest>")
+"""Who is signed in by a cookie, by the SHA-256 of the cookie's value."""
+sign_in_link = Key("api:sign-in-link:<digest>")
+"""Who may sign in once by a link, by the SHA-256 of its code."""
 
 # --- channels of messages between replicas: nothing is stored ---
 

@@ -167,7 +167,7 @@ class TurnRunner:
                 request.person_record(),
                 to_store,
                 known=transcript.newest,
-                turns=agent.limits.history_turns,
+                turns=agent.read_turns,
                 isolated=request.isolated,
                 attribution=agent.attribution,
                 life=self._life,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef
+from bot.store import keys
 from bot.store.journal import Record
 from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
 
@@ -277,12 +278,15 @@ class Transcript:
         answers = (one.body["content"] for one in self.newest_first() if one.kind == "model")
         return {block["id"] for content in answers for block in calls_of(content)}
 
-    def trim(self, turns: int, chars: int, tokens: int | None = None) -> View:
+    def trim(
+        self, turns: int, chars: int, tokens: int | None = None, *, most: int | None = None
+    ) -> View:
         """Drop what is before the start of history; what is left to be sent.
 
         `tokens` is the room that the model has, where it is known. The start stays where it was
         until a limit is passed, then it moves over whole turns until three quarters of the limits
         are left: so the prefix changes, and the provider's cache is lost, only once in many turns.
+        Where an instance wants to have read `most` turns, that is exact.
         """
         self._drop(len(self.turns) - len(self.shown(self.view)))
         if tokens is not None and self.size * MAX_TOKENS_PER_CHARACTER > tokens:
@@ -292,6 +296,8 @@ class Transcript:
                 int(turns * TRIM_TO), int(chars * TRIM_TO)
             ):
                 self._drop(1)
+        if most is not None:
+            self._drop(max(0, len(self.turns) - most))
         return replace(self.view, start=self.turns[0].id if self.turns else "")
 
     def _characters_in(self, tokens: int) -> int:
@@ -353,7 +359,7 @@ class Transcripts:
 
     def get(self, line: str, ref: TurnRef) -> Transcript:
         """The transcript, empty if it is not in memory."""
-        key = (line, ref.conversation, ref.agent)
+        key = _key(line, ref)
         found = self._cached.get(key)
         if found is None:
             found = self._cached[key] = Transcript(cache=self)
@@ -366,7 +372,7 @@ class Transcripts:
 
     def forget(self, line: str, ref: TurnRef) -> None:
         """Drop one conversation: it began again, or a write of it failed."""
-        self._drop((line, ref.conversation, ref.agent))
+        self._drop(_key(line, ref))
 
     def forget_line(self, line: str) -> None:
         """Drop a whole line: another owner may write it now."""
@@ -377,3 +383,7 @@ class Transcripts:
         if dropped := self._cached.pop(key, None):
             self.bytes -= dropped.count * RECORD_BYTES + dropped.size
             dropped.cache = None  # a running turn may keep its reference
+
+
+def _key(line: str, ref: TurnRef) -> Key:
+    return (line, ref.conversation, keys.spoken_to(ref.agent))

@@ -115,7 +115,8 @@ class Turn:
         self.id, self.line, self.stop = entry.id, entry.line, entry.stop
         limits, model = self.agent.limits, self.agent.model
         self.usage = TurnUsage(limits, self.services.clock)
-        self.view = self.transcript.trim(limits.history_turns, limits.history_chars, self._room())
+        sizes = (limits.history_turns, limits.history_chars, self._room())
+        self.view = self.transcript.trim(*sizes, most=self.agent.most_turns)
         self.note, self._fallback = "", ""
         turn = self.incoming.address.stream
         self.stream = self.services.events.stream(self.line.fence, turn) if turn else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bot.messages import Attribution, Clock, PersonId
+from bot.messages import DEFAULT_ACCOUNT, Attribution, Clock, PersonId
 from registry.agent_limits import Budget, TurnLimits
 
 KINDS = ("turn", "person", "chat", "key", "agent", "account", "host")
@@ -87,6 +87,12 @@ class Spender:
     attribution: Attribution
     key: str | None = None
 
+    @property
+    def agent(self) -> str:
+        """The agent as budgets and limits count it: each account counts on its own."""
+        who = self.attribution
+        return who.agent if who.account == DEFAULT_ACCOUNT else f"{who.account}/{who.agent}"
+
     def scopes(self, day: str) -> dict[str, str]:
         """The names of the scopes in which a request of this day counts, by kind.
 
@@ -101,7 +107,7 @@ class Spender:
             "turn": f"turn:{self.line}:{self.entry}:{began}",
             "person": f"person:{self.person}:{day}",
             "chat": f"chat:{self.line}:{self.conversation}:{day}",
-            "agent": f"agent:{self.attribution.agent}:{day}",
+            "agent": f"agent:{self.agent}:{day}",
             "account": f"account:{self.attribution.account}:{day}",
             "host": f"host:{day}",
         }

@@ -79,7 +79,7 @@ class TurnBudget:
         who = self.spender.attribution
         most = {
             f"account:{who.account}": limits.account_per_minute,
-            f"agent:{who.agent}": limits.agent_per_minute,
+            f"agent:{self.spender.agent}": limits.agent_per_minute,
         }
         given = {scope: limit for scope, limit in most.items() if limit is not None}
         full = await self.service.ledger.take(given)

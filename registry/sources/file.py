@@ -18,13 +18,13 @@ from registry.validation import RawDocument, build, merge
 
 _log = structlog.get_logger("registry")
 LOOK_SECONDS = 0.25
-_GRAIN_SECONDS = 2.0
+GRAIN_SECONDS = 2.0
 """The coarsest write time that file systems record."""
 _SETTLE_SECONDS = 0.1
 _SETTLE_TRIES = 4
 _NOTHING = RawDocument()
 
-_Signature = tuple[int, int, int]
+Signature = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _Look:
     """
 
     content: bytes | Problem | None
-    signature: _Signature | None = field(default=None, compare=False)
+    signature: Signature | None = field(default=None, compare=False)
     is_settled: bool = field(default=True, compare=False)
 
 
@@ -105,7 +105,7 @@ class FileSource:
             await asyncio.sleep(self.look_seconds)
             if self._seen is not None and self._seen.is_settled:
                 with suppress(OSError):
-                    if await asyncio.to_thread(_signature, path) == self._seen.signature:
+                    if await asyncio.to_thread(signature_of, path) == self._seen.signature:
                         continue
             await self.reload()
 
@@ -134,8 +134,8 @@ class FileSource:
     def _look(self) -> _Look:
         signature = None
         with suppress(OSError):
-            signature = _signature(self.path) if self.path else None
-        is_settled = signature is None or abs(time.time() - signature[0] / 1e9) > _GRAIN_SECONDS
+            signature = signature_of(self.path) if self.path else None
+        is_settled = signature is None or abs(time.time() - signature[0] / 1e9) > GRAIN_SECONDS
         return _Look(_content(self.path) if self.path else None, signature, is_settled)
 
     def _read(self, look: _Look) -> Document | tuple[Problem, ...]:
@@ -184,7 +184,7 @@ def _raw_document(content: bytes | Problem | None, path: Path | None) -> RawDocu
         raise DocumentErrors([problem]) from None
 
 
-def _signature(path: Path) -> _Signature | None:
+def signature_of(path: Path) -> Signature | None:
     """What changes with a file: its last write (ns), bytes and inode; None: it is not there."""
     try:
         found = path.stat()

@@ -9,6 +9,7 @@ from typing import Any
 from registry.authorization import WriterPermissions
 from registry.errors import DocumentErrors, Problem
 from registry.fields import SLUG_RULE, is_slug
+from registry.instance import SLASH
 from registry.revisions import Kind, json_of
 from registry.roles import CORE, DEFAULT_ACCOUNT, Target
 from registry.secrets import detect_secret, shown
@@ -20,6 +21,8 @@ SOURCE = "redis"
 PREFIX = "agent:"
 DEFINITION = "agent:definition:"
 """Before an agent's id: the key of its definition."""
+INSTANCE = "agent:instance:"
+"""Before `<account>/<name>`: the key of an instance."""
 BINDING = "agent:binding:"
 """Before a binding's slot: its key."""
 DEFAULT = "agent:default"
@@ -43,6 +46,7 @@ REPLAY = "agent:replay:"
 """Before an idempotency key: where a change is remembered by it."""
 PREFIXES: Mapping[Kind, str] = {
     "agent": DEFINITION,
+    "instance": INSTANCE,
     "binding": BINDING,
     "default": DEFAULT,
     "role": ROLE,
@@ -50,6 +54,7 @@ PREFIXES: Mapping[Kind, str] = {
     "access": ACCESS,
     "proposal": PROPOSAL,
 }
+_PREFIXES = tuple(prefix for kind, prefix in PREFIXES.items() if kind != "default")
 DEFAULT_ID = "default"
 """The id of the one document that says which agent is the default one."""
 
@@ -72,14 +77,16 @@ def name_of(key: str) -> tuple[Kind, str]:
 
 def is_document(key: str) -> bool:
     """Whether a document may be at a key."""
-    return key == DEFAULT or key.startswith((DEFINITION, BINDING, ROLE, API_KEY, ACCESS, PROPOSAL))
+    return key == DEFAULT or key.startswith(_PREFIXES)
 
 
 def target_of(key: str, text: str | None) -> Target:
     """The tier and the account of the document at a key, as far as its text tells."""
-    kind, _ = name_of(key)
+    kind, id = name_of(key)
     if kind in ("agent", "proposal"):
         return CORE
+    if kind == "instance":
+        return Target("instance", id.partition(SLASH)[0])
     value = json_of(text) if text else None
     if kind == "role" and isinstance(value, Mapping):
         grants = value.get("grants")
@@ -167,6 +174,7 @@ class CachedDocuments:
                 access=self._in_order(ACCESS),
                 proposals=self._in_order(PROPOSAL),
             ),
+            instances=self._in_order(INSTANCE),
         )
 
     def _in_order(self, kind: str) -> Mapping[str, Entry[Any]]:
@@ -229,6 +237,7 @@ class CachedDocuments:
         kind, _ = name_of(key)
         read: Mapping[Kind, Callable[[RawValue], Entry[Any] | None]] = {
             "agent": lambda part: reader.agent(part, None),
+            "instance": reader.instance,
             "binding": reader.binding,
             "role": reader.role,
             "key": reader.key,
@@ -247,6 +256,7 @@ class CachedDocuments:
 
 _NAMES: Mapping[Kind, str] = {
     "agent": "id",
+    "instance": "id",
     "binding": "slot",
     "role": "person",
     "key": "id",

@@ -65,7 +65,7 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda _agent, _context: AgentTools(),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
-    return all_commands(desk, people, never_used, ShownOnce())
+    return all_commands(desk, people, never_used, no_page, ShownOnce())
 
 
 async def nobody_waits() -> list[AccessRequest]:
@@ -74,6 +74,10 @@ async def nobody_waits() -> list[AccessRequest]:
 
 async def never_used(_ids: object) -> dict[str, KeyUse]:
     return {}
+
+
+async def no_page(_context: object) -> None:
+    return None
 
 
 async def audit_length(catalog: Catalog) -> int:

@@ -15,7 +15,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot.errors import StoreError, StoreUnavailable
-from bot.http.api import agents, audit, bindings, keys, reviews, roles
+from bot.http.api import (
+    agents,
+    approvals,
+    audit,
+    bindings,
+    conversations,
+    keys,
+    legacy,
+    reviews,
+    roles,
+    sign_in,
+)
 from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
 from bot.http.api.openapi import openapi_document
 from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of, unavailable
@@ -24,6 +35,7 @@ from registry.errors import InvalidValue, RegistryError
 from registry.fields import describe
 from registry.roles import RoleName, Scope
 
+_DOCUMENTS = (agents, bindings, roles, keys, audit, reviews)
 _MAKING = threading.Lock()
 """FastAPI silences a warning while it reads models; two threads would undo that for each other."""
 
@@ -61,7 +73,7 @@ def _made(host: Host | None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
-    for subject in (agents, bindings, roles, keys, audit, reviews):
+    for subject in (*_DOCUMENTS, conversations, approvals, sign_in, legacy):
         subject.add_routes(app)
     return app
 
@@ -76,13 +88,16 @@ class HeldRole(BaseModel):
 
 
 class Me(BaseModel):
-    """Who a key stands for, and what it may do; times are in ISO 8601."""
+    """Who asks, and what they may do; times are in ISO 8601.
+
+    `key` is null for people who signed in by a link of a bot.
+    """
 
     person: str
     account: str
     roles: list[HeldRole]
     scope: Scope
-    key: str
+    key: str | None
     user: str | None
     client: str | None
     agent: str | None
@@ -119,6 +134,7 @@ def _add_own_routes(app: FastAPI) -> None:
         """Who the key stands for, and what it may do."""
         key = caller.key
         grants = caller.actor.grants
+        scopes = [one.scope for one in grants] if key is None else [key.grant.scope]
         return Me(
             person=caller.actor.id,
             account=caller.account,
@@ -131,12 +147,12 @@ def _add_own_routes(app: FastAPI) -> None:
                 )
                 for grant in grants
             ],
-            scope=key.grant.scope,
-            key=key.id,
+            scope="host" if "host" in scopes else scopes[0],
+            key=key.id if key else None,
             user=caller.user,
-            client=key.client,
-            agent=key.agent,
-            expires=iso(key.expires),
+            client=key.client if key else None,
+            agent=caller.agent,
+            expires=iso(key.expires) if key else None,
         )
 
     made, making = list[bytes](), asyncio.Lock()

@@ -124,8 +124,8 @@ def why_of(caller: Caller, reason: str | None, ticket: str | None) -> Why:
 
 def require_whole(caller: Caller) -> None:
     """Raise Denied for a key that reaches one agent alone: it governs nothing else."""
-    if caller.key.agent is not None:
-        raise Denied(f"this key reaches agent {caller.key.agent} alone")
+    if caller.agent is not None:
+        raise Denied(f"this key reaches agent {caller.agent} alone")
 
 
 def require_reach(caller: Caller, account: str) -> None:
@@ -249,6 +249,7 @@ class Document:
         kinds: Mapping[str, Mapping[str, Entry[Any]]] = {
             "agent": document.agents,
             "binding": document.bindings,
+            "instance": document.instances,
             "role": document.roles,
         }
         return kinds[self.kind].get(self.id)

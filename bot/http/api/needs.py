@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Request
 
@@ -22,6 +22,7 @@ from bot.http.api.cursors import Cursors
 from bot.http.api.problems import ApiError, not_found
 from bot.store.client import StoreClient
 from bot.store.key_uses import KeyUses
+from bot.store.sign_ins import SignIns
 from registry import errors
 from registry.api_key import ApiKey
 from registry.catalog import Catalog
@@ -31,6 +32,21 @@ from registry.roles import Action, Target, Tier, verdict
 F = TypeVar("F", bound=Callable[..., Any])
 _NEEDS = "__needs__"
 _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Talking:
+    """What the routes of conversations and of sign-in work with.
+
+    `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
+    routes do; `count` counts who uses them.
+    """
+
+    sign_ins: SignIns
+    conversations: Conversations
+    page_url: str = ""
+    legacy: Literal["serve", "308", "301", "gone"] = "serve"
+    count: Callable[[str], None] = lambda _name: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +61,13 @@ class Host:
     store: StoreClient
     cursors: Cursors
     uses: KeyUses
-    conversations: Conversations
+    talking: Talking
     own_keys: tuple[ApiKey, ...] = ()
+
+    @property
+    def conversations(self) -> Conversations:
+        """The conversations over HTTP."""
+        return self.talking.conversations
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,616 @@
+"""The routes of conversations: `/accounts/{account}/agents`, and `/chat`, `/stream` of each."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import FastAPI, Header, Path, Query, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.responses import Response
+from starlette.types import Send
+
+from bot.http.accounts.conversations import (
+    Asker,
+    Conversations,
+    MessageReused,
+    SentMessage,
+    SessionNotFound,
+    TurnAnswer,
+    TurnEvent,
+    parse_event_id,
+)
+from bot.http.api import documents as docs
+from bot.http.api.caller import Caller
+from bot.http.api.later import HEARTBEAT, Later, event, place
+from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
+from bot.http.api.problems import MEDIA_TYPE, ApiError, not_found
+from bot.http.api.sign_in import set_cookie
+from bot.http.api.visitors import CHAT_COOKIE, cookies_of
+from bot.store.events import START
+from registry.errors import InvalidValue
+from registry.roles import Target, verdict
+
+AGENTS = "/accounts/{account}/agents"
+ONE = f"{AGENTS}/{{instance}}"
+EVENT_STREAM = "text/event-stream"
+_LONGEST_MESSAGE = 100_000
+_FIRST_SECONDS = 0.25
+"""How long a reader that comes back may wait for its status, which says whether there is more."""
+
+Account = Annotated[str, Path(max_length=64, examples=["acme"])]
+Instance = Annotated[str, Path(max_length=64, examples=["sales-smb"])]
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise InvalidValue("is empty", "write a message")
+    return text
+
+
+Message = Annotated[
+    str, Field(max_length=_LONGEST_MESSAGE, examples=["hello"]), AfterValidator(_not_blank)
+]
+SessionId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="The conversation: one that you name is made if it does not exist.",
+        examples=["ann-1"],
+    ),
+]
+OnDisconnect = Literal["continue", "cancel"]
+
+
+class ListedAgent(BaseModel):
+    """An instance of an account, as a client chooses one."""
+
+    slug: str = Field(examples=["simple-chat-customer-support"])
+    name: str = Field(examples=["Customer Support Chat"])
+    type: str = Field(examples=["simple_chat"])
+    description: str | None
+    capabilities: list[str]
+
+
+class ChatRequest(BaseModel):
+    """A message to an instance."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"message": "hello", "session_id": "ann-1"}}
+    )
+
+    message: Message
+    session_id: SessionId | None = None
+    user_id: str | None = Field(None, description="The person, where the key does not say it.")
+    agent_instance_id: str | None = Field(None, description="A preset; not available yet.")
+
+
+class Usage(BaseModel):
+    """The tokens of a turn."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatAnswer(BaseModel):
+    """An answer; `output_id` names its turn."""
+
+    response: str = Field(examples=["Hello! How can I help?"])
+    usage: Usage
+    output_id: str = Field(examples=["3f9a01c2d4e5f60718293a4b"])
+    session_id: str = Field(examples=["ann-1"])
+    metadata: dict[str, Any] = Field(
+        examples=[{"tools_used": [], "completion_status": "complete", "model": "m"}]
+    )
+
+
+class Suspended(BaseModel):
+    """The turn waits for a person: answer its question at `/api/v1/approvals/{id}`."""
+
+    status: Literal["suspended"]
+    approval: dict[str, Any]
+    output_id: str
+    session_id: str
+
+
+class HistoryItem(BaseModel):
+    """A message of a conversation; `metadata` says of an answer that it is not complete."""
+
+    role: str = Field(examples=["human", "assistant"])
+    content: str
+    at: str | None
+    output_id: str | None
+    metadata: dict[str, Any] | None = None
+
+
+class History(BaseModel):
+    """The newest messages of a conversation, oldest first."""
+
+    session_id: str
+    messages: list[HistoryItem]
+
+
+class StopRequest(BaseModel):
+    """Which answer is to stop."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    output_id: str = Field(pattern=r"^[0-9a-f]{24}$", examples=["3f9a01c2d4e5f60718293a4b"])
+
+
+class Stopped(BaseModel):
+    """Whether the turn was running and is being stopped."""
+
+    output_id: str
+    stopped: bool
+
+
+_EVENTS = (
+    "id: 3f9a01c2d4e5f60718293a4b-0-0\n\n"
+    "id: 3f9a01c2d4e5f60718293a4b-1764499000000-0\nevent: message\ndata: Hello!\n\n"
+    "id: 3f9a01c2d4e5f60718293a4b-1764499000100-0\nevent: done\ndata: \n\n"
+)
+STREAMS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events `message` (new text), `tool`, `approval`, `done` and `error`.",
+        "content": {EVENT_STREAM: {"schema": {"type": "string"}, "example": _EVENTS}},
+    },
+    204: {"description": "The turn is over, and its last event was the one in `Last-Event-ID`."},
+}
+"""What the routes of streams answer."""
+_CHATS: dict[int | str, dict[str, Any]] = {
+    200: {"model": ChatAnswer, "description": "The answer."},
+    202: {"model": Suspended, "description": "The turn waits for an approval."},
+    502: {
+        "description": "The model failed; `response` is what it said until then.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    },
+}
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the routes of conversations."""
+    tags = docs.tags("conversations")
+    app.get(AGENTS, tags=tags)(list_agents)
+    chats: dict[str, Any] = {"response_class": Response, "responses": _CHATS}
+    app.post(f"{ONE}/chat", tags=tags, **chats)(chat)
+    streams: dict[str, Any] = {"response_class": Response, "responses": STREAMS}
+    app.get(f"{ONE}/stream", tags=tags, **streams)(stream)
+    app.post(f"{ONE}/stream", tags=tags, **streams)(stream_body)
+    app.get(f"{ONE}/history", tags=tags, response_model_exclude_none=True)(history)
+    app.post(f"{ONE}/stop", tags=tags)(stop)
+
+
+# --- the routes ----------------------------------------------------------------------------------
+
+
+@needs_key(account="account")
+async def list_agents(caller: CallerDep, host: HostDep, account: Account) -> list[ListedAgent]:
+    """List the instances of an account."""
+    found = host.catalog.snapshot().instances_of(account)
+    if not found and account != caller.account:
+        raise not_found()
+    return [
+        ListedAgent(
+            slug=slug,
+            name=entry.value.title,
+            type=entry.value.agent_type,
+            description=entry.value.description,
+            capabilities=[*entry.value.capabilities],
+        )
+        for slug, entry in found.items()
+        if caller.reaches_agent(slug)
+    ]
+
+
+@needs_key(account="account", agent="instance")
+async def chat(
+    request: Request,
+    caller: CallerDep,
+    host: HostDep,
+    account: Account,
+    instance: Instance,
+    body: ChatRequest,
+) -> Response:
+    """Send a message, and wait for the answer."""
+    id = instance_of(host, account, instance)
+    refuse_preset(body.agent_instance_id)
+    if (unknown := host.catalog.snapshot().unknown_type(id)) is not None:
+        raise ApiError(422, "unknown-type", unknown_type(unknown))
+    session = session_of(request, caller, id, body.session_id)
+    turn = await send(request, host, session, body.message, grows=False)
+    return later_answer(request, host, session, turn, answer_json)
+
+
+@needs_key(account="account", agent="instance")
+async def stream(
+    request: Request,
+    caller: CallerDep,
+    host: HostDep,
+    account: Account,
+    instance: Instance,
+    message: Annotated[Message | None, Query(description="What begins a turn.")] = None,
+    session_id: Annotated[SessionId | None, Query()] = None,
+    on_disconnect: Annotated[
+        OnDisconnect, Query(description="Whether the turn goes on where the client goes.")
+    ] = "continue",
+    last_event_id: Annotated[str | None, Query(description="As the header of that name.")] = None,
+    header: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            description="The last event that was read: the turn is read on, and none begins.",
+        ),
+    ] = None,
+) -> Response:
+    """Send a message and read the answer as it is written, as server-sent events."""
+    id = instance_of(host, account, instance)
+    return await begin_stream(
+        request,
+        caller,
+        host,
+        Wanted(id, message, session_id, header or last_event_id, on_disconnect),
+    )
+
+
+@needs_key(account="account", agent="instance")
+async def stream_body(
+    request: Request,
+    caller: CallerDep,
+    host: HostDep,
+    account: Account,
+    instance: Instance,
+    body: ChatRequest,
+    on_disconnect: Annotated[OnDisconnect, Query()] = "continue",
+    last_event_id: Annotated[str | None, Query()] = None,
+    header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> Response:
+    """The same with the message in the body, for texts that no URL can hold."""
+    id = instance_of(host, account, instance)
+    refuse_preset(body.agent_instance_id)
+    after = header or last_event_id
+    wanted = Wanted(id, body.message, body.session_id, after, on_disconnect)
+    return await begin_stream(request, caller, host, wanted)
+
+
+@needs_key(account="account", agent="instance")
+async def history(
+    request: Request,
+    caller: CallerDep,
+    host: HostDep,
+    account: Account,
+    instance: Instance,
+    session_id: Annotated[SessionId | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> History:
+    """The newest messages of a conversation, oldest first."""
+    id = instance_of(host, account, instance)
+    session = session_of(request, caller, id, session_id, may_begin=False)
+    found = await host.conversations.history(session.asker, id, session.id, limit)
+    if found is None:
+        raise not_found()
+    messages = [
+        HistoryItem(
+            role=one.role,
+            content=one.content,
+            at=iso(one.at or None),
+            output_id=one.output_id or None,
+            metadata=dict(one.metadata) if one.metadata else None,
+        )
+        for one in found
+    ]
+    return History(session_id=session.id, messages=messages)
+
+
+@needs_key(account="account", agent="instance")
+async def stop(
+    caller: CallerDep, host: HostDep, account: Account, instance: Instance, body: StopRequest
+) -> Stopped:
+    """Stop the answer that is being written; what was written stays."""
+    id = instance_of(host, account, instance)
+    asker = asker_of(caller, account)
+    turn = await host.conversations.find(asker, body.output_id)
+    if turn is None or turn.instance != id:
+        raise not_found()
+    stopped = await host.conversations.stop(asker, body.output_id)
+    return Stopped(output_id=body.output_id, stopped=stopped)
+
+
+# --- what they have in common --------------------------------------------------------------------
+
+
+def instance_of(host: Host, account: str, instance: str) -> str:
+    """The id of an instance; raises the one 404 where there is none."""
+    id = f"{account}/{instance}"
+    if host.catalog.snapshot().instance(id) is None:
+        raise not_found()
+    return id
+
+
+def unknown_type(name: str) -> str:
+    """What is said of an instance whose type no agent and nothing built in has."""
+    return f"Unknown agent type: {name}"
+
+
+def refuse_preset(preset: str | None) -> None:
+    """Refuse a preset."""
+    if preset is not None:
+        detail = "Presets are not available yet. Leave agent_instance_id out."
+        raise ApiError(422, "invalid", detail, field="agent_instance_id")
+
+
+def asker_of(caller: Caller, account: str) -> Asker:
+    """Who talks, as conversations know them; admins of the account answer what agents ask there.
+
+    A key of one client or agent is no admin's, whatever its role.
+    """
+    key, grants = caller.key, caller.actor.grants
+    admins = verdict(grants, "write", Target("instance", account)) in ("yes", "needs a reason")
+    return Asker(
+        person=caller.actor.id,
+        name=caller.name,
+        owner=caller.owner,
+        account=account,
+        key=key.id if key else None,
+        may_decide=admins and not (key and key.is_narrow),
+        is_named=key is None or caller.user is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A conversation of the caller; `cookie` is one that the client has to be given."""
+
+    asker: Asker
+    instance: str
+    id: str
+    cookie: str | None = None
+
+
+def session_of(
+    request: Request,
+    caller: Caller,
+    instance: str,
+    given: str | None,
+    *,
+    may_begin: bool = True,
+) -> Session:
+    """The conversation that a request names; else the one of its cookie and this instance.
+
+    What a cookie holds is no name of a conversation: that one follows from it, from whose it is
+    and from the instance. So a cookie that somebody else has chosen leads to nobody's conversation.
+    """
+    account = instance.partition("/")[0]
+    if given is not None and caller.owner:
+        return Session(asker_of(caller, account), instance, given)
+    cookie = cookies_of(request.headers.get("cookie", "")).get(CHAT_COOKIE) or None
+    if cookie is None and not may_begin:
+        detail = "Name the conversation, or send the cookie of one."
+        raise ApiError(422, "invalid", detail, field="session_id")
+    value = cookie or _new_cookie(request, caller)
+    owner = caller.owner or f"visitor:{_short(value)}"
+    asker = asker_of(caller, account)
+    if not caller.owner:  # a stranger is told from others by the cookie alone
+        person = f"{caller.actor.id}-{_short(value)}"
+        asker = Asker(person, "visitor", owner, account, is_named=False)
+    id = _short(value, owner, instance)
+    return Session(asker, instance, id, None if cookie else value)
+
+
+def _new_cookie(request: Request, caller: Caller) -> str:
+    if caller.owner and "idempotency-key" in request.headers:
+        return _short("cookie", caller.change_key)  # a repeat is in the same conversation
+    return secrets.token_urlsafe(16)
+
+
+def _short(*parts: str) -> str:
+    """22 characters that nobody can choose."""
+    hashed = hashlib.sha256("\n".join(parts).encode()).digest()
+    return base64.urlsafe_b64encode(hashed)[:22].decode()
+
+
+async def send(
+    request: Request, host: Host, session: Session, message: str, *, grows: bool
+) -> SentMessage:
+    """Begin a turn, once for each `Idempotency-Key`; raises ApiError."""
+    try:
+        return await host.conversations.send(
+            session.asker,
+            session.instance,
+            message,
+            session=session.id,
+            idempotency=request.headers.get("idempotency-key"),
+            grows=grows,
+        )
+    except SessionNotFound:
+        raise not_found() from None
+    except MessageReused:
+        detail = "This Idempotency-Key was used for another message. Choose a new one."
+        raise ApiError(422, "key-reused", detail, field="Idempotency-Key") from None
+
+
+def _with_session(
+    response: Response, request: Request, host: Host, session: Session, turn: SentMessage
+) -> Response:
+    response.headers["Session-Id"] = turn.session
+    if session.cookie is not None and turn.session == session.id:
+        set_cookie(response, request, host, CHAT_COOKIE, session.cookie)
+    return response
+
+
+# --- whole answers -------------------------------------------------------------------------------
+
+
+def later_answer(
+    request: Request,
+    host: Host,
+    session: Session,
+    turn: SentMessage,
+    shown: Callable[[SentMessage, TurnAnswer], Response],
+) -> Response:
+    """The response that is made of a turn's answer once it is there."""
+    own = _with_session(Response(), request, host, session, turn).raw_headers
+    headers = [one for one in own if one[0] in (b"session-id", b"set-cookie")]
+    return Later(partial(_send_answer, host.conversations, turn, shown, headers))
+
+
+async def _send_answer(
+    conversations: Conversations,
+    turn: SentMessage,
+    shown: Callable[[SentMessage, TurnAnswer], Response],
+    headers: list[tuple[bytes, bytes]],
+    send: Send,
+) -> None:
+    response = shown(turn, await conversations.answer(turn))
+    start = {"type": "http.response.start", "status": response.status_code}
+    await send({**start, "headers": [*response.raw_headers, *headers]})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+def answer_json(turn: SentMessage, answer: TurnAnswer) -> Response:
+    """An answer as JSON: 200, or 202 where it waits for a person; raises ApiError 502."""
+    ids = {"output_id": turn.turn, "session_id": turn.session}
+    if answer.approval is not None:
+        said = {"status": "suspended", "approval": answer.approval, **ids}
+        return Response(orjson.dumps(said), 202, media_type="application/json")
+    if answer.failure:
+        raise failure(turn, answer)
+    of, summary = {"response": answer.text, "usage": usage_of(answer)}, answer.summary
+    is_whole = summary.get("outcome") in ("done", "refused") and not summary.get("partial")
+    metadata = {
+        "tools_used": summary.get("tools") or [],
+        "completion_status": "complete" if is_whole else "partial",
+        "model": summary.get("model") or None,
+        **(summary.get("partial") or {}),
+    }
+    body = orjson.dumps({**of, **ids, "metadata": metadata})
+    return Response(body, media_type="application/json")
+
+
+def usage_of(answer: TurnAnswer) -> dict[str, int]:
+    """The tokens of a turn, as answers have them."""
+    asked = answer.summary.get("prompt_tokens", 0)
+    said = answer.summary.get("completion_tokens", 0)
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+
+
+def failure(turn: SentMessage, answer: TurnAnswer) -> ApiError:
+    """What is said where the model failed, with what it said until then."""
+    more = {
+        "response": answer.text,
+        "usage": usage_of(answer),
+        "metadata": answer.summary.get("partial") or {"completion_status": "partial"},
+        "output_id": turn.turn,
+        "session_id": turn.session,
+    }
+    return ApiError(502, "failed", answer.failure, more=more)
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request for a stream asks for: a new turn, or (`after`) the rest of one.
+
+    The answer has these `headers` besides its own.
+    """
+
+    instance: str
+    message: str | None
+    session: str | None = None
+    after: str | None = None
+    on_disconnect: OnDisconnect = "continue"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wanted) -> Response:
+    """The stream of a new turn, or the rest of the turn of `Last-Event-ID`; raises ApiError."""
+    own = {"X-Accel-Buffering": "no", **wanted.headers}
+    after = START
+    if wanted.after:
+        session, turn, after = await _resumed(request, caller, host, wanted)
+    else:
+        if wanted.message is None:
+            raise ApiError(422, "invalid", "Send a message.", field="message")
+        if (unknown := host.catalog.snapshot().unknown_type(wanted.instance)) is not None:
+            said = event("error", orjson.dumps({"message": unknown_type(unknown)}).decode())
+            return Response(said, media_type=EVENT_STREAM, headers=own)
+        session = session_of(request, caller, wanted.instance, wanted.session)
+        turn = await send(request, host, session, wanted.message, grows=True)
+    response = Response(media_type=EVENT_STREAM, headers=own)
+    del response.headers["content-length"]
+    _with_session(response, request, host, session, turn)
+    stop_turn: Callable[[], Awaitable[object]] | None = None
+    if wanted.on_disconnect == "cancel":
+        stop_turn = partial(host.conversations.stop, session.asker, turn.turn)
+    headers = response.raw_headers
+    return Later(partial(_send_events, host.conversations, turn, after, headers), stop_turn)
+
+
+async def _resumed(
+    request: Request, caller: Caller, host: Host, wanted: Wanted
+) -> tuple[Session, SentMessage, str]:
+    """The turn that is read on, and after which entry; raises ApiError."""
+    if (found := parse_event_id(wanted.after or "")) is None:
+        detail = "Last-Event-ID is no id of an event of this host."
+        raise ApiError(422, "invalid", detail, field="Last-Event-ID")
+    asker = asker_of(caller, wanted.instance.partition("/")[0])
+    if not caller.owner:
+        may_begin = False
+        asker = session_of(request, caller, wanted.instance, None, may_begin=may_begin).asker
+    turn, entry = found
+    sent = await host.conversations.find(asker, turn)
+    if sent is None or sent.instance != wanted.instance:
+        raise not_found()
+    return Session(asker, wanted.instance, sent.session), sent, entry
+
+
+async def _send_events(
+    conversations: Conversations,
+    turn: SentMessage,
+    after: str,
+    headers: list[tuple[bytes, bytes]],
+    send: Send,
+) -> None:
+    """Send the events of a turn as they come, or 204 where all of them were read."""
+    async with aclosing(conversations.follow(turn, after)) as events:
+        first = asyncio.ensure_future(anext(events, None)) if after != START else None
+        try:
+            if first is not None:
+                await asyncio.wait([first], timeout=_FIRST_SECONDS)
+                if first.done() and first.result() is None:
+                    start = {"type": "http.response.start", "status": 204, "headers": []}
+                    await send(start)
+                    await send({"type": "http.response.body"})
+                    return
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await _send_piece(send, place(f"{turn.turn}-{after}"))
+            if first is not None:
+                found, first = await first, None
+                if found is not None:
+                    await _send_piece(send, _piece(found))
+        finally:
+            if first is not None:
+                first.cancel()
+                await asyncio.wait([first])
+        async for one in events:
+            await _send_piece(send, _piece(one))
+    await send({"type": "http.response.body"})
+
+
+def _piece(one: TurnEvent) -> bytes:
+    return HEARTBEAT if one.kind == "heartbeat" else event(one.kind, one.data, one.id)
+
+
+async def _send_piece(send: Send, piece: bytes) -> None:
+    await send({"type": "http.response.body", "body": piece, "more_body": True})

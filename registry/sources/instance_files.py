@@ -1,0 +1,311 @@
+"""Instances of agents in a folder, one file each, live within a second; and their templates."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import structlog
+
+from registry.authorization import OPERATOR
+from registry.errors import DocumentErrors, NotThere, Problem
+from registry.fields import SLUG_RULE, is_slug, valid_slug
+from registry.instance import AgentInstance, instance_id
+from registry.secrets import shown
+from registry.snapshot import PACKAGED, Document, Entry, revision_of
+from registry.sources.file import GRAIN_SECONDS, LOOK_SECONDS, Signature, signature_of
+from registry.sources.json_yaml import read_value
+from registry.validation import DocumentReader, RawValue
+
+_log = structlog.get_logger("registry")
+CONFIG = "config.yaml"
+"""The file of an instance, in a folder of its name, in one of its account."""
+_DATA = Path(__file__).parents[1] / "data"
+PACKAGED_CONFIGS = _DATA / "agent_configs"
+PACKAGED_TEMPLATES = _DATA / "agent_templates"
+LONGEST = 256 * 1024
+"""Bytes of a file."""
+_ABSENT_SECONDS = 0.5
+"""How often a folder is looked for that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file as it was seen: its last good value, and what is wrong with it now.
+
+    `raw` are the bytes that were read last, None where it could not be read. `is_settled` is False
+    where another write may leave the signature as it is. One that `is_doubtful` may be half
+    written.
+    """
+
+    signature: Signature | None = None
+    is_settled: bool = True
+    raw: bytes | None = None
+    entry: Entry[AgentInstance] | None = None
+    problems: tuple[Problem, ...] = ()
+    is_doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look found: files by the id of their instance, and what is wrong with folders."""
+
+    files: Mapping[str, _File] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    is_there: bool = False
+
+
+_NOTHING = _Look()
+_EMPTY = Document()
+
+
+@dataclass(eq=False, slots=True)
+class InstanceFiles:
+    """The instances in `<folder>/<account>/<name>/config.yaml`, and those that are packaged.
+
+    A file that cannot be used changes nothing but `document.problems`: its last good version and
+    all other files stay in force. Where the `folder` is `required` its absence is a problem.
+    `templates` is a folder whose templates win over the packaged ones of the same name.
+    """
+
+    folder: Path
+    templates: Path | None = None
+    required: bool = field(default=False, kw_only=True)
+    look_seconds: float = field(default=LOOK_SECONDS, kw_only=True)
+    document: Document = field(default_factory=Document, init=False)
+    packaged: Document = field(default=_EMPTY, init=False)
+    _seen: _Look = field(default=_NOTHING, init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _changed: Callable[[], None] = field(default=lambda: None, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
+
+    def owner(self, id: str) -> str | None:
+        """The file that sets an instance, whether or not it can be used; None where none does."""
+        return str(self._path(id)) if id in self._seen.files else None
+
+    async def open(self, changed: Callable[[], None] = lambda: None) -> None:
+        """Read everything; then follow it until `close`, and call `changed` after each change."""
+        await self.reload()
+        self._changed = changed
+        self._task = asyncio.create_task(self._follow(), name="registry instances")
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def reload(self) -> None:
+        """Read everything again, now."""
+        if self.packaged is _EMPTY:
+            self.packaged = await asyncio.to_thread(_packaged)
+        await self._look(is_first=True)
+
+    async def template_names(self) -> list[str]:
+        """The names of the templates, in order."""
+        return sorted(await asyncio.to_thread(_templates, self.templates))
+
+    async def from_template(self, template: str, account: str, name: str) -> AgentInstance:
+        """A new instance as a template has it; raises NotThere or DocumentErrors."""
+        return await asyncio.to_thread(_from_template, self.templates, template, account, name)
+
+    async def _follow(self) -> None:
+        while True:
+            pause = self.look_seconds if self._seen.is_there else _ABSENT_SECONDS
+            await asyncio.sleep(max(pause, self.look_seconds))
+            try:
+                await self._look()
+            except Exception:  # noqa: BLE001 - following must continue after any error
+                _log.exception("instances.failed")
+
+    async def _look(self, *, is_first: bool = False) -> None:
+        async with self._lock:
+            before = self._seen
+            look = await asyncio.to_thread(self._looked, before, is_first=is_first)
+            self._seen = look
+            if _shown(look) == _shown(before):
+                return
+            found = tuple(problem for file in look.files.values() for problem in file.problems)
+            entries = {id: file.entry for id, file in look.files.items() if file.entry}
+            self.document = Document(instances=entries, problems=(*look.problems, *found))
+            if new := [str(one) for one in self.document.errors if one not in _problems(before)]:
+                _log.warning("instances.refused", problems=new)
+        self._changed()
+
+    def _path(self, id: str) -> Path:
+        return self.folder / id / CONFIG
+
+    # --- in a thread -----------------------------------------------------------------------------
+
+    def _looked(self, before: _Look, *, is_first: bool) -> _Look:
+        """What is there now; only files that have changed are read."""
+        problems: list[Problem] = []
+        try:
+            accounts = list(_folders(self.folder, problems))
+        except FileNotFoundError:
+            if not before.files and not self.required:
+                return _NOTHING
+            so = "; the last good instances stay in use" if before.files else ""
+            cure = "put it back" if before.files else "create it, or fix the path"
+            gone = Problem(str(self.folder), f"the folder is missing{so}", cure)
+            return replace(before, problems=(gone,), is_there=False)
+        except OSError as error:
+            return replace(before, problems=(_unreadable(self.folder, error),))
+        files: dict[str, _File] = {}
+        for account in accounts:
+            try:
+                names = list(_folders(self.folder / account, problems))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                problems.append(_unreadable(self.folder / account, error))
+                own = instance_id(account, "")
+                files |= {id: one for id, one in before.files.items() if id.startswith(own)}
+                continue
+            for name in names:
+                id = instance_id(account, name)
+                file = self._file(id, before.files.get(id), problems, is_first=is_first)
+                if file is not None:
+                    files[id] = file
+        return _Look(files, tuple(problems), is_there=True)
+
+    def _file(
+        self, id: str, before: _File | None, problems: list[Problem], *, is_first: bool
+    ) -> _File | None:
+        """A file as it is now, the one before where it has not changed; None where it is gone."""
+        path = self._path(id)
+        try:
+            signature = signature_of(path)
+            if signature is None:
+                message, cure = f"it has no {CONFIG}", "create it, or remove the folder"
+                problems.append(Problem(str(path.parent), message, cure, level="warning"))
+                return None
+            if before and before.is_settled and before.signature == signature and not is_first:
+                return before
+            with path.open("rb") as file:
+                raw = file.read(LONGEST + 1)
+        except OSError as error:
+            return replace(before or _File(), problems=(_unreadable(path, error),), raw=None)
+        is_settled = abs(time.time() - signature[0] / 1e9) > GRAIN_SECONDS
+        if before and before.raw == raw and not before.is_doubtful:
+            return replace(before, signature=signature, is_settled=is_settled)
+        try:
+            entry = _read(raw, str(path), id)
+        except DocumentErrors as wrong:
+            kept = before.entry if before else None
+            if kept is not None and before is not None and before.raw != raw and not is_first:
+                # It may be half written: it is told where the next look sees the same.
+                return _File(signature, False, raw, kept, before.problems, is_doubtful=True)
+            so = tuple(_still_in_force(one) if kept else one for one in wrong.problems)
+            return _File(signature, is_settled, raw, kept, so)
+        return _File(signature, is_settled, raw, entry)
+
+
+def _shown(look: _Look) -> tuple[object, ...]:
+    """What of a look the document is made of."""
+    values = {id: (one.entry, one.problems) for id, one in look.files.items()}
+    return values, look.problems
+
+
+def _problems(look: _Look) -> set[Problem]:
+    return {*look.problems, *(one for file in look.files.values() for one in file.problems)}
+
+
+def _still_in_force(problem: Problem) -> Problem:
+    message = f"{problem.message} (the last good version stays in force)"
+    return replace(problem, message=message)
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return Problem(
+        str(path), f"it cannot be read: {error.strerror}", "make it readable for the host"
+    )
+
+
+def _folders(folder: Path, problems: list[Problem]) -> Iterator[str]:
+    """The folders in a folder that have the name of an account or an instance, in order."""
+    with os.scandir(folder) as found:
+        names = sorted(one.name for one in found if one.name[:1] != "." and one.is_dir())
+    for name in names:
+        if is_slug(name):
+            yield name
+        else:
+            message = f"the folder {shown(name)} has no valid name ({SLUG_RULE})"
+            problems.append(Problem(str(folder), message, "rename it, or move it elsewhere"))
+
+
+def _raw_value(raw: bytes, place: str) -> RawValue:
+    """The object in a file; raises DocumentErrors."""
+    if len(raw) > LONGEST:
+        message = f"it has more than {LONGEST} bytes"
+        raise DocumentErrors([Problem(place, message, "make it smaller")])
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = Problem(f"{place}:{line}", "it is not UTF-8 text", "save it as UTF-8")
+        raise DocumentErrors([problem]) from None
+    part = read_value(text, place, yaml=True)
+    if not isinstance(part.value, dict):
+        cure = "write name: value lines, such as agent_type: simple_chat"
+        raise DocumentErrors([Problem(part.place, "it must be an object", cure)])
+    return part
+
+
+def _read(raw: bytes, place: str, id: str) -> Entry[AgentInstance]:
+    """The instance in a file, which must be named as its folders are; raises DocumentErrors."""
+    part = _raw_value(raw, place)
+    reader = DocumentReader(OPERATOR)
+    entry = reader.instance(part)
+    account, _, name = id.partition("/")
+    for field_name, folder in (("account", account), ("instance_name", name)):
+        value = part.value.get(field_name)
+        if isinstance(value, str) and value != folder:
+            message = f"'{field_name}' is {shown(value)}, but the folder is '{folder}'"
+            cure = f"write {field_name}: {folder}, or rename the folder"
+            place = part.at((field_name,))
+            reader.problems.append(Problem(place, message, cure, path=field_name))
+    if entry is None or any(one.level == "error" for one in reader.problems):
+        raise DocumentErrors(reader.problems)
+    return replace(entry, revision=revision_of(entry.value.to_text()))
+
+
+def _packaged() -> Document:
+    """The instances that come with the package."""
+    found: dict[str, Entry[AgentInstance]] = {}
+    for path in sorted(PACKAGED_CONFIGS.glob(f"*/*/{CONFIG}")):
+        id = instance_id(path.parts[-3], path.parts[-2])
+        entry = _read(path.read_bytes(), PACKAGED, id)
+        found[id] = replace(entry, document=PACKAGED, place=PACKAGED, origins={})
+    return Document(instances=found)
+
+
+def _templates(folder: Path | None) -> dict[str, Path]:
+    """The files of the templates by their names."""
+    found: dict[str, Path] = {}
+    for place in (PACKAGED_TEMPLATES, folder):
+        if place is not None and place.is_dir():
+            found |= {path.stem: path for path in place.glob("*.yaml") if is_slug(path.stem)}
+    return found
+
+
+def _from_template(folder: Path | None, template: str, account: str, name: str) -> AgentInstance:
+    known = _templates(folder)
+    if template not in known:
+        there = ", ".join(sorted(known)) or "none"
+        raise NotThere(f"there is no template {shown(template)}; there are: {there}")
+    names = {"account": valid_slug(account), "instance_name": valid_slug(name)}
+    path = known[template]
+    part = _raw_value(path.read_bytes(), str(path))
+    reader = DocumentReader(OPERATOR)
+    entry = reader.instance(replace(part, value={**part.value, **names}))
+    if entry is None:
+        raise DocumentErrors(reader.problems)
+    return entry.value
