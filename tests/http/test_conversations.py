@@ -48,7 +48,7 @@ async def test_four_instances_answer_with_their_own_temperatures(talk: Talk, ann
         request = talk.stage.requests()[-1]
         assert request["temperature"] == temperature
         assert request["max_tokens"] == 2000
-        assert request["model"] == "claude-haiku-4-5"
+        assert request["model"] == "claude-sonnet-4-6"
 
 
 async def test_a_chat_answers_with_text_usage_ids_and_metadata(talk: Talk, ann: str) -> None:
@@ -68,7 +68,7 @@ async def test_a_chat_answers_with_text_usage_ids_and_metadata(talk: Talk, ann: 
     assert body["metadata"] == {
         "tools_used": [],
         "completion_status": "complete",
-        "model": "claude-haiku-4-5",
+        "model": "claude-sonnet-4-6",
     }
 
 
@@ -319,7 +319,7 @@ async def test_a_client_reads_on_where_it_was_and_no_second_turn_begins(
     headers, text = {"Authorization": f"Bearer {ann}"}, b""
     async with asyncio.timeout(20):
         async with talk.client.session.get(url, headers=headers) as answer:
-            while text.count(b"event: message") < 2:
+            while b"event: message" not in text:
                 text += await answer.content.readany()
         begun = events_in(text.decode())
         last = begun[-1].id
@@ -371,7 +371,7 @@ async def test_a_stopped_answer_stays_and_says_that_it_is_not_whole(talk: Talk, 
 async def test_a_model_that_breaks_after_its_first_piece_leaves_a_partial_answer(
     talk: Talk, ann: str
 ) -> None:
-    talk.stage.script.on(Turn((Text(LONG),), fault=Cut(events=12)))
+    talk.stage.script.on(Turn((Text(LONG),), fault=Cut(events=12), pace=200.0))
     answer = await talk.client.get(
         f"{talk.path()}/stream?message=hello&session_id=broken", ann
     )
@@ -388,7 +388,7 @@ async def test_a_model_that_breaks_after_its_first_piece_leaves_a_partial_answer
     assert (metadata["partial"], metadata["completion_status"]) == (True, "partial")
     assert metadata["chunks_received"] > 0
 
-    talk.stage.script.on(Turn((Text(LONG),), fault=Cut(events=12)))
+    talk.stage.script.on(Turn((Text(LONG),), fault=Cut(events=12), pace=200.0))
     status, refused = await talk.chat("hello", ann, session_id="broken-chat")
     assert (status, refused["type"]) == (502, "urn:switchboard:problem:failed")
     assert LONG.startswith(refused["response"])
