@@ -218,7 +218,9 @@ async def test_nobody_reads_the_session_of_another(talk: Talk, ann: str, ben: st
     unknown = (await talk.client.get("/api/v1/nothing", ann)).body
 
     async def refused(key: str, path: str, user: str = "") -> None:
-        asked = await talk.client.ask("POST", f"{path}/stop?{user}", key, json={"output_id": output})
+        asked = await talk.client.ask(
+            "POST", f"{path}/stop?{user}", key, json={"output_id": output}
+        )
         body = {"message": "go on", "session_id": "ann-1"}
         tried = [
             asked,
@@ -267,9 +269,7 @@ async def test_the_cookie_of_a_chat_is_a_session_for_each_instance_and_owner(
     another, _ = await chat(ann, "sales-smb", None)
     assert len({first, elsewhere, of_ben, another}) == 4
     assert value not in (first, elsewhere, of_ben)
-    shown = await talk.client.get(
-        f"{talk.path()}/history", ann, Cookie=f"switchboard_chat={value}"
-    )
+    shown = await talk.client.get(f"{talk.path()}/history", ann, Cookie=f"switchboard_chat={value}")
     assert (shown.json["session_id"], len(shown.json["messages"])) == (first, 4)
     twice = f"switchboard_chat={value}; switchboard_chat=other"
     answer = await talk.client.get(f"{talk.path()}/history", ann, Cookie=twice)
@@ -372,9 +372,7 @@ async def test_a_model_that_breaks_after_its_first_piece_leaves_a_partial_answer
     talk: Talk, ann: str
 ) -> None:
     talk.stage.script.on(Turn((Text(LONG),), fault=Cut(events=12), pace=200.0))
-    answer = await talk.client.get(
-        f"{talk.path()}/stream?message=hello&session_id=broken", ann
-    )
+    answer = await talk.client.get(f"{talk.path()}/stream?message=hello&session_id=broken", ann)
     events = events_in(answer.body.decode())
     assert events[-1].kind == "error"
     told = orjson.loads(events[-1].data or "")
