@@ -34,7 +34,7 @@ def write_acme(folder: Path) -> None:
     """The instances of acme, as document 3 has them; and one of a type that nobody knows."""
     for slug, (kind, temperature, tools) in INSTANCES.items():
         lines = [f'agent_type: "{kind}"', 'account: "acme"', f'instance_name: "{slug}"']
-        lines += ["llm:", '  model: "claude-haiku-4-5"', f"  temperature: {temperature}"]
+        lines += ["llm:", '  model: "claude-sonnet-4-6"', f"  temperature: {temperature}"]
         lines += ["  max_tokens: 2000", "tools:"]
         lines += [f"  {tool}:\n    enabled: true" for tool in tools]
         lines += ["context_management:", "  history_limit: 10"]

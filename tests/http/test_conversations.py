@@ -48,7 +48,7 @@ async def test_four_instances_answer_with_their_own_temperatures(talk: Talk, ann
         request = talk.stage.requests()[-1]
         assert request["temperature"] == temperature
         assert request["max_tokens"] == 2000
-        assert request["model"] == "claude-haiku-4-5"
+        assert request["model"] == "claude-sonnet-4-6"
 
 
 async def test_a_chat_answers_with_text_usage_ids_and_metadata(talk: Talk, ann: str) -> None:
@@ -68,7 +68,7 @@ async def test_a_chat_answers_with_text_usage_ids_and_metadata(talk: Talk, ann: 
     assert body["metadata"] == {
         "tools_used": [],
         "completion_status": "complete",
-        "model": "claude-haiku-4-5",
+        "model": "claude-sonnet-4-6",
     }
 
 
@@ -218,7 +218,9 @@ async def test_nobody_reads_the_session_of_another(talk: Talk, ann: str, ben: st
     unknown = (await talk.client.get("/api/v1/nothing", ann)).body
 
     async def refused(key: str, path: str, user: str = "") -> None:
-        asked = await talk.client.ask("POST", f"{path}/stop?{user}", key, json={"output_id": output})
+        asked = await talk.client.ask(
+            "POST", f"{path}/stop?{user}", key, json={"output_id": output}
+        )
         body = {"message": "go on", "session_id": "ann-1"}
         tried = [
             asked,
@@ -267,9 +269,7 @@ async def test_the_cookie_of_a_chat_is_a_session_for_each_instance_and_owner(
     another, _ = await chat(ann, "sales-smb", None)
     assert len({first, elsewhere, of_ben, another}) == 4
     assert value not in (first, elsewhere, of_ben)
-    shown = await talk.client.get(
-        f"{talk.path()}/history", ann, Cookie=f"switchboard_chat={value}"
-    )
+    shown = await talk.client.get(f"{talk.path()}/history", ann, Cookie=f"switchboard_chat={value}")
     assert (shown.json["session_id"], len(shown.json["messages"])) == (first, 4)
     twice = f"switchboard_chat={value}; switchboard_chat=other"
     answer = await talk.client.get(f"{talk.path()}/history", ann, Cookie=twice)
@@ -319,7 +319,7 @@ async def test_a_client_reads_on_where_it_was_and_no_second_turn_begins(
     headers, text = {"Authorization": f"Bearer {ann}"}, b""
     async with asyncio.timeout(20):
         async with talk.client.session.get(url, headers=headers) as answer:
-            while text.count(b"event: message") < 2:
+            while b"event: message" not in text:
                 text += await answer.content.readany()
         begun = events_in(text.decode())
         last = begun[-1].id
@@ -371,10 +371,8 @@ async def test_a_stopped_answer_stays_and_says_that_it_is_not_whole(talk: Talk, 
 async def test_a_model_that_breaks_after_its_first_piece_leaves_a_partial_answer(
     talk: Talk, ann: str
 ) -> None:
-    talk.stage.script.on(Turn((Text(LONG),), fault=Cut(events=12)))
-    answer = await talk.client.get(
-        f"{talk.path()}/stream?message=hello&session_id=broken", ann
-    )
+    talk.stage.script.on(Turn((Text(LONG),), fault=Cut(events=12), pace=200.0))
+    answer = await talk.client.get(f"{talk.path()}/stream?message=hello&session_id=broken", ann)
     events = events_in(answer.body.decode())
     assert events[-1].kind == "error"
     told = orjson.loads(events[-1].data or "")
@@ -388,7 +386,7 @@ async def test_a_model_that_breaks_after_its_first_piece_leaves_a_partial_answer
     assert (metadata["partial"], metadata["completion_status"]) == (True, "partial")
     assert metadata["chunks_received"] > 0
 
-    talk.stage.script.on(Turn((Text(LONG),), fault=Cut(events=12)))
+    talk.stage.script.on(Turn((Text(LONG),), fault=Cut(events=12), pace=200.0))
     status, refused = await talk.chat("hello", ann, session_id="broken-chat")
     assert (status, refused["type"]) == (502, "urn:switchboard:problem:failed")
     assert LONG.startswith(refused["response"])
