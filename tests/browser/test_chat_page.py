@@ -24,7 +24,32 @@ from tests.http.api import Client, api_host
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-NOTES = {"command": sys.executable, "args": ["-m", "bot.sandbox.notes_server"]}
+DESK = """
+import asyncio
+import pathlib
+import sys
+
+from mcp.server.mcpserver import MCPServer
+
+desk = MCPServer("desk")
+
+
+@desk.tool()
+async def search(words: str) -> str:
+    \"\"\"Searches the orders, until the file `found` is there.\"\"\"
+    while not pathlib.Path(sys.argv[1], "found").exists():
+        await asyncio.sleep(0.02)
+    return words
+
+
+@desk.tool()
+async def cancel_order(order: str) -> str:
+    \"\"\"Cancels an order.\"\"\"
+    return order
+
+
+desk.run()
+"""
 HOSTILE = "<b>Sales</b>\u202e<script>window.planted=1</script>"
 LAST = "[...document.querySelectorAll('[role=log] > .agent')].at(-1)"
 GROWING = "document.querySelector('.growing > .agent')"
@@ -91,14 +116,16 @@ class Visit:
 async def visit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Visit]:
     folder = tmp_path_factory.mktemp("page")
     async with staged(folder) as stage:
-        stage.agents["mcpServers"] = {"notes": NOTES}
+        (folder / "desk.py").write_text(DESK, "utf-8")
+        desk = {"command": sys.executable, "args": [str(folder / "desk.py"), str(folder)]}
+        stage.agents["mcpServers"] = {"desk": desk}
         stage.agents["agents"].append(
             {
                 "id": "clerk",
                 "name": "Clerk",
                 "customInstructions": "You are a clerk.",
-                "mcpServers": ["notes"],
-                "whitelistPatterns": ["mcp:notes:list_files"],
+                "mcpServers": ["desk"],
+                "whitelistPatterns": ["mcp:desk:search"],
                 "toolPolicy": {"approvers": ["asker"]},
             }
         )
@@ -114,7 +141,7 @@ async def visit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Visit
             "sales": {"agent_type": "clerk", "name": HOSTILE, "description": HOSTILE},
         }
         write_configs(folder / "configs", configs)
-        environ = {"AGENT_CONFIGS_DIR": str(folder / "configs"), "NOTES_DIR": str(folder)}
+        environ = {"AGENT_CONFIGS_DIR": str(folder / "configs")}
         async with api_host(stage, **environ) as client:
             key = await client.make_key(account="acme", role="account_manager", user="ann")
             wire = Relay(("127.0.0.1", urlsplit(client.host.url).port or 0))
@@ -283,11 +310,11 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
     visit: Visit, browser: Browser
 ) -> None:
     evil = '"><img src=x onerror="window.planted=1">'
-    write = Call("notes__write_file", {"path": "a.txt", "content": evil})
-    visit.answers("write it", Turn((Text("I will write it."), write)), Turn((Text("Done."),)))
-    visit.answers("not this", Turn((write,)), Turn((Text("Then not."),)))
+    cancel = Call("desk__cancel_order", {"order": evil})
+    visit.answers("cancel it", Turn((Text("I will."), cancel)), Turn((Text("Done."),)))
+    visit.answers("not this", Turn((cancel,)), Turn((Text("Then not."),)))
     async with visit.tab(browser) as tab:
-        await say(tab, "write it")
+        await say(tab, "cancel it")
         await tab.until("document.querySelector('.approval .primary')")
         card = "[...document.querySelectorAll('.approval')].at(-1)"
         assert await tab.run(shown("onerror", card))
@@ -449,7 +476,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
     folder, gate = IMAGES if SAVED else tmp_path, asyncio.Event()
     visit.answers("Which papers", *[Turn((Text(PAPERS),), fault=Cut(events=12))] * 20)
     story = Turn((Text(STORY),), fault=Stall(23, gate))
-    visit.answers("How do I return", Turn((Call("notes__list_files"),)), story)
+    visit.answers("How do I return", Turn((Call("desk__search", {"words": "return"}),)), story)
     visit.answers("And who pays", Turn((Text("W" * 400),)))
     async with visit.tab(browser) as tab:
         await tab.look(860, 560, dark=False)
@@ -459,10 +486,12 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
         await tab.key("Escape", 27)
         await tab.click("#new-chat")
         await say(tab, "How do I return an order?")
+        await tab.until(shown("Using desk: search …", f"{GROWING}?.querySelector('.tool')"))
+        (visit.stage.folder / "found").touch()
         await tab.until(f"{GROWING}?.querySelector('tr:nth-child(2)')")
         await say(tab, "And who pays for it?")
         await tab.until("document.querySelector('.waiting li')")
-        assert await tab.run(shown("Used", f"{GROWING}.querySelector('.tool')"))
+        assert await tab.run(shown("Used desk: search", f"{GROWING}.querySelector('.tool')"))
         await shot(tab, folder / "page-light.png", MOST)
         await tab.look(390, 680, dark=True, phone=True)
         await shot(tab, folder / "page-phone.png", MOST)
