@@ -199,7 +199,7 @@ def count(text: str) -> str:
 async def test_an_answer_grows_while_the_next_message_is_written_and_waits(
     visit: Visit, browser: Browser
 ) -> None:
-    visit.answers("how do I return it", Turn((Text(STORY),), pace=60))
+    visit.answers("how do I return it", Turn((Text(STORY),), pace=110))
     visit.answers("and the label", Turn((Text("It comes by mail."),)))
     async with visit.tab(browser) as tab:
         await say(tab, "how do I return it?")
@@ -313,6 +313,8 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
     cancel = Call("desk__cancel_order", {"order": evil})
     visit.answers("cancel it", Turn((Text("I will."), cancel)), Turn((Text("Done."),)))
     visit.answers("not this", Turn((cancel,)), Turn((Text("Then not."),)))
+    visit.answers("ask again", Turn((cancel,)))
+    visit.answers("leave it", Turn((Text("As you like."),)))
     async with visit.tab(browser) as tab:
         await say(tab, "cancel it")
         await tab.until("document.querySelector('.approval .primary')")
@@ -325,11 +327,18 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
         await tab.until(shown("✓ Approved", card))
         await say(tab, "not this")
         await tab.until(f"{card}.querySelector('.danger')")
+        await tab.call("Page.reload")
+        await tab.until(f"{card}?.querySelector('.danger')")
         await tab.run(f"{card}.querySelector('input').focus()")
         await tab.type("too early")
         await tab.hit(f"{card}.querySelector('.danger')")
         await tab.until(shown("Then not."))
         await tab.until(shown("✗ Denied: too early", card))
+        await say(tab, "ask again")
+        await tab.until(f"{card}.querySelector('.danger')")
+        await say(tab, "leave it")
+        await tab.until(shown("As you like."))
+        assert await tab.run(shown("you wrote instead", card))
         assert await tab.run("typeof window.planted") == "undefined"
 
 
@@ -404,19 +413,39 @@ async def test_a_session_that_ends_asks_for_a_key_and_loses_no_text(
         assert await tab.run(count("not lost")) == 1
 
 
-async def test_two_tabs_have_two_conversations(visit: Visit, browser: Browser) -> None:
+async def test_a_question_of_a_tab_that_was_closed_can_still_be_answered(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers(
+        "and leave", Turn((Call("desk__cancel_order", {"order": "4712"}),)), Turn((Text("Ok."),))
+    )
+    async with visit.tab(browser) as tab:
+        await say(tab, "and leave")
+        await tab.until("document.querySelector('.approval .primary')")
+    async with visit.tab(browser) as tab:
+        await tab.until("document.querySelector('#questions-button').textContent === '1 question'")
+        await tab.click("#questions-button")
+        await tab.until(shown("4712", "document.querySelector('#questions')"))
+        await tab.click("#questions .primary")
+        await tab.until(shown("✓ Approved", "document.querySelector('#questions .approval')"))
+        await tab.key("Escape", 27)
+        await tab.until("document.querySelector('#questions-button').hidden")
+
+
+async def test_each_tab_has_its_own_conversation_and_so_has_a_copy_of_a_tab(
+    visit: Visit, browser: Browser
+) -> None:
     visit.answers("tab one", Turn((Text("To the first."),)))
-    async with visit.tab(browser) as one, visit.tab(browser) as two:
+    session = "sessionStorage.getItem('switchboard.session.acme/customer-support')"
+    empty = "document.querySelector('[role=log]')?.childElementCount === 0"
+    async with visit.tab(browser) as one:
         await say(one, "tab one")
         await one.until(shown("To the first."))
-        await two.call("Page.reload")
-        await two.until("!document.querySelector('#message').disabled")
-        assert await two.run("document.querySelector('[role=log]').childElementCount") == 0
-        sessions = {
-            await tab.run("sessionStorage.getItem('switchboard.session.acme/customer-support')")
-            for tab in (one, two)
-        }
-        assert len(sessions) == 2
+        await one.run("void window.open('/')")
+        two = await browser.popup_of(one)
+        await two.until(f"{empty} && !document.querySelector('#message').disabled")
+        assert await one.run(session)
+        assert await two.run(session) is None
 
 
 NAMELESS = """[...document.querySelectorAll(
@@ -475,7 +504,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
 ) -> None:
     folder, gate = IMAGES if SAVED else tmp_path, asyncio.Event()
     visit.answers("Which papers", *[Turn((Text(PAPERS),), fault=Cut(events=12))] * 20)
-    story = Turn((Text(STORY),), fault=Stall(23, gate))
+    story = Turn((Text(STORY),), fault=Stall(19, gate))
     visit.answers("How do I return", Turn((Call("desk__search", {"words": "return"}),)), story)
     visit.answers("And who pays", Turn((Text("W" * 400),)))
     async with visit.tab(browser) as tab:
@@ -488,7 +517,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
         await say(tab, "How do I return an order?")
         await tab.until(shown("Using desk: search …", f"{GROWING}?.querySelector('.tool')"))
         (visit.stage.folder / "found").touch()
-        await tab.until(f"{GROWING}?.querySelector('tr:nth-child(2)')")
+        await tab.until(f"{GROWING}?.querySelector('td')")
         await say(tab, "And who pays for it?")
         await tab.until("document.querySelector('.waiting li')")
         assert await tab.run(shown("Used desk: search", f"{GROWING}.querySelector('.tool')"))

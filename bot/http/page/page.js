@@ -2,13 +2,15 @@
 
 import { ask, Refused, signedIn, whenSignedOut } from "./api.js";
 import { Conversation } from "./conversation.js";
-import { $, announce, h, memory, toast, visible } from "./dom.js";
+import { $, h, memory, randomName, toast, visible } from "./dom.js";
+import { watchQuestions } from "./questions.js";
 
 const CODE = /^#([\w-]{20,128})$/;
 const NEAR = 120; // pixels from the end at which the page follows what is written
 const isTouch = matchMedia("(pointer: coarse)");
 
 let who = null;
+let isWatching = false;
 let agents = [];
 let now = null; // the conversation that is shown
 const conversations = new Map(); // by <account>/<slug>
@@ -17,6 +19,7 @@ const conversations = new Map(); // by <account>/<slug>
 
 async function start() {
   const code = takeCode();
+  await leaveCopies();
   try {
     if (code) await ask("POST", "/session", { link: code }, { once: true });
     await enter();
@@ -30,6 +33,29 @@ function takeCode() {
   const found = CODE.exec(location.hash);
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
   return found?.[1] ?? null;
+}
+
+/** A copy of a tab begins conversations of its own: two would write into the same one. */
+async function leaveCopies() {
+  if (!navigator.locks) return; // as on pages without https; there the two share a conversation
+  for (;;) {
+    const name = memory.get("tab") ?? randomName();
+    memory.set("tab", name);
+    if (await isFirstWith(name)) return;
+    memory.clear();
+  }
+}
+
+/** Whether no other tab has this name; then none gets it as long as this page is open. */
+function isFirstWith(name) {
+  return new Promise((resolve) => {
+    const hold = () => {
+      resolve(true);
+      return new Promise(() => {});
+    };
+    const options = { signal: AbortSignal.timeout(500) }; // a page that is left takes a moment to go
+    navigator.locks.request(`switchboard.${name}`, options, hold).catch(() => resolve(false));
+  });
 }
 
 const startWords = (error) => (isRefusal(error) ? "" : words(error, ""));
@@ -54,12 +80,14 @@ async function enter() {
   signedIn();
   showChat();
   await readAgents();
+  if (!isWatching) watchQuestions();
+  isWatching = true;
 }
 
 function forgetAll() {
-  const text = memory.get("text");
+  const kept = ["tab", ...(who ? [] : ["text"])].map((name) => [name, memory.get(name)]);
   memory.clear();
-  if (!who) memory.set("text", text);
+  for (const [name, value] of kept) memory.set(name, value);
 }
 
 function showSignIn(notice) {
@@ -93,6 +121,7 @@ async function signIn(event) {
   try {
     await ask("POST", "/session", { key }, { once: true });
     await enter();
+    if (!isTouch.matches) $("message").focus();
   } catch (error) {
     showSignIn(words(error, "This host does not know this key."));
   } finally {
@@ -284,9 +313,8 @@ $("newer").addEventListener("click", () => onChange(true));
 $("scroll").addEventListener("scroll", onScroll, { passive: true });
 new ResizeObserver(() => isFollowing && onChange(true)).observe($("conversations"));
 addEventListener("keydown", onEscape);
-addEventListener("hashchange", () => CODE.test(location.hash) && start());
+addEventListener("hashchange", () => CODE.test(location.hash) && location.reload());
 document.addEventListener("visibilitychange", readAgentsAgain);
 addEventListener("focus", readAgentsAgain);
 setText(memory.get("text") ?? "");
-announce("");
 await start();
