@@ -118,7 +118,7 @@ async def test_a_sign_in_for_one_person_stands_for_nobody_else(talk: Talk) -> No
     async with browser(talk) as page:
         body = {"key": key, "user_id": "cleo"}
         assert (await page.ask("POST", "/session", body))[0] == 204
-        status, body_, _ = await page.ask("GET", "/api/v1/me")
+        _, body_, _ = await page.ask("GET", "/api/v1/me")
         assert b'"person":"api:acme:cleo"' in body_
         assert b"spokestack_engineer" not in body_  # the name lends no role
         assert (await page.ask("GET", "/session?user_id=ben"))[0] == 403
