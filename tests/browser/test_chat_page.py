@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import sys
@@ -53,7 +54,7 @@ desk.run()
 HOSTILE = "<b>Sales</b>\u202e<script>window.planted=1</script>"
 LAST = "[...document.querySelectorAll('[role=log] > .agent')].at(-1)"
 GROWING = "document.querySelector('.growing > .agent')"
-MOST = 60_000
+MOST = 90_000
 STORY = """Here is how to **return an order**. It takes about *three minutes*.
 
 1. Open [your orders](https://example.com/orders) and choose the parcel.
@@ -86,8 +87,14 @@ WORDS = " ".join(f"word{number}" for number in range(400))
 class Visit:
     """A host with three agents of the account acme, and the way to it, which can be cut."""
 
-    def __init__(self, stage: Stage, client: Client, key: str, wire: Relay) -> None:
-        self.stage, self.client, self.key, self.wire = stage, client, key, wire
+    def __init__(self, stage: Stage, client: Client, wire: Relay) -> None:
+        self.stage, self.client, self.wire = stage, client, wire
+        self._numbers = itertools.count(1)
+
+    async def key(self, user: str = "") -> str:
+        """A key of a person of acme; of a new one where none is named."""
+        user = user or f"ann{next(self._numbers)}"
+        return await self.client.make_key(account="acme", role="account_manager", user=user)
 
     async def link(self) -> str:
         """The link that the bot gives its admin."""
@@ -101,12 +108,12 @@ class Visit:
         self.stage.script.on(*turns, user=user)
 
     @contextlib.asynccontextmanager
-    async def tab(self, browser: Browser) -> AsyncIterator[Tab]:
-        """The page, signed in; at the end it must have had nothing to complain of."""
+    async def tab(self, browser: Browser, key: str = "") -> AsyncIterator[Tab]:
+        """The page of a person who is signed in; at the end it had nothing to complain of."""
         async with browser.tab() as tab:
             await tab.look(1000, 700, dark=False)
             await tab.go(f"{self.wire.url}/")
-            await sign_in(tab, self.key)
+            await sign_in(tab, key or await self.key())
             tab.complaints.clear()  # the browser notes that nobody was signed in
             yield tab
             assert tab.complaints == []
@@ -119,16 +126,17 @@ async def visit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Visit
         (folder / "desk.py").write_text(DESK, "utf-8")
         desk = {"command": sys.executable, "args": [str(folder / "desk.py"), str(folder)]}
         stage.agents["mcpServers"] = {"desk": desk}
-        stage.agents["agents"].append(
-            {
-                "id": "clerk",
-                "name": "Clerk",
-                "customInstructions": "You are a clerk.",
-                "mcpServers": ["desk"],
-                "whitelistPatterns": ["mcp:desk:search"],
-                "toolPolicy": {"approvers": ["asker"]},
-            }
-        )
+        for id, approvers in (("clerk", "asker"), ("auditor", "hostAdmins")):
+            stage.agents["agents"].append(
+                {
+                    "id": id,
+                    "name": id.title(),
+                    "customInstructions": "You are a clerk.",
+                    "mcpServers": ["desk"],
+                    "whitelistPatterns": ["mcp:desk:search"],
+                    "toolPolicy": {"approvers": [approvers]},
+                }
+            )
         stage.add_bot("Desk")
         stage.environ["ADMINS"] = str(stage.person("Boss").id)
         configs = {
@@ -138,16 +146,16 @@ async def visit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Visit
                 "description": "Answers questions about orders and returns.",
                 "capabilities": ["Find an order", "Start a return"],
             },
+            "warehouse": {"agent_type": "auditor", "name": "Warehouse"},
             "sales": {"agent_type": "clerk", "name": HOSTILE, "description": HOSTILE},
         }
         write_configs(folder / "configs", configs)
         environ = {"AGENT_CONFIGS_DIR": str(folder / "configs")}
         async with api_host(stage, **environ) as client:
-            key = await client.make_key(account="acme", role="account_manager", user="ann")
             wire = Relay(("127.0.0.1", urlsplit(client.host.url).port or 0))
             await wire.open()
             try:
-                yield Visit(stage, client, key, wire)
+                yield Visit(stage, client, wire)
             finally:
                 await wire.close()
 
@@ -164,7 +172,15 @@ async def sign_in(tab: Tab, key: str) -> None:
     await tab.click("#key")
     await tab.type(key)
     await tab.key("Enter", 13)
-    await tab.until("document.querySelector('#agent-selector').options.length === 2")
+    await tab.until("document.querySelector('#agent-selector').options.length === 3")
+    await tab.until("!document.querySelector('#message').disabled")
+
+
+async def choose(tab: Tab, slug: str) -> None:
+    """Choose an agent, as a person does in the list."""
+    selector = "document.querySelector('#agent-selector')"
+    await tab.run(f"{selector}.value = {json.dumps(slug)}")
+    await tab.run(f"{selector}.dispatchEvent(new Event('change'))")
     await tab.until("!document.querySelector('#message').disabled")
 
 
@@ -317,12 +333,12 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
     visit.answers("leave it", Turn((Text("As you like."),)))
     async with visit.tab(browser) as tab:
         await say(tab, "cancel it")
-        await tab.until("document.querySelector('.approval .primary')")
-        card = "[...document.querySelectorAll('.approval')].at(-1)"
+        await tab.until("document.querySelector('#chat .approval .primary')")
+        card = "[...document.querySelectorAll('#chat .approval')].at(-1)"
         assert await tab.run(shown("onerror", card))
         assert await tab.run(f"{card}.querySelectorAll('img').length") == 0
         assert await tab.run("document.querySelector('#stop').hidden")
-        await tab.click(".approval .primary")
+        await tab.click("#chat .approval .primary")
         await tab.until(shown("Done."))
         await tab.until(shown("✓ Approved", card))
         await say(tab, "not this")
@@ -347,19 +363,16 @@ async def test_what_people_models_and_operators_write_is_only_text(
 ) -> None:
     evil = "<img src=x onerror='window.planted=1'> [x](javascript:window.planted=1)"
     visit.answers("repeat", Turn((Text(evil),)))
-    async with visit.tab(browser) as tab:
-        await tab.run("""(() => {
-          const selector = document.querySelector('#agent-selector');
-          selector.value = 'sales';
-          selector.dispatchEvent(new Event('change'));
-        })()""")
+    key = await visit.key()
+    async with visit.tab(browser, key) as tab:
+        await choose(tab, "sales")
         await tab.until(
             shown("<script>", "document.querySelector('#conversations > :not([hidden])')")
         )
         await say(tab, f"repeat {evil}")
         await tab.until(shown("onerror"))
-        inside = "document.querySelectorAll('#chat :is(img, script, a, b, iframe)').length"
-        assert await tab.run(inside) == 0
+        inside = "[...document.querySelectorAll('#chat :is(img, script, a, b, iframe)')]"
+        assert await tab.run(f"{inside}.map((one) => one.outerHTML)") == []
         names = "[...document.querySelectorAll('option')].map((one) => one.textContent)"
         assert "\u202e" not in "".join(await tab.run(names))
         assert await tab.run("typeof window.planted") == "undefined"
@@ -367,7 +380,7 @@ async def test_what_people_models_and_operators_write_is_only_text(
         assert set(await tab.run(loads)) == {visit.wire.url}
         assert await tab.run("localStorage.length") == 0
         kept = await tab.run("JSON.stringify(Object.entries(sessionStorage)) + document.cookie")
-        assert visit.key not in kept
+        assert key not in kept
         assert "switchboard_key" not in kept
 
 
@@ -387,7 +400,7 @@ async def test_a_link_of_the_bot_signs_in_once_and_leaves_the_address(
         await tab.click("#who")
         await tab.click("#sign-out")
         await after_leaving(tab, "!document.querySelector('#sign-in').hidden")
-        assert await tab.run("sessionStorage.length") == 0
+        assert await tab.run("Object.keys(sessionStorage)") == ["switchboard.tab"]
         assert await tab.run("fetch('/session').then((answer) => answer.status)") == 401
 
 
@@ -396,8 +409,7 @@ async def test_a_session_that_ends_asks_for_a_key_and_loses_no_text(
 ) -> None:
     visit.answers("not lost", Turn((Text("Here you are."),)))
     notice = "document.querySelector('#sign-in-notice').textContent"
-    people = {"account": "acme", "role": "account_manager", "user": "ben"}
-    key = await visit.client.make_key(**people)
+    key = await visit.key("ben")
     async with browser.tab() as tab:
         await tab.look(1000, 700, dark=False)
         await tab.go(f"{visit.wire.url}/")
@@ -408,9 +420,24 @@ async def test_a_session_that_ends_asks_for_a_key_and_loses_no_text(
         await tab.type("no-key-of-this-host-0123456789abcdef")
         await tab.key("Enter", 13)
         await tab.until(f"{notice}.includes('does not know')")
-        await sign_in(tab, await visit.client.make_key(**people))
+        await sign_in(tab, await visit.key("ben"))
         await tab.until(shown("Here you are."))
         assert await tab.run(count("not lost")) == 1
+
+
+async def test_a_person_who_may_not_answer_is_told_who_may(visit: Visit, browser: Browser) -> None:
+    visit.answers("audit it", Turn((Call("desk__cancel_order", {"order": "4713"}),)))
+    async with visit.tab(browser) as tab:
+        await choose(tab, "warehouse")
+        await say(tab, "audit it")
+        await tab.click("#chat .approval .primary")
+        card = "document.querySelector('#chat .approval')"
+        await tab.until(shown("Only an admin of the account may answer this.", card))
+        assert await tab.run(f"{card}.querySelector('.primary') !== null")
+        await tab.call("Page.reload")
+        await tab.until("document.querySelector('#agent-selector').value === 'warehouse'")
+        await tab.until(shown("4713", card))
+        tab.complaints[:] = [one for one in tab.complaints if "403" not in one]
 
 
 async def test_a_question_of_a_tab_that_was_closed_can_still_be_answered(
@@ -419,10 +446,11 @@ async def test_a_question_of_a_tab_that_was_closed_can_still_be_answered(
     visit.answers(
         "and leave", Turn((Call("desk__cancel_order", {"order": "4712"}),)), Turn((Text("Ok."),))
     )
-    async with visit.tab(browser) as tab:
+    key = await visit.key()
+    async with visit.tab(browser, key) as tab:
         await say(tab, "and leave")
-        await tab.until("document.querySelector('.approval .primary')")
-    async with visit.tab(browser) as tab:
+        await tab.until("document.querySelector('#chat .approval .primary')")
+    async with visit.tab(browser, key) as tab:
         await tab.until("document.querySelector('#questions-button').textContent === '1 question'")
         await tab.click("#questions-button")
         await tab.until(shown("4712", "document.querySelector('#questions')"))
@@ -464,7 +492,7 @@ async def test_everything_can_be_reached_by_keys_and_has_a_name(
         await tab.go(f"{visit.wire.url}/")
         await tab.until("!document.querySelector('#sign-in').hidden")
         assert await tab.run(NAMELESS) == []
-        await sign_in(tab, visit.key)
+        await sign_in(tab, await visit.key())
         assert await tab.run(NAMELESS) == []
         await tab.call("Page.reload")
         await tab.until("!document.querySelector('#message').disabled")
@@ -508,7 +536,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
     visit.answers("How do I return", Turn((Call("desk__search", {"words": "return"}),)), story)
     visit.answers("And who pays", Turn((Text("W" * 400),)))
     async with visit.tab(browser) as tab:
-        await tab.look(860, 560, dark=False)
+        await tab.look(860, 620, dark=False)
         await say(tab, "Which papers come with my order?")
         await tab.until("document.querySelector('.error-notice')")
         await shot(tab, folder / "page-partial.png", MOST)

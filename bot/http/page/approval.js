@@ -24,11 +24,14 @@ export class ApprovalCard {
   #timer = 0;
   #isDeciding = false;
   #onDecided;
+  #whoMay;
 
   constructor(approval, onDecided) {
     this.#id = String(approval.id);
     this.#onDecided = onDecided;
     this.isOpen = true;
+    const isAskers = approval.approvers?.includes("asker");
+    this.#whoMay = `Only ${isAskers ? "the person who asked, or " : ""}an admin of the account may answer this.`;
     const calls = Array.isArray(approval.calls) ? approval.calls : [];
     const words = calls.length > 1 ? `May I do these ${calls.length} things?` : "May I do this?";
     this.reason = h("input", { type: "text", maxlength: "500", autocomplete: "off", placeholder: "Reason (optional)",
@@ -105,7 +108,7 @@ export class ApprovalCard {
       return;
     }
     this.#enable(true);
-    if (status === 403) this.outcome.textContent = error.message; // it says who may answer
+    if (status === 403) this.outcome.textContent = this.#whoMay;
     else toast(status ? error.message : "Connection error. Please try again.");
   }
 
