@@ -43,7 +43,8 @@ from bot.http.accounts.reader import EventReader
 from bot.http.accounts.transport import HttpTransport
 from bot.http.api.caller import Credentials
 from bot.http.api.cursors import Cursors, shared_secret
-from bot.http.api.door import Api, ApiGate, Application, GateRules
+from bot.http.api.door import Api, ApiGate, Application
+from bot.http.api.head import GateRules
 from bot.http.api.idempotency import Idempotency
 from bot.http.api.problems import unavailable
 from bot.http.api.visitors import Visitors
@@ -580,7 +581,9 @@ class App:
         named = {*(urlsplit(url).hostname for url in public), settings.http_host}
         named |= {socket.gethostname(), *settings.api_allowed_hosts}
         hosts = frozenset(name.lower() for name in named if name)
-        return GateRules(hosts, settings.api_requests, settings.api_failures)
+        page = urlsplit(settings.public_url or "")
+        secure = page.hostname if page.scheme == "https" else None
+        return GateRules(hosts, settings.api_requests, settings.api_failures, secure)
 
     @property
     def api(self) -> Api | None:
