@@ -372,7 +372,7 @@ async def test_a_tool_that_nobody_can_have_is_a_warning_and_no_refusal(tmp_path:
         await folder.until(lambda now: now.instance(SALES))
         assert not folder.now.document.errors
         (told,) = folder.told()
-        assert "no tool or skill is named 'vector_search'" in told
+        assert "no tool is named 'vector_search'" in told
 
 
 # --- the store -----------------------------------------------------------------------------------
