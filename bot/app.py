@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import resource
 import socket
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Container, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -97,7 +97,7 @@ from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
 from registry.roles import Actor, RoleGrant
-from registry.snapshot import PACKAGED
+from registry.snapshot import PACKAGED, unknown_tools
 from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
@@ -716,7 +716,21 @@ class App:
             *skills.problems,
             *unhandled,
             *clashes,
+            *self._unknown_tools(),
         ]
+
+    def _unknown_tools(self) -> Iterator[Problem]:
+        """Names under `tools` of instances that nothing has, as far as servers have said."""
+        snapshot, names = self.catalog.snapshot(), dict[str, Container[str] | None]()
+        for id, entry in snapshot.document.instances.items():
+            if not entry.value.tools or entry.document == PACKAGED:
+                continue
+            base = entry.value.agent_type
+            if base not in names:
+                made = self._resolver.current(id)
+                names[base] = self._tools.names(made.tools) if made and made.tools.servers else None
+            if (known := names[base]) is not None:
+                yield from unknown_tools(entry, known)
 
     def _unanswered(self) -> Iterator[Problem]:
         """The bots in which no agent answers, though their token works."""
