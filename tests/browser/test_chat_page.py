@@ -123,41 +123,52 @@ class Visit:
 async def visit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Visit]:
     folder = tmp_path_factory.mktemp("page")
     async with staged(folder) as stage:
-        (folder / "desk.py").write_text(DESK, "utf-8")
-        desk = {"command": sys.executable, "args": [str(folder / "desk.py"), str(folder)]}
-        stage.agents["mcpServers"] = {"desk": desk}
-        for id, approvers in (("clerk", "asker"), ("auditor", "hostAdmins")):
-            stage.agents["agents"].append(
-                {
-                    "id": id,
-                    "name": id.title(),
-                    "customInstructions": "You are a clerk.",
-                    "mcpServers": ["desk"],
-                    "whitelistPatterns": ["mcp:desk:search"],
-                    "toolPolicy": {"approvers": [approvers]},
-                }
-            )
-        stage.add_bot("Desk")
-        stage.environ["ADMINS"] = str(stage.person("Boss").id)
-        configs = {
-            "customer-support": {
-                "agent_type": "clerk",
-                "name": "Customer Support",
-                "description": "Answers questions about orders and returns.",
-                "capabilities": ["Find an order", "Start a return"],
-            },
-            "warehouse": {"agent_type": "auditor", "name": "Warehouse"},
-            "sales": {"agent_type": "clerk", "name": HOSTILE, "description": HOSTILE},
-        }
-        write_configs(folder / "configs", configs)
-        environ = {"AGENT_CONFIGS_DIR": str(folder / "configs")}
-        async with api_host(stage, **environ) as client:
-            wire = Relay(("127.0.0.1", urlsplit(client.host.url).port or 0))
-            await wire.open()
-            try:
-                yield Visit(stage, client, wire)
-            finally:
-                await wire.close()
+        furnish(stage)
+        async with api_host(stage) as client, wire_to(client.host.url) as wire:
+            yield Visit(stage, client, wire)
+
+
+@contextlib.asynccontextmanager
+async def wire_to(url: str) -> AsyncIterator[Relay]:
+    wire = Relay(("127.0.0.1", urlsplit(url).port or 0))
+    await wire.open()
+    try:
+        yield wire
+    finally:
+        await wire.close()
+
+
+def furnish(stage: Stage) -> None:
+    """Three agents of the account acme, with tools, and a bot with an admin."""
+    folder = stage.folder
+    (folder / "desk.py").write_text(DESK, "utf-8")
+    desk = {"command": sys.executable, "args": [str(folder / "desk.py"), str(folder)]}
+    stage.agents["mcpServers"] = {"desk": desk}
+    for id, approvers in (("clerk", "asker"), ("auditor", "hostAdmins")):
+        stage.agents["agents"].append(
+            {
+                "id": id,
+                "name": id.title(),
+                "customInstructions": "You are a clerk.",
+                "mcpServers": ["desk"],
+                "whitelistPatterns": ["mcp:desk:search"],
+                "toolPolicy": {"approvers": [approvers]},
+            }
+        )
+    configs: dict[str, dict[str, object]] = {
+        "customer-support": {
+            "agent_type": "clerk",
+            "name": "Customer Support",
+            "description": "Answers questions about orders and returns.",
+            "capabilities": ["Find an order", "Start a return"],
+        },
+        "warehouse": {"agent_type": "auditor", "name": "Warehouse"},
+        "sales": {"agent_type": "clerk", "name": HOSTILE, "description": HOSTILE},
+    }
+    write_configs(folder / "configs", configs)
+    stage.add_bot("Desk")
+    boss = stage.person("Boss")
+    stage.environ |= {"ADMINS": str(boss.id), "AGENT_CONFIGS_DIR": str(folder / "configs")}
 
 
 def write_configs(folder: Path, configs: dict[str, dict[str, object]]) -> None:
@@ -285,6 +296,33 @@ async def test_nothing_is_missing_and_nothing_twice_when_the_connection_breaks(
         cut = [one for one in tab.complaints if "/stream" in one and "net::ERR" in one]
         assert len(cut) >= 3
         tab.complaints[:] = [one for one in tab.complaints if one not in cut]
+
+
+async def test_an_answer_that_a_killed_host_left_is_marked_and_comes_anew_from_the_next(
+    browser: Browser, tmp_path: Path
+) -> None:
+    key = "k" * 40
+    acme = {f"API_KEYS__0__{name}": text for name, text in (("KEY", key), ("ACCOUNT", "acme"))}
+    async with staged(tmp_path) as stage, browser.tab() as tab:
+        furnish(stage)
+        stage.script.on(Turn((Text(WORDS),), pace=60), Turn((Text("Another way."),)))
+        host = await stage.process(**acme, API_KEYS__0__ROLE="instance_manager")
+        async with wire_to(str(host.address)) as wire:
+            await tab.go(f"{wire.url}/")
+            await sign_in(tab, key)
+            await say(tab, "which way?")
+            await tab.until(shown("word9 ", GROWING))
+            await host.kill()
+            wire.shut()
+            await tab.until(shown("Connection lost", GROWING))
+            await host.start()
+            wire.upstream = ("127.0.0.1", urlsplit(str(host.address)).port or 0)
+            await wire.reopen()
+            await tab.until(shown("Another way."), 60)
+        partial = "document.querySelector('.partial-response')"
+        assert await tab.run(shown("⚠️ Response incomplete", partial))
+        assert await tab.run(count("word9 ")) == 1
+        assert await tab.run(count("Another way.")) == 1
 
 
 async def test_stop_ends_the_answer_and_keeps_what_was_written(
@@ -536,7 +574,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
     visit.answers("How do I return", Turn((Call("desk__search", {"words": "return"}),)), story)
     visit.answers("And who pays", Turn((Text("W" * 400),)))
     async with visit.tab(browser) as tab:
-        await tab.look(860, 620, dark=False)
+        await tab.look(820, 540, dark=False)
         await say(tab, "Which papers come with my order?")
         await tab.until("document.querySelector('.error-notice')")
         await shot(tab, folder / "page-partial.png", MOST)
@@ -547,6 +585,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
         (visit.stage.folder / "found").touch()
         await tab.until(f"{GROWING}?.querySelector('td')")
         await say(tab, "And who pays for it?")
+        await tab.look(820, 660, dark=False)
         await tab.until("document.querySelector('.waiting li')")
         assert await tab.run(shown("Used desk: search", f"{GROWING}.querySelector('.tool')"))
         await shot(tab, folder / "page-light.png", MOST)

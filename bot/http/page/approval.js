@@ -18,16 +18,16 @@ const OUTCOMES = {
   gone: "This question is no longer open.",
 };
 
-/** One approval, as the host describes it. `onDecided` is called after this person has answered it. */
+/** One approval of an account, as the host describes it; `onDecided` is called after this person has answered it. */
 export class ApprovalCard {
-  #id;
+  #path;
   #timer = 0;
   #isDeciding = false;
   #onDecided;
   #whoMay;
 
-  constructor(approval, onDecided) {
-    this.#id = String(approval.id);
+  constructor(approval, account, onDecided) {
+    this.#path = `/api/v1/approvals/${encodeURIComponent(approval.id)}?${new URLSearchParams({ account })}`;
     this.#onDecided = onDecided;
     this.isOpen = true;
     const isAskers = approval.approvers?.includes("asker");
@@ -43,7 +43,7 @@ export class ApprovalCard {
     });
     this.outcome = h("p", { class: "outcome", role: "status" });
     this.actions = h("div", { class: "actions" }, this.approve, this.deny, this.reason);
-    this.element = h("section", { class: "approval", "aria-label": "Approval", data: { approval: this.#id } },
+    this.element = h("section", { class: "approval", "aria-label": "Approval", data: { approval: approval.id } },
       calls.length ? h("p", { class: "asks" }, words) : rendered(visible(String(approval.question ?? words))),
       calls.slice(0, MOST_CALLS).map(callElement),
       calls.length > MOST_CALLS && h("p", {}, `and ${calls.length - MOST_CALLS} more calls`),
@@ -92,8 +92,7 @@ export class ApprovalCard {
     const reason = this.reason.value.trim();
     this.#enable(false);
     try {
-      const path = `/api/v1/approvals/${encodeURIComponent(this.#id)}`;
-      const found = await ask("POST", path, { decision, ...(reason && { reason }) });
+      const found = await ask("POST", this.#path, { decision, ...(reason && { reason }) });
       this.update({ status: decision === "approve" ? "approved" : "denied", reason, ...found });
       this.#onDecided();
     } catch (error) {

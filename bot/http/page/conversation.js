@@ -231,7 +231,7 @@ export class Conversation {
   }
 
   #ask(turn, approval) {
-    const card = new ApprovalCard(approval, () => {
+    const card = new ApprovalCard(approval, this.agent.account, () => {
       this.#answer?.resume();
       this.page.onChange();
       if (turn.isOver && this.#turn === turn) this.#readOn(turn);

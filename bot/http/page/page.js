@@ -80,7 +80,7 @@ async function enter() {
   signedIn();
   showChat();
   await readAgents();
-  if (!isWatching) watchQuestions();
+  if (!isWatching) watchQuestions(accountsOf(who));
   isWatching = true;
 }
 
@@ -145,7 +145,7 @@ async function signOut() {
 // --- agents ---
 
 async function readAgents() {
-  const accounts = Array.isArray(who.accounts) && who.accounts.length ? who.accounts.slice(0, 50) : [who.account];
+  const accounts = accountsOf(who);
   const lists = await Promise.all(accounts.map(agentsOf));
   const isSame = JSON.stringify(agents) === JSON.stringify(lists.flat());
   if (isSame && now) return;
@@ -165,6 +165,8 @@ async function readAgents() {
 }
 
 const idOf = ({ account, slug }) => `${account}/${slug}`;
+
+const accountsOf = ({ account, accounts }) => (accounts?.length ? accounts.slice(0, 50) : [account]);
 
 async function agentsOf(account) {
   try {

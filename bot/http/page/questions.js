@@ -6,21 +6,23 @@ import { $, h, visible } from "./dom.js";
 
 const EVERY = 15_000;
 const MOST = 50;
+const MOST_ACCOUNTS = 10;
 
 const cards = new Map(); // by id of the approval
 
-/** Looks for questions now, and again and again while the page is seen. */
-export function watchQuestions() {
-  setInterval(() => document.hidden || look(), EVERY);
-  document.addEventListener("visibilitychange", () => document.hidden || look());
+/** Looks for questions in these accounts, now, and again and again while the page is seen. */
+export function watchQuestions(accounts) {
+  const look = () => document.hidden || show(accounts.slice(0, MOST_ACCOUNTS));
+  setInterval(look, EVERY);
+  document.addEventListener("visibilitychange", look);
   $("questions").addEventListener("toggle", (event) => event.newState === "closed" && removeAnswered());
   look();
 }
 
-async function look() {
+async function show(accounts) {
   let found;
   try {
-    found = (await ask("GET", "/api/v1/approvals", undefined, { once: true })).approvals;
+    found = (await Promise.all(accounts.map(openIn))).flat();
   } catch {
     return; // whoever is signed out, or has no connection, is told elsewhere
   }
@@ -35,8 +37,14 @@ async function look() {
   drawCount();
 }
 
+async function openIn(account) {
+  const path = `/api/v1/approvals?${new URLSearchParams({ account })}`;
+  const { approvals } = await ask("GET", path, undefined, { once: true });
+  return approvals.map((one) => ({ ...one, account }));
+}
+
 function add(approval) {
-  const card = new ApprovalCard(approval, drawCount);
+  const card = new ApprovalCard(approval, approval.account, drawCount);
   const who = [approval.person, approval.instance].filter(Boolean).map((one) => visible(String(one)));
   if (who.length) card.element.prepend(h("p", { class: "hint" }, who.join(" · ")));
   cards.set(approval.id, card);
