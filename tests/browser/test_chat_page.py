@@ -253,6 +253,10 @@ async def test_an_answer_grows_while_the_next_message_is_written_and_waits(
             assert await tab.run(f"{answer}.querySelector('{selector}').textContent") == words
         assert not await tab.run(f"{answer}.classList.contains('partial-response')")
         assert await tab.run("document.querySelectorAll('.waiting li, .typing').length") == 0
+        loads = "performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname)"
+        paths = set(await tab.run(loads))
+        assert "/accounts/acme/agents/customer-support/stream" in paths
+        assert not paths & {"/chat", "/events/stream"}
 
 
 async def test_the_history_is_there_after_a_reload_and_a_running_answer_goes_on(
@@ -403,6 +407,8 @@ async def test_what_people_models_and_operators_write_is_only_text(
     visit.answers("repeat", Turn((Text(evil),)))
     key = await visit.key()
     async with visit.tab(browser, key) as tab:
+        names = "[...document.querySelectorAll('option')].map((one) => one.value)"
+        assert await tab.run(names) == ["customer-support", "sales", "warehouse"]
         await choose(tab, "sales")
         await tab.until(
             shown("<script>", "document.querySelector('#conversations > :not([hidden])')")
