@@ -107,8 +107,17 @@ async def test_each_instance_of_an_account_has_its_own_settings_tools_and_ledger
             assert await stage.ask(ann, stage.world.private(ann, bot), bot, "hi") == "ok"
         lines = await ledger(host)
         report = host.report()
+        put(
+            stage,
+            "acme/more",
+            tools={"look": {"enabled": True}, "vector_search": {"enabled": True}},
+        )
+        await host.catalog.until(lambda now: now.instance("acme/more") is not None)
+        told = host.report()["problems"]
     assert report["agents"] == []
     assert report["problems"] == []
+    assert len(told) == 1
+    assert "instance 'acme/more': no tool is named 'vector_search'" in told[0]
     seen = dict(zip(ACME, stage.requests(), strict=True))
     temperatures = {name: body["temperature"] for name, body in seen.items()}
     assert temperatures == {name: one["llm"]["temperature"] for name, one in ACME.items()}
