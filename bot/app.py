@@ -89,6 +89,7 @@ from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
+from bot.usage.budgets import SpendLimit, spend_limit
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
 from registry.catalog import Catalog
@@ -390,7 +391,9 @@ class App:
     async def _open_turns(self) -> None:
         prices = Prices(self.settings.prices, listed=self.settings.anthropic_base_url is None)
         await self._background(prices.warm(), "prices.warm")
-        budgets = BudgetService(Ledger(self.store), prices.price, self._alerts.send)
+        budgets = BudgetService(
+            Ledger(self.store), prices.price, self._alerts.send, self._key_limit
+        )
         stores, transcripts = self._stores, Transcripts()
         services = TurnServices(
             journal=stores.journal,
@@ -408,6 +411,12 @@ class App:
         self._turns = Turns(
             self._resolver, runner, approvals, stores, transcripts, self._access, self.clock
         )
+
+    def _key_limit(self, key: str) -> SpendLimit | None:
+        """The budget of an API key, if it has one."""
+        entry = self.catalog.snapshot().document.keys.get(key)
+        budget = entry.value.budget if entry else None
+        return spend_limit(budget.tokens, budget.usd) if budget else None
 
     def _open_commands(self) -> None:
         settings = self.settings

@@ -50,7 +50,8 @@ class ConversationQueue:
     `boundaries` are waiting entries that end everything before them. `seen_behind` is the running
     entry behind which a message was shown as seen. `deferred` entries wait for a suspended turn.
     `unblocked`: that turn may have ended while an entry was being handled, so that what this entry
-    says of it may be out of date.
+    says of it may be out of date. `running` is what the first entry means, `stopped` the event
+    streams of waiting messages that were stopped before their turns began.
     """
 
     entries: deque[QueuedEntry] = field(default_factory=deque)
@@ -59,6 +60,8 @@ class ConversationQueue:
     boundaries: set[str] = field(default_factory=set)
     seen_behind: str = ""
     unblocked: bool = False
+    running: Event | None = None
+    stopped: set[str] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
 
     def requeue_deferred(self) -> None:
@@ -185,6 +188,9 @@ class ConversationQueues:
             if event := event or await self._load(id):
                 superseded = bool(queue.boundaries) and id not in queue.boundaries
                 entry = LineEntry(self.line, id, queue.stop, superseded)
+                queue.running = event
+                if event.address.stream in queue.stopped:
+                    queue.stop.set()
                 outcome = await self._process(entry, event)
             queue.unblocked |= outcome is Outcome.UNBLOCKED
             waits = outcome in (Outcome.BLOCKED, Outcome.UNBLOCKED)
@@ -206,7 +212,9 @@ class ConversationQueues:
             queue.deferred.append((id, None))
         if not blocked or queue.unblocked:
             queue.requeue_deferred()
-        queue.unblocked = False
+        queue.unblocked, queue.running = False, None
+        if event is not None and event.address.stream:
+            queue.stopped.discard(event.address.stream)
         queue.boundaries.discard(id)
         if not queue.boundaries:
             queue.stop.clear()
@@ -245,10 +253,12 @@ class ConversationQueues:
 
         A turn that began while the suspended one was being ended is not meant by the signal.
         """
-        name = signal.address.conversation
+        name, stream = signal.address.conversation, signal.address.stream
         head = self._running_entry(name)
 
         def stop_turn() -> bool:
+            if stream and not self._is_running(name, stream):
+                return self._stop_waiting(name, stream)
             if head is None or self._running_entry(name) != head:
                 return False
             if self.line.channel.is_sending(head):  # its answer is whole
@@ -260,6 +270,18 @@ class ConversationQueues:
         await self.router.stop(entry, signal, stop_turn)
         self._unblock(name)
         return Outcome.DONE
+
+    def _is_running(self, name: str, stream: str) -> bool:
+        """Whether the turn of an event stream is the one that runs."""
+        queue = self._queues.get(name)
+        running = queue.running if queue else None
+        return running is not None and running.address.stream == stream
+
+    def _stop_waiting(self, name: str, stream: str) -> bool:
+        """Stop a turn that has not begun, as soon as it does; over HTTP a stop names its turn."""
+        if queue := self._queues.get(name):
+            queue.stopped.add(stream)
+        return True
 
     def _running_entry(self, name: str) -> str | None:
         queue = self._queues.get(name)

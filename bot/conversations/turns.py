@@ -293,6 +293,8 @@ class Turns:
         found = await self.stores.approvals.pending_in(line.name, signal.address.conversation)
         if found is None or signal.person is None:
             return False
+        if signal.address.stream != found.address.stream:  # over HTTP a stop names its turn
+            return False
         return await self.approvals.end_turn(line, found, STOPPED_EARLY, settles=entry.id)
 
     async def new_conversation(

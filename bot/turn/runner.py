@@ -26,7 +26,7 @@ from bot.turn.results import TurnResult
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.transcript import Transcripts, size_of
 from bot.turn.turn import Turn, TurnRequest
-from bot.usage.budgets import RequestRate, Spender
+from bot.usage.budgets import Budgets, RequestRate, Spender
 from bot.usage.ledger import BudgetService
 from bot.usage.reservation import TurnBudget
 
@@ -218,13 +218,19 @@ class TurnRunner:
 
     def _budget(self, request: TurnRequest) -> TurnBudget:
         agent, fence, ref = request.agent, request.entry.line.fence, request.ref
-        person = request.incoming.person.id
-        spender = Spender(fence.line, ref.conversation, person, ref.entry, agent.attribution)
+        person, key = request.incoming.person.id, request.incoming.person.key
+        spender = Spender(fence.line, ref.conversation, person, ref.entry, agent.attribution, key)
+
+        def limits() -> Budgets:
+            own = (self.services.current_agent(ref.agent) or agent).budgets
+            limit = self.budgets.key_limit(key) if key else None
+            return {**own, "key": limit} if limit else own
+
         return TurnBudget(
             self.budgets,
             fence,
             spender,
-            lambda: (self.services.current_agent(ref.agent) or agent).budgets,
+            limits,
             self.services.clock,
             agent.model,
             agent.limits.seconds,

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from bot.messages import DEFAULT_ACCOUNT, Attribution, Clock, PersonId
 from registry.agent_limits import Budget, TurnLimits
 
-KINDS = ("turn", "person", "chat", "agent", "account", "host")
+KINDS = ("turn", "person", "chat", "key", "agent", "account", "host")
 
 TOMORROW = "The limit resets tomorrow (UTC); the operator of this bot can raise it."
 EXHAUSTED: Mapping[str, str] = {
     "turn": "this answer has used up what one answer may cost. Ask for less at once, please.",
     "person": f"you have used up what one person may use in a day. {TOMORROW}",
     "chat": f"this chat has used up what it may use in a day. {TOMORROW}",
+    "key": f"this API key has used up what it may use in a day. {TOMORROW}",
     "agent": f"this agent has used up what it may use in a day. {TOMORROW}",
     "account": f"all agents here together have used up what they may use in a day. {TOMORROW}",
     "host": f"everybody together has used up what may be used in a day. {TOMORROW}",
@@ -74,9 +75,9 @@ def _lower(one: int | None, other: int | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Spender:
-    """For whom a turn spends: where it runs, who asked (numeric id), and which agent answers.
+    """For whom a turn spends: where it runs, who asked, and which agent answers.
 
-    `entry` is the turn's inbox entry.
+    `entry` is the turn's inbox entry, `key` the id of the API key that was used over HTTP.
     """
 
     line: str
@@ -84,6 +85,7 @@ class Spender:
     person: PersonId
     entry: str
     attribution: Attribution
+    key: str | None = None
 
     @property
     def agent(self) -> str:
@@ -99,7 +101,9 @@ class Spender:
         """
         millis = self.entry.partition("-")[0]
         began = day_of(int(millis) / 1000) if millis.isdigit() else ""
+        of_key = {} if self.key is None else {"key": f"key:{self.key}:{day}"}
         return {
+            **of_key,
             "turn": f"turn:{self.line}:{self.entry}:{began}",
             "person": f"person:{self.person}:{day}",
             "chat": f"chat:{self.line}:{self.conversation}:{day}",

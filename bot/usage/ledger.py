@@ -88,11 +88,12 @@ Alert = Callable[[str, str], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class BudgetService:
-    """Dependencies shared by all turn budgets."""
+    """Dependencies shared by all turn budgets; `key_limit` is the budget of an API key by its id."""
 
     ledger: Ledger
     pricing: Pricing
     alert: Alert
+    key_limit: Callable[[str], SpendLimit | None] = lambda _key: None
 
     async def spent(
         self, spender: Spender, budgets: Budgets, now: float

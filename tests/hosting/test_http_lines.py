@@ -7,28 +7,39 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import orjson
 import pytest
 import pytest_asyncio
 
 from bot.app import App
-from bot.http.accounts.conversations import Asker, Conversations, SentMessage, TurnEvent
-from simulators.messages.turns import Text, Turn
+from bot.http.accounts.conversations import (
+    Asker,
+    Conversations,
+    NotAllowed,
+    SentMessage,
+    TurnEvent,
+)
+from simulators.messages.turns import Cut, Text, Turn
 from tests.host.stage import Stage, staged, until
+from tests.host.tool_agent import ToolAgent, write
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANN = Asker("api:default:ann", "Ann", "key:k1:ann", "default", "k1")
+BEN = Asker("api:default:ben", "Ben", "key:k2:ben", "default", "k2")
+CAT = Asker("api:default:k1", "k1", "key:k1:ann", "default", "k1", is_named=False)
+BOSS = Asker("api:default:boss", "Boss", "key:k3:boss", "default", "k3", may_decide=True)
 
 
 class Talk:
     """One host for all tests here."""
 
-    def __init__(self, stage: Stage, host: App) -> None:
-        self.stage, self.host = stage, host
+    def __init__(self, stage: Stage, host: App, agent: ToolAgent) -> None:
+        self.stage, self.host, self.agent = stage, host, agent
         self.conversations: Conversations = host.conversations
 
-    async def send(self, text: str, **more: object) -> SentMessage:
-        return await self.conversations.send(ANN, "echo", text, **more)  # type: ignore[arg-type]
+    async def send(self, text: str, agent: str = "echo", **more: object) -> SentMessage:
+        return await self.conversations.send(ANN, agent, text, **more)  # type: ignore[arg-type]
 
     async def events(self, sent: SentMessage, after: str = "0-0") -> list[TurnEvent]:
         async with aclosing(self.conversations.follow(sent, after)) as following:
@@ -40,10 +51,11 @@ async def talk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Talk]:
     folder: Path = tmp_path_factory.mktemp("http_lines")
     async with staged(folder) as stage:
         stage.bot("Echo")
+        agent = ToolAgent(stage)
         keys = {"API_KEYS__0__KEY": "a" * 40}
         async with stage.host(**keys) as host:
             await host.api.app()  # type: ignore[union-attr]
-            yield Talk(stage, host)
+            yield Talk(stage, host, agent)
 
 
 def joined(events: list[TurnEvent]) -> str:
@@ -69,3 +81,98 @@ async def test_a_repeat_of_a_message_is_the_same_turn(talk: Talk) -> None:
     assert (one.turn, two.repeated) == (two.turn, True)
     assert joined(await talk.events(two)) == "Once."
     assert (await talk.conversations.answer(two)).text == "Once."
+
+
+ANSWER = " ".join(f"word{number}" for number in range(40))
+
+
+async def test_a_stream_that_breaks_before_its_first_piece_is_asked_for_once_more(
+    talk: Talk,
+) -> None:
+    had = len(talk.stage.requests())
+    talk.stage.script.on(Turn((Text(ANSWER),), fault=Cut(events=1)), Turn((Text(ANSWER),)))
+    events = await talk.events(await talk.send("break early"))
+    assert (joined(events), events[-1].kind) == (ANSWER, "done")
+    assert len(talk.stage.requests()) == had + 2
+
+
+async def test_a_stream_that_breaks_later_is_an_error_and_its_text_stays_marked(
+    talk: Talk,
+) -> None:
+    talk.stage.script.on(Turn((Text(ANSWER),), pace=60.0, fault=Cut(events=9)))
+    sent = await talk.send("break late", session="late")
+    seen = await talk.events(sent)
+    assert seen[-1].kind == "error"
+    shown = joined(seen)
+    assert ANSWER.startswith(shown)
+    said = await talk.conversations.history(ANN, "echo", "late", 10)
+    assert said is not None
+    assert [one.role for one in said] == ["human", "assistant"]
+    assert said[0].content == "break late"
+    assert said[1].content == shown
+    assert said[1].metadata is not None and said[1].metadata["chunks_received"] > 0
+
+
+async def test_a_question_is_asked_in_the_stream_and_its_answer_goes_on_there(talk: Talk) -> None:
+    talk.stage.script.on(write("hello"), "It is written.", user="write it")
+    sent = await talk.send("write it", talk.agent.bot.name.lower(), session="asks")
+    seen: list[TurnEvent] = []
+    async with aclosing(talk.conversations.follow(sent)) as following:
+        async for event in following:
+            seen.append(event)
+            if event.kind == "approval":
+                question = orjson.loads(event.data)
+                assert question["calls"][0]["status"] == "pending"
+                answer = await talk.conversations.answer(sent)
+                assert answer.approval == question
+                await until(lambda: talk.host.http_lines.served == 0)
+                with pytest.raises(NotAllowed):
+                    await talk.conversations.decide(CAT, question["id"], "approve", "")
+                assert await talk.conversations.decide(BEN, question["id"], "approve", "") is None
+                done = await talk.conversations.decide(BOSS, question["id"], "approve", "")
+                assert done is not None and done["status"] == "approved"
+    assert joined(seen) == "I will write it.\n\nIt is written."
+    assert seen[-1].kind == "done"
+    assert talk.agent.done == ["write hello"]
+    assert (await talk.conversations.answer(sent)).text == joined(seen)
+    said = await talk.conversations.history(ANN, talk.agent.bot.name.lower(), "asks", 10)
+    assert said is not None and said[-1].content == joined(seen)
+
+
+async def test_a_denial_brings_its_reason_and_goes_on_at_once(talk: Talk) -> None:
+    talk.stage.script.on(write("no"), "Then not.", user="write no")
+    sent = await talk.send("write no", talk.agent.bot.name.lower(), session="denies")
+    answer = await talk.conversations.answer(sent)
+    assert answer.approval is not None
+    (listed,) = await talk.conversations.approvals(BOSS)
+    done = await talk.conversations.decide(BOSS, listed["id"], "deny", "too early")
+    assert done is not None and (done["status"], done["reason"]) == ("denied", "too early")
+    assert (await talk.conversations.answer(sent)).text.endswith("Then not.")
+    assert "too early" in str(talk.stage.requests()[-1])
+
+
+async def test_a_stop_ends_the_turn_that_it_names(talk: Talk) -> None:
+    talk.stage.script.on(Turn((Text(ANSWER),), pace=30.0))
+    first = await talk.send("long", session="stops")
+    second = await talk.send("not begun", session="stops")
+    assert await talk.conversations.stop(ANN, second.turn)
+    async with aclosing(talk.conversations.follow(first)) as following:
+        async for event in following:
+            if event.kind == "message":
+                break
+    assert await talk.conversations.stop(ANN, first.turn)
+    seen = await talk.events(first)
+    assert seen[-1].kind == "done"
+    assert joined(seen).endswith("_(stopped)_")
+    assert joined(await talk.events(second)) == "Stopped."
+
+
+async def test_a_message_while_a_question_waits_ends_that_turn(talk: Talk) -> None:
+    talk.stage.script.on(write("late"), user="write late")
+    talk.stage.script.on("Never mind.", user="forget it")
+    name = talk.agent.bot.name.lower()
+    first = await talk.send("write late", name, session="goes-on")
+    assert (await talk.conversations.answer(first)).approval is not None
+    second = await talk.send("forget it", name, session="goes-on")
+    assert (await talk.conversations.answer(second)).text == "Never mind."
+    assert (await talk.events(first))[-1].kind == "done"
