@@ -47,8 +47,9 @@ def parse_block(block: bytes) -> ClientEvent:
 class StreamClient:
     """Asks `path` at the address that `base` gives, until its turn is over.
 
-    `partials` are messages that were closed as incomplete, `text` is the present one; `breaks`
-    counts the connections that were lost, `problems` what no client may see.
+    `partials` are messages that were closed as incomplete, each with the number of its pieces;
+    `text` is the present one. `breaks` counts the connections that were lost, `problems` what no
+    client may see.
     """
 
     session: aiohttp.ClientSession
@@ -59,7 +60,7 @@ class StreamClient:
     first: str = "GET"
     last: str = ""
     text: str = ""
-    partials: list[str] = field(default_factory=list)
+    partials: list[tuple[str, int]] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
     breaks: int = 0
     pieces: int = 0
@@ -140,7 +141,7 @@ class StreamClient:
         elif event.kind == "error":
             self.error = json.loads(event.data)
             if self.error.get("answered_anew"):
-                self.partials.append(self.text)
+                self.partials.append((self.text, self.pieces))
                 self.text, self.pieces = "", 0
             else:
                 self.ends.append("error")
