@@ -152,9 +152,9 @@ def merge_documents(above: Document, below: Document) -> Document:
         bindings=_over(above.bindings, below.bindings, hidden),
         default_agent_id=default,
         mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
+        instances=_over(above.instances, below.instances, hidden),
         problems=(*above.problems, *below.problems, *hidden),
         governance=below.governance,
-        instances=_over(above.instances, below.instances, hidden),
     )
 
 

@@ -106,7 +106,7 @@ class ApprovalRequest:
 
     @property
     def is_seen(self) -> bool:
-        """Whether the question has reached its chat; over HTTP its event stream takes it at once."""
+        """Whether the question has reached its chat; an event stream takes it at once."""
         return bool(self.messages) or self.address.stream is not None
 
     @property

@@ -109,7 +109,8 @@ class AdminContext:
         incoming = context.incoming
         chat = f"in chat {incoming.address.chat} of bot {context.bot.id}"
         hour = incoming.sent_at // 3600
-        key = f"{context.bot.id}:{incoming.address.chat}:{incoming.person.telegram_id}:/{row.name}:{hour}"
+        who = incoming.person.telegram_id
+        key = f"{context.bot.id}:{incoming.address.chat}:{who}:/{row.name}:{hour}"
         await self.catalog.refused(self.actor(context), f"/{row.name}", chat, key=key)
 
     def actor(self, context: CommandContext) -> Actor:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
+import socket
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Mapping
@@ -119,9 +121,11 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
         app = _application(world, sim, faults, feed, host)
         url = await stack.enter_async_context(listening(app, port))
         stack.callback(sim.close)
-        async with _running_host(host, _environ(url, folder, given), faults, given):
+        own = _http_variables(given, port)
+        environ = _environ(url, folder, given) | own
+        async with _running_host(host, environ, faults, given):
             if await _until_up(host, stop):
-                say(*_welcome(url, given))
+                say(*_welcome(url, given, own))
                 if browser:
                     await _open(url)
                 await stop.wait()
@@ -199,6 +203,28 @@ def _environ(url: str, folder: Path, given: Given) -> dict[str, str]:
     return {**passed, **tokens, **here}
 
 
+def _http_variables(given: Given, port: int) -> dict[str, str]:
+    """A port that stays when the host is killed, and a key for its chat page unless keys are given.
+
+    The key is a new one each time, and opens nothing but this sandbox.
+    """
+    variables = {"HTTP_PORT": str(_free_port(port + 1))}
+    if not any(name.upper().startswith("API_KEYS__") for name in given.variables):
+        own = {"KEY": secrets.token_urlsafe(32), "USER": "ann", "ROLE": "instance_admin"}
+        variables |= {f"API_KEYS__0__{name}": value for name, value in own.items()}
+    return variables
+
+
+def _free_port(wanted: int) -> int:
+    """The port that is wanted, or another one where that is taken."""
+    for port in (wanted, 0):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            return int(sock.getsockname()[1])
+    return 0
+
+
 @asynccontextmanager
 async def _running_host(
     host: HostProcess, environ: Mapping[str, str], faults: FaultInjector, given: Given
@@ -255,7 +281,9 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _welcome(url: str, given: Given) -> tuple[str, ...]:
+def _welcome(url: str, given: Given, own: Mapping[str, str]) -> tuple[str, ...]:
+    page, key = f"http://127.0.0.1:{own['HTTP_PORT']}", own.get("API_KEYS__0__KEY")
+    sign_in = f"sign in with {key}" if key else "sign in with one of your keys"
     model_name = "the model of your key" if given.real_model else "a small script, not a model"
     return (
         "",
@@ -266,6 +294,9 @@ def _welcome(url: str, given: Given) -> tuple[str, ...]:
         "        write buy oranges to shopping.md  (to Quill, which keeps notes)",
         "        delete shopping.md                (to Quill, which asks you first)",
         "        tell me a long story              (and kill the host in the middle of it)",
+        "",
+        f"  The agents over HTTP, with a page:  {page}",
+        f"        {sign_in}",
         "",
         "  Ctrl-C ends it. Chats are kept for the next time.",
         "",

@@ -216,7 +216,7 @@ class AnswerStream:
                 self.text, self.chunks = text, self.chunks + 1
 
     async def note(self, kind: Literal["tool", "approval"], data: str) -> None:
-        """Show what is no text: a tool that runs, a question."""
+        """Show something other than text: a tool that runs, a question."""
         await _whole(self._note(kind, data))
 
     async def _note(self, kind: EventKind, data: str) -> None:

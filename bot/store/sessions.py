@@ -1,4 +1,4 @@
-"""HTTP conversations in the store: whose they are, what was accepted in them, which need an owner."""
+"""HTTP conversations in the store: whose they are, what came in, and which need an owner."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ PREFIX = "api:"
 def line_of(account: str, session: str) -> str:
     """The line of a conversation over HTTP."""
     return f"{PREFIX}{account}:{session}"
+
+
+def is_http(line: str) -> bool:
+    """Whether a line is a conversation over HTTP."""
+    return line.startswith(PREFIX)
 
 
 def account_of(line: str) -> str:

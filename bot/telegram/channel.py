@@ -71,7 +71,7 @@ class TelegramChannel(OutboxChannel):
         buttons: Buttons = (),
         *,
         link_previews: bool = False,
-        summary: TurnSummary | None = None,
+        summary: TurnSummary | None = None,  # noqa: ARG002 a chat is sent words alone
     ) -> list[OutgoingPart]:
         """Markdown as the parts of an answer; see `Channel.render`."""
         parts = []

@@ -23,11 +23,14 @@ from bot.messages import Clock, Excerpt, IncomingMessage, Json, TurnRef
 from bot.safety.output_filter import TOPICS
 from bot.safety.text_safety import Redact, printable, strip_invisible
 from bot.store.journal import Journal
+from bot.store.sessions import is_http
 from bot.tools.toolset import Toolset
 from registry.api_key import hide_keys
 
-BASE = """\
-You answer people in a Telegram chat through a bot. Write in the language of the person, in plain \
+_FACE = "You answer people in a Telegram chat through a bot."
+_HTTP_FACE = "You answer people on a web page or in a program, through an HTTP API."
+_BASE = """\
+ Write in the language of the person, in plain \
 Markdown; keep answers as short as the question allows.
 Each message begins with a line in square brackets that the host wrote: when it was sent, and by \
 whom. That line gives the exact time; the line at the top of these instructions may be some \
@@ -42,6 +45,8 @@ what no tool confirmed.
 Do not help with the following, and say so plainly; to somebody who may be in danger, say where \
 help is to be found.
 """ + "\n".join(f"- {meaning}" for meaning in TOPICS.values())
+BASE = _FACE + _BASE
+BASE_OVER_HTTP = _HTTP_FACE + _BASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +71,10 @@ def render(
     prompts: Sequence[str],
     tools: Sequence[Json],
     names: Mapping[str, Sequence[str]],
+    base: str = BASE,
 ) -> RenderedPrompt:
     """Render the prompt of a turn that begins now."""
-    texts = [text for text in (custom, BASE, *prompts) if text and text.strip()]
+    texts = [text for text in (custom, base, *prompts) if text and text.strip()]
     tools_digest = content_hash([tools, names])
     time_line = datetime.fromtimestamp(now, UTC).strftime("Current time: %Y-%m-%d %H:%M UTC")
     system = tuple({"type": "text", "text": text} for text in (time_line, *texts))
@@ -184,7 +190,8 @@ class PromptCache:
         said = agent.effective.definition
         own = own_text(said.name, said.description, said.custom_instructions)
         prompts = [*([topics] if topics else []), *toolset.mcp.pool.prompts(toolset.mcp.servers)]
-        new = render(self.clock.wall(), own, prompts, *toolset.offer())
+        base = BASE_OVER_HTTP if is_http(line) else BASE
+        new = render(self.clock.wall(), own, prompts, *toolset.offer(), base)
         cold = self.clock.wall() - WARM_SECONDS
         while self._warm and next(iter(self._warm.values()))[0] <= cold:
             self._warm.popitem(last=False)

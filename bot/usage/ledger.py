@@ -88,7 +88,7 @@ Alert = Callable[[str, str], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class BudgetService:
-    """Dependencies shared by all turn budgets; `key_limit` is the budget of an API key by its id."""
+    """Dependencies shared by all turn budgets; `key_limit` is the budget of an API key, by id."""
 
     ledger: Ledger
     pricing: Pricing

@@ -39,7 +39,8 @@ class _File:
     """A file as it was seen: its last good value, and what is wrong with it now.
 
     `raw` are the bytes that were read last, None where it could not be read. `is_settled` is False
-    where another write may leave the signature as it is, or where the file may be half written.
+    where another write may leave the signature as it is. One that `is_doubtful` may be half
+    written.
     """
 
     signature: Signature | None = None
@@ -47,6 +48,7 @@ class _File:
     raw: bytes | None = None
     entry: Entry[AgentInstance] | None = None
     problems: tuple[Problem, ...] = ()
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,10 @@ class InstanceFiles:
         while True:
             pause = self.look_seconds if self._seen.is_there else _ABSENT_SECONDS
             await asyncio.sleep(max(pause, self.look_seconds))
-            await self._look()
+            try:
+                await self._look()
+            except Exception:  # noqa: BLE001 - following must continue after any error
+                _log.exception("instances.failed")
 
     async def _look(self, *, is_first: bool = False) -> None:
         async with self._lock:
@@ -189,7 +194,7 @@ class InstanceFiles:
         except OSError as error:
             return replace(before or _File(), problems=(_unreadable(path, error),), raw=None)
         is_settled = abs(time.time() - signature[0] / 1e9) > GRAIN_SECONDS
-        if before and before.raw == raw and before.signature and before.problems == ():
+        if before and before.raw == raw and not before.is_doubtful:
             return replace(before, signature=signature, is_settled=is_settled)
         try:
             entry = _read(raw, str(path), id)
@@ -197,7 +202,7 @@ class InstanceFiles:
             kept = before.entry if before else None
             if kept is not None and before is not None and before.raw != raw and not is_first:
                 # It may be half written: it is told where the next look sees the same.
-                return replace(before, signature=signature, is_settled=False, raw=raw)
+                return _File(signature, False, raw, kept, before.problems, is_doubtful=True)
             so = tuple(_still_in_force(one) if kept else one for one in wrong.problems)
             return _File(signature, is_settled, raw, kept, so)
         return _File(signature, is_settled, raw, entry)

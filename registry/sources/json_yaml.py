@@ -80,7 +80,7 @@ def read_value(text: str, name: str, *, numbered: bool = True, yaml: bool = Fals
         message = f"column {fault.column}: {fault.message}"
         if not numbered:
             message = f"line {fault.line}, {message}"
-        elif len((text.splitlines() or [""])[fault.line - 1]) <= _SHORT_LINE:
+        elif all(len(line) <= _SHORT_LINE for line in text.splitlines()[fault.line - 1 :][:1]):
             message = fault.message
         raise DocumentErrors([Problem(place, message, fault.cure)]) from None
     if not numbered:

@@ -29,6 +29,7 @@ TAKES = {
     "audit": [READ],
     "roles": [READ, "client write"],
     "keys": [READ, "client write"],
+    "page": [READ, "client read"],
     "bots": [READ],
     "status": [EDIT_AGENT],
     "reload": [EDIT_AGENT],
@@ -45,6 +46,7 @@ ANYWHERE = {
     "reviews",
     "roles",
     "keys",
+    "page",
 }
 """These may be tried with a role in whichever account; the catalog judges each document."""
 NO_REASONS = {"people"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -110,7 +109,8 @@ async def test_a_stream_that_breaks_later_is_an_error_and_its_text_stays_marked(
     assert [one.role for one in said] == ["human", "assistant"]
     assert said[0].content == "break late"
     assert said[1].content == shown
-    assert said[1].metadata is not None and said[1].metadata["chunks_received"] > 0
+    assert said[1].metadata is not None
+    assert said[1].metadata["chunks_received"] > 0
 
 
 async def test_a_question_is_asked_in_the_stream_and_its_answer_goes_on_there(talk: Talk) -> None:
@@ -130,13 +130,15 @@ async def test_a_question_is_asked_in_the_stream_and_its_answer_goes_on_there(ta
                     await talk.conversations.decide(CAT, question["id"], "approve", "")
                 assert await talk.conversations.decide(BEN, question["id"], "approve", "") is None
                 done = await talk.conversations.decide(BOSS, question["id"], "approve", "")
-                assert done is not None and done["status"] == "approved"
+                assert done is not None
+                assert done["status"] == "approved"
     assert joined(seen) == "I will write it.\n\nIt is written."
     assert seen[-1].kind == "done"
     assert talk.agent.done == ["write hello"]
     assert (await talk.conversations.answer(sent)).text == joined(seen)
     said = await talk.conversations.history(ANN, talk.agent.bot.name.lower(), "asks", 10)
-    assert said is not None and said[-1].content == joined(seen)
+    assert said is not None
+    assert said[-1].content == joined(seen)
 
 
 async def test_a_denial_brings_its_reason_and_goes_on_at_once(talk: Talk) -> None:
@@ -146,7 +148,8 @@ async def test_a_denial_brings_its_reason_and_goes_on_at_once(talk: Talk) -> Non
     assert answer.approval is not None
     (listed,) = await talk.conversations.approvals(BOSS)
     done = await talk.conversations.decide(BOSS, listed["id"], "deny", "too early")
-    assert done is not None and (done["status"], done["reason"]) == ("denied", "too early")
+    assert done is not None
+    assert (done["status"], done["reason"]) == ("denied", "too early")
     assert (await talk.conversations.answer(sent)).text.endswith("Then not.")
     assert "too early" in str(talk.stage.requests()[-1])
 

@@ -161,3 +161,8 @@ def test_a_good_yaml_file_gives_its_agents_with_their_places() -> None:
 def test_json_in_a_file_named_json_is_judged_as_json() -> None:
     with pytest.raises(DocumentErrors, match="double quotes"):
         load_document("{agents: []}", "agents.json")
+
+
+def test_a_text_that_ends_in_the_middle_of_a_list_is_told_with_the_line_behind_it() -> None:
+    with pytest.raises(DocumentErrors, match=r"agents\.yaml:2: "):
+        load_document("agents: [\n", "agents.yaml")

@@ -535,7 +535,12 @@ def test_a_message_with_any_odd_field_is_decoded_without_an_error(
     assert isinstance(event, get_args(Decoded))
     if isinstance(event, IncomingMessage):
         assert 1970 <= datetime.fromtimestamp(event.sent_at, UTC).year <= 2106
-        numbers = (event.message, event.person.telegram_id, event.address.chat, event.address.topic or 0)
+        numbers = (
+            event.message,
+            event.person.telegram_id,
+            event.address.chat,
+            event.address.topic or 0,
+        )
         assert max(map(abs, numbers)) < 2**53
 
 

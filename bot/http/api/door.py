@@ -48,7 +48,7 @@ _ALWAYS = (
 _SIGN_IN_LIMIT = 8 * 1024
 _MOST_NAMES = 4096
 _TINY = 1e-9  # seconds that rounding may cost
-_OF_CONNECTION = frozenset({"type", "method", "path", "client", "extensions"})
+_OF_CONNECTION = frozenset({"type", "http_version", "method", "path", "client", "extensions"})
 _UNAUTHORIZED = "Send a valid key of this host: Authorization: Bearer <key>."
 
 
@@ -301,6 +301,7 @@ def _forget(scope: Scope) -> None:
     for name in [*scope]:
         if name not in _OF_CONNECTION:
             del scope[name]
+    scope["query_string"] = b""  # for a log of requests
     if (connection := scope["extensions"].get(CONNECTION)) is not None:
         connection["free"]()
 

@@ -24,7 +24,7 @@ local COMMANDS = {
   {'HSET', hash, 'a', '1'}, {'HSETNX', hash, 'b', '1'}, {'HGET', hash, 'a'}, {'HMGET', hash, 'a'},
   {'HGETALL', hash}, {'HINCRBY', hash, 'a', 1}, {'HLEN', hash}, {'HEXISTS', hash, 'a'},
   {'HDEL', hash, 'b'}, {'XADD', stream, '*', 'a', '1'}, {'XRANGE', stream, '-', '+'},
-  {'XREVRANGE', stream, '+', '-'}, {'XLEN', stream}, {'XINFO', 'STREAM', stream},
+  {'XREVRANGE', stream, '+', '-'}, {'XREAD', 'STREAMS', stream, '0'}, {'XLEN', stream}, {'XINFO', 'STREAM', stream},
   {'XDEL', stream, '1-1'}, {'ZADD', zset, 1, 'a'}, {'ZCARD', zset}, {'ZSCORE', zset, 'a'},
   {'ZRANGE', zset, 0, -1}, {'ZRANGEBYSCORE', zset, 0, 1}, {'ZREM', zset, 'b'},
   {'ZREMRANGEBYSCORE', zset, 5, 5}, {'SADD', SCRATCH .. 'known', 'a'},
