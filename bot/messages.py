@@ -126,6 +126,28 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
+class Specialization:
+    """What an agent is specialised in for one task; spec 5, 8.2."""
+
+    language: str = "en"
+    vertical: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What comes with a task: for whom it runs, and what else is known; spec 5, 5.3.
+
+    `metadata` is the caller's own JSON.
+    """
+
+    tenant_id: str
+    user_id: str
+    metadata: Json = field(default_factory=dict)
+    specialization: Specialization = field(default_factory=Specialization)
+
+
+@dataclass(frozen=True, slots=True)
 class IncomingMessage:
     """A message that asks for an answer.
 
@@ -133,7 +155,7 @@ class IncomingMessage:
     another bot, with the addresses behind its links; `unsupported` names a kind of message that we
     do not take yet; `addressed` is False where a group did not speak to this bot. `quoted` is the
     message that a command replies to; of any other message `excerpts` has what it brings of others'
-    words. `album` is the same for all pictures of one album.
+    words. `album` is the same for all pictures of one album. A task over HTTP has a `context`.
     """
 
     address: Address
@@ -148,6 +170,7 @@ class IncomingMessage:
     excerpts: tuple[Excerpt, ...] = ()
     title: str = ""
     album: str = ""
+    context: TaskContext | None = None
 
     @property
     def has_words(self) -> bool:

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -23,13 +23,15 @@ from bot.errors import SwitchboardError
 from bot.http.accounts.history import HistoryMessage, history_of
 from bot.http.accounts.reader import EventReader
 from bot.http.accounts.transport import HttpUpdate
-from bot.messages import Clock, Json, TurnRef, User
+from bot.messages import Clock, Json, TaskContext, TurnRef, User
 from bot.store.events import START, StoredEvent
 from bot.store.journal import Journal
 from bot.store.sessions import NewMessage, SessionStore, StoredSession, account_of, line_of
 
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What an id of a session may be."""
+TASK = "task:"
+"""In front of a task's id: what stands for its session."""
 CONVERSATION = "0"
 """The only conversation of a line of the HTTP API."""
 DECIDE_SECONDS = 10.0
@@ -165,13 +167,40 @@ class Conversations:
         session = session or made
         if not SESSION.fullmatch(session):
             raise SessionNotFound
+        update = HttpUpdate("message", asker.user, instance, turn, text, grows=grows)
+        return await self._accept(asker, session, update)
+
+    async def begin_task(
+        self,
+        asker: Asker,
+        instance: str,
+        text: str,
+        *,
+        context: TaskContext,
+        idempotency: str | None = None,
+        grows: bool = True,
+    ) -> SentMessage:
+        """Accept a task: a message in a line of its own, `api:<account>:task:<id>`.
+
+        Raises MessageReused and StoreUnavailable.
+        """
+        turn = secrets.token_hex(12)
+        if idempotency is not None:
+            turn = turn_id(asker.account, asker.owner, idempotency)
+        update = HttpUpdate(
+            "message", asker.user, instance, turn, text, grows=grows, context=context
+        )
+        return await self._accept(asker, TASK + turn, update)
+
+    async def _accept(self, asker: Asker, session: str, update: HttpUpdate) -> SentMessage:
         line = line_of(asker.account, session)
-        now = int(self.clock.wall())
-        update = HttpUpdate("message", asker.user, instance, turn, text, now, grows)
-        digest = hashlib.sha256(f"{instance}\n{session}\n{text}".encode()).hexdigest()[:16]
-        message = NewMessage(turn, digest, update.dump(), now)
-        owned = StoredSession(asker.owner, instance)
-        outcome = await self.sessions.accept(line, owned, message)
+        turn, instance = update.turn, update.instance
+        update = replace(update, at=int(self.clock.wall()))
+        # What a repeat must not change.
+        said = orjson.dumps([instance, session, update.text, update.context])
+        digest = hashlib.sha256(said).hexdigest()[:16]
+        message = NewMessage(turn, digest, update.dump(), update.at)
+        outcome = await self.sessions.accept(line, StoredSession(asker.owner, instance), message)
         if outcome == "foreign":
             raise SessionNotFound
         if outcome == "reused":
@@ -323,7 +352,7 @@ class Conversations:
 
 
 def _session_of(line: str) -> str:
-    return line.rpartition(":")[2]
+    return line.split(":", 2)[2]
 
 
 def _answer(text: str, event: StoredEvent) -> TurnAnswer:

@@ -24,6 +24,8 @@ from bot.messages import (
     OutgoingPart,
     PersonId,
     Signal,
+    Specialization,
+    TaskContext,
     TurnSummary,
     User,
 )
@@ -51,6 +53,7 @@ class HttpUpdate:
     at: int = 0
     grows: bool = True
     reason: str | None = None
+    context: TaskContext | None = None
 
     def dump(self) -> bytes:
         """The update as the inbox holds it."""
@@ -65,7 +68,11 @@ class HttpUpdate:
 def load_update(raw: bytes) -> HttpUpdate:
     """An update as `dump` wrote it."""
     body: dict[str, Any] = orjson.loads(raw)
-    return HttpUpdate(**{**body, "person": User(**body["person"])})
+    body["person"] = User(**body["person"])
+    if context := body.get("context"):
+        context["specialization"] = Specialization(**context["specialization"])
+        body["context"] = TaskContext(**context)
+    return HttpUpdate(**body)
 
 
 def decode_update(raw: bytes) -> Decoded:
@@ -73,7 +80,8 @@ def decode_update(raw: bytes) -> Decoded:
     update = load_update(raw)
     if update.kind == "message":
         at = update.address
-        return IncomingMessage(at, update.person, 0, update.at, text=update.text)
+        person, text = update.person, update.text
+        return IncomingMessage(at, person, 0, update.at, text=text, context=update.context)
     if update.kind == "stop":
         return Signal(update.address, "stop", update.person)
     return CallbackPress(update.address, update.person, "", update.text, reason=update.reason)
