@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,5 +166,3 @@ class StreamClient:
             while not (holds() or self.is_over):
                 self.changed.clear()
                 await self.changed.wait()
-
-

@@ -13,7 +13,7 @@ from simulators.messages.turns import Text, Turn
 from simulators.messages.validate import ModelRequest
 
 ASK = re.compile(r"\bstory ([so]\d+)\b")
-WORDS = ("one", "two", "drei", "много", "слов", "文字", "🎈", "data:", "id: 7", "a **b**", "\n", "\n\n")
+WORDS = ("one", "two", "много", "слов", "文字", "🎈", "data:", "id: 7", "a **b**", "\n", "\n\n")
 PACE = 70.0
 """In tokens a second: some twenty pieces in a second or two."""
 _ORDINALS = ("First", "Second", "Third", "Another")
