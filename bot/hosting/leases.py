@@ -176,9 +176,10 @@ class Leases:
         line = fence.line
         names = [keys.fence(line), keys.lease(line), keys.inbox(line), keys.outbox(line)]
         names += [keys.timers(line), keys.LINES_DUE, keys.dead_letters(line), keys.LINES_OPEN]
+        held = self._held.pop(line, None)  # a beat from now on does not ask about it
         done = bool(await self._client.run("release_idle", names, [fence.token, line]))
-        if done:
-            self._held.pop(line, None)
+        if held is not None and not done:
+            self._held[line] = held
         return done
 
     async def view(self, lines: Sequence[str]) -> LeaseView:
