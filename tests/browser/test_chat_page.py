@@ -238,7 +238,7 @@ async def test_an_answer_grows_while_the_next_message_is_written_and_waits(
         await say(tab, "and the label?")
         await tab.until("document.querySelector('.waiting .note').textContent.includes('Waiting')")
         await say(tab, "never mind")
-        await tab.click(".waiting li:last-child button")
+        await tab.click(".waiting article:last-child button")
         assert await tab.run("document.querySelector('#message').value") == "never mind"
         assert await tab.run(f"{GROWING} !== null")
         await tab.until(shown("It comes by mail."))
@@ -252,7 +252,7 @@ async def test_an_answer_grows_while_the_next_message_is_written_and_waits(
         }.items():
             assert await tab.run(f"{answer}.querySelector('{selector}').textContent") == words
         assert not await tab.run(f"{answer}.classList.contains('partial-response')")
-        assert await tab.run("document.querySelectorAll('.waiting li, .typing').length") == 0
+        assert await tab.run("document.querySelectorAll('.waiting article, .typing').length") == 0
         loads = "performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname)"
         paths = set(await tab.run(loads))
         assert "/accounts/acme/agents/customer-support/stream" in paths
@@ -498,6 +498,7 @@ async def test_a_question_of_a_tab_that_was_closed_can_still_be_answered(
         await tab.until("document.querySelector('#questions-button').textContent === '1 question'")
         await tab.click("#questions-button")
         await tab.until(shown("4712", "document.querySelector('#questions')"))
+        assert await tab.run(shown("acme/customer-support", "document.querySelector('#questions')"))
         await tab.click("#questions .primary")
         await tab.until(shown("✓ Approved", "document.querySelector('#questions .approval')"))
         await tab.key("Escape", 27)
@@ -580,7 +581,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
     visit.answers("How do I return", Turn((Call("desk__search", {"words": "return"}),)), story)
     visit.answers("And who pays", Turn((Text("W" * 400),)))
     async with visit.tab(browser) as tab:
-        await tab.look(820, 540, dark=False)
+        await tab.look(800, 540, dark=False)
         await say(tab, "Which papers come with my order?")
         await tab.until("document.querySelector('.error-notice')")
         await shot(tab, folder / "page-partial.png", MOST)
@@ -591,8 +592,8 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
         (visit.stage.folder / "found").touch()
         await tab.until(f"{GROWING}?.querySelector('td')")
         await say(tab, "And who pays for it?")
-        await tab.look(820, 660, dark=False)
-        await tab.until("document.querySelector('.waiting li')")
+        await tab.look(800, 640, dark=False)
+        await tab.until("document.querySelector('.waiting article')")
         assert await tab.run(shown("Used desk: search", f"{GROWING}.querySelector('.tool')"))
         await shot(tab, folder / "page-light.png", MOST)
         await tab.look(390, 680, dark=True, phone=True)

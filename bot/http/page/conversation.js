@@ -22,9 +22,9 @@ export class Conversation {
     this.id = id;
     this.agent = agent;
     this.page = page;
-    this.log = h("ol", { class: "messages", role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-label": "Messages" });
-    this.growing = h("ol", { class: "messages growing", "aria-live": "off", "aria-label": "The answer that is being written" });
-    this.queue = h("ol", { class: "messages waiting", "aria-label": "Messages that wait" });
+    this.log = h("div", { class: "messages", role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-label": "Messages" });
+    this.growing = h("div", { class: "messages growing", role: "group", "aria-live": "off", "aria-label": "The answer that is being written" });
+    this.queue = h("div", { class: "messages waiting", role: "group", "aria-label": "Messages that wait" });
     this.element = h("div", { class: "conversation", hidden: true }, this.#greeting(), this.log, this.growing, this.queue);
   }
 
@@ -147,7 +147,7 @@ export class Conversation {
       this.#withdraw(item);
       this.page.giveBack(text);
     };
-    item.element = h("li", { class: "message person" },
+    item.element = h("article", { class: "message person" },
       h("div", { class: "bubble", dir: "auto" }, text),
       h("p", { class: "note" }, "Waiting ", button("Withdraw", withdraw, { class: "quiet" })));
     this.#waiting.push(item);
@@ -300,7 +300,7 @@ export class Conversation {
 
   /** The session is not this person's any more: the message goes into a new one. */
   #beginAgain(turn) {
-    const note = h("li", { class: "note" }, "The earlier conversation has ended. The agent does not know it any more.");
+    const note = h("p", { class: "note" }, "The earlier conversation has ended. The agent does not know it any more.");
     turn.element?.before(note);
     Object.assign(turn, { isSecondTry: true, key: randomName() });
     memory.set(this.#name("session"), randomName());
