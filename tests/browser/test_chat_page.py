@@ -368,7 +368,7 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
     visit: Visit, browser: Browser
 ) -> None:
     evil = '"><img src=x onerror="window.planted=1">'
-    cancel = Call("desk__cancel_order", {"order": evil})
+    cancel = Call("desk__cancel_order", {"order": evil + " and " * 60})
     visit.answers("cancel it", Turn((Text("I will."), cancel)), Turn((Text("Done."),)))
     visit.answers("not this", Turn((cancel,)), Turn((Text("Then not."),)))
     visit.answers("ask again", Turn((cancel,)))
@@ -380,6 +380,10 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
         assert await tab.run(shown("onerror", card))
         assert await tab.run(f"{card}.querySelectorAll('img').length") == 0
         assert await tab.run("document.querySelector('#stop').hidden")
+        hidden = (
+            f"{card}.querySelector('pre').scrollWidth - {card}.querySelector('pre').clientWidth"
+        )
+        assert await tab.run(hidden) == 0
         await tab.click("#chat .approval .primary")
         await tab.until(shown("Done."))
         await tab.until(shown("✓ Approved", card))
@@ -581,7 +585,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
     visit.answers("How do I return", Turn((Call("desk__search", {"words": "return"}),)), story)
     visit.answers("And who pays", Turn((Text("W" * 400),)))
     async with visit.tab(browser) as tab:
-        await tab.look(800, 540, dark=False)
+        await tab.look(780, 540, dark=False)
         await say(tab, "Which papers come with my order?")
         await tab.until("document.querySelector('.error-notice')")
         await shot(tab, folder / "page-partial.png", MOST)
@@ -592,7 +596,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
         (visit.stage.folder / "found").touch()
         await tab.until(f"{GROWING}?.querySelector('td')")
         await say(tab, "And who pays for it?")
-        await tab.look(800, 640, dark=False)
+        await tab.look(780, 620, dark=False)
         await tab.until("document.querySelector('.waiting article')")
         assert await tab.run(shown("Used desk: search", f"{GROWING}.querySelector('.tool')"))
         await shot(tab, folder / "page-light.png", MOST)

@@ -104,6 +104,7 @@ function showChat() {
   $("chat").hidden = false;
   $("bar").hidden = false;
   document.body.dataset.view = "chat";
+  fit();
   const name = visible(String(who.name || who.user || who.person || "you"));
   $("who-name").textContent = name;
   $("who-account").textContent = `Account ${visible(String(who.account))}`;
@@ -233,10 +234,16 @@ function giveBack(text) {
   $("message").focus();
 }
 
-function onInput() {
+/** The field is as high as its text, up to the limit in the style sheet. */
+function fit() {
   const field = $("message");
   field.style.height = "auto";
-  field.style.height = `${field.scrollHeight}px`;
+  if (field.scrollHeight) field.style.height = `${field.scrollHeight}px`; // 0 while it is not shown
+}
+
+function onInput() {
+  const field = $("message");
+  fit();
   memory.set("text", field.value || null);
   $("send").disabled = !field.value.trim() || !now;
 }
@@ -314,6 +321,7 @@ $("stop").addEventListener("click", stop);
 $("newer").addEventListener("click", () => onChange(true));
 $("scroll").addEventListener("scroll", onScroll, { passive: true });
 new ResizeObserver(() => isFollowing && onChange(true)).observe($("conversations"));
+addEventListener("resize", fit);
 addEventListener("keydown", onEscape);
 addEventListener("hashchange", () => CODE.test(location.hash) && location.reload());
 document.addEventListener("visibilitychange", readAgentsAgain);
