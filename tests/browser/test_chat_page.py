@@ -309,7 +309,8 @@ async def test_an_answer_that_a_killed_host_left_is_marked_and_comes_anew_from_t
     acme = {f"API_KEYS__0__{name}": text for name, text in (("KEY", key), ("ACCOUNT", "acme"))}
     async with staged(tmp_path) as stage, browser.tab() as tab:
         furnish(stage)
-        stage.script.on(Turn((Text(WORDS),), pace=60), Turn((Text("Another way."),)))
+        other = Turn((Text(WORDS.replace("word", "step")),), pace=100)
+        stage.script.on(Turn((Text(WORDS),), pace=60), other)
         host = await stage.process(**acme, API_KEYS__0__ROLE="instance_manager")
         async with wire_to(str(host.address)) as wire:
             await tab.go(f"{wire.url}/")
@@ -322,11 +323,17 @@ async def test_an_answer_that_a_killed_host_left_is_marked_and_comes_anew_from_t
             await host.start()
             wire.upstream = ("127.0.0.1", urlsplit(str(host.address)).port or 0)
             await wire.reopen()
-            await tab.until(shown("Another way."), 60)
-        partial = "document.querySelector('.partial-response')"
-        assert await tab.run(shown("⚠️ Response incomplete", partial))
-        assert await tab.run(count("word9 ")) == 1
-        assert await tab.run(count("Another way.")) == 1
+            await tab.until(shown("step9 ", GROWING), 60)
+            await tab.call("Page.reload")
+            await tab.until(shown("step9 ", GROWING))
+            await tab.until(shown("step399"), 60)
+            partial = "document.querySelector('.partial-response')"
+            for _ in range(2):
+                assert await tab.run(shown("⚠️ Response incomplete", partial))
+                assert await tab.run(count("word9 ")) == 1
+                assert await tab.run(count("step9 ")) == 1
+                await tab.call("Page.reload")
+                await tab.until(shown("step399"))
 
 
 async def test_stop_ends_the_answer_and_keeps_what_was_written(
@@ -399,9 +406,31 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
         await say(tab, "ask again")
         await tab.until(f"{card}.querySelector('.danger')")
         await say(tab, "leave it")
+        assert await tab.run("document.querySelectorAll('.waiting article').length") == 0
         await tab.until(shown("As you like."))
         assert await tab.run(shown("you wrote instead", card))
         assert await tab.run("typeof window.planted") == "undefined"
+
+
+async def test_messages_behind_a_question_are_sent_when_somebody_writes_instead_of_answering(
+    visit: Visit, browser: Browser
+) -> None:
+    gate = asyncio.Event()
+    ask = Turn((Call("desk__cancel_order", {"order": "4714"}),), gate=gate)
+    visit.answers("cancel later", ask)
+    visit.answers("one more", Turn((Text("The first."),)))
+    visit.answers("then this", Turn((Text("The second."),)))
+    async with visit.tab(browser) as tab:
+        await say(tab, "cancel later")
+        await say(tab, "one more")
+        await tab.until("document.querySelector('.waiting article')")
+        gate.set()
+        await tab.until("document.querySelector('#chat .approval .primary')")
+        await say(tab, "then this")
+        await tab.until(shown("The second."))
+        assert await tab.run(count("The first.")) == 1
+        card = "document.querySelector('#chat .approval')"
+        assert await tab.run(shown("you wrote instead", card))
 
 
 async def test_what_people_models_and_operators_write_is_only_text(

@@ -12,7 +12,7 @@ const FAILED = "Connection error. Please try again.";
 
 export class Conversation {
   #waiting = []; // messages for later, each {text, element}
-  #turn = null; // the one that runs: {text, key, place, isStopping, controller}
+  #turn = null; // the one that runs: {text, key, place, controller, …}
   #answer = null;
   #loading = null;
   #isReady = false;
@@ -97,20 +97,23 @@ export class Conversation {
   /** Goes on with the turn that ran when the page was left. */
   #resume(messages) {
     const left = memory.get(this.#name("turn"));
-    const turn = left?.place.split("-")[0];
-    const own = messages.filter((one) => turn && one.output_id === turn);
-    if (!left || own.some((one) => one.role === "assistant")) {
+    const isOwn = ({ output_id }) => Boolean(left?.id) && output_id === left.id;
+    if (!left || messages.some((one) => isOwn(one) && one.role !== "human" && !one.metadata?.partial)) {
       this.#remember(null);
       return;
     }
     const last = messages.at(-1);
-    const isShown = own.length > 0 || (last?.role === "human" && last.content === left.text);
-    // From its beginning: what was read before is not on this page.
-    this.#run({ text: left.text, key: left.key, place: { id: turn ? `${turn}-0-0` : "" } }, isShown);
+    const isShown = messages.some(isOwn) || (last?.role === "human" && last.content === left.text);
+    // It is read from its beginning, as nothing of it is on this page but what the history calls partial.
+    const parts = [...this.log.children].filter((_, at) => isOwn(messages[at]) && messages[at].role !== "human");
+    this.#run({ text: left.text, key: left.key, place: { id: left.id ? `${left.id}-0-0` : "" }, parts }, isShown);
   }
 
   #remember(turn) {
-    memory.set(this.#name("turn"), turn && { text: turn.text, key: turn.key, place: turn.place.id });
+    const id = turn?.place.id.split("-")[0];
+    if (turn && turn.remembered === id) return;
+    memory.set(this.#name("turn"), turn && { text: turn.text, key: turn.key, id });
+    if (turn) turn.remembered = id;
   }
 
   #forget() {
@@ -125,6 +128,7 @@ export class Conversation {
     if (this.#turn || this.#waiting.length || !this.#isReady) {
       if (this.#waiting.length >= MOST_WAITING) return false;
       this.#wait(text);
+      if (this.#isReady) this.#next(); // those that waited behind a question
     } else {
       this.#run({ text, key: randomName(), place: { id: "" } });
     }
@@ -153,7 +157,7 @@ export class Conversation {
     this.#waiting.push(item);
     this.queue.append(item.element);
     this.#keepWaiting();
-    announce("Your message is sent when the answer is complete.");
+    announce("Your message waits until the answer is complete.");
   }
 
   #withdraw(item) {
@@ -217,6 +221,7 @@ export class Conversation {
   #hear(turn, event) {
     this.#remember(turn);
     if (turn.isStopping === "asked" && turn.place.id) this.#sendStop(turn);
+    if (event.kind !== "place") turn.parts?.splice(0).forEach((one) => one.remove());
     if (event.kind === "message") {
       this.#answer.append(event.data);
       this.page.onChange();
@@ -250,7 +255,6 @@ export class Conversation {
     if (error && !turn.isStopping) toast(FAILED);
     const reason = error && !turn.isStopping && this.#answer.isEmpty ? error.message || "There is no answer." : "";
     this.#settle({ isPartial, note: turn.isStopping ? "Stopped." : reason });
-    if (!error && !turn.isStopping) announce("The answer is complete.");
     this.#end();
     this.#next();
   }

@@ -101,6 +101,7 @@ export class Answer {
     this.#wait(false);
     this.#endText();
     this.#endTools();
+    for (const card of this.cards) if (card.isOpen) card.close("This question is no longer open.");
     this.#connection.remove();
     this.element.removeAttribute("aria-busy");
     if (isPartial) markPartial(this.element);
