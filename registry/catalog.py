@@ -23,7 +23,7 @@ from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
 from registry.errors import Problem
-from registry.instance import AgentInstance
+from registry.instance import AgentInstance, is_instance_id
 from registry.models import wire_id
 from registry.review import Proposal, reviews_needed
 from registry.revisions import Kind, json_of
@@ -264,8 +264,15 @@ class Catalog:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
         detail = f"to {binding.agent_id}"
         change = await self.authorized(actor, "bind", binding.slot, INSTANCE, key, why, detail)
+        await self._require_bindable(actor, binding.agent_id)
         await self._set(stored.BINDING + binding.slot, binding.to_text(), change, expected)
         return binding
+
+    async def _require_bindable(self, actor: Actor, agent_id: str) -> None:
+        """Raise Denied for an instance of an account that the actor may not even see."""
+        if is_instance_id(agent_id):
+            target = stored.target_of(stored.INSTANCE + agent_id, None)
+            await self.require(actor, "read", target, f"bind {agent_id}")
 
     async def unbind(
         self,
@@ -474,6 +481,9 @@ class Catalog:
             if is_new and text is not None:
                 await self.check_document(kind, id, text)
                 self._check_instance(actor, kind, id, (current, text))
+                if kind == "binding" and text != current:
+                    bound = AgentBinding.model_validate_json(text)
+                    await self._require_bindable(actor, bound.agent_id)
             if is_new and expected not in (None, revision or DELETED):
                 if expected == DELETED:
                     raise errors.AlreadyThere(f"there is already {kind} '{id}'")
@@ -503,7 +513,11 @@ class Catalog:
         where = stored.INSTANCE + id
         target = stored.target_of(where, None)
         change = await self.authorized(actor, "delete instance", id, target, key, why)
-        return await self._remove(where, change, target, expected)
+        if await self._remove(where, change, target, expected):
+            return True
+        if self.instances is not None and id in self.instances.packaged.instances:
+            raise errors.Packaged(id)
+        return False
 
     def _check_instance(
         self, actor: Actor, kind: Kind, id: str, texts: tuple[str | None, str]

@@ -183,6 +183,8 @@ PLAIN = "the bot's own name"
 """The document of agents that nobody has described."""
 PACKAGED = "the package"
 """The document of instances that come with the package."""
+UNWRITTEN = frozenset({ONLY, PLAIN, PACKAGED})
+"""The documents of what nobody has written here: it has no revisions, and may be replaced."""
 BUILT_IN_TYPE = "built in"
 """The place of agents that are types of instances on every host."""
 
@@ -404,6 +406,10 @@ class Snapshot:
     def instances_of(self, account: str) -> Entries[AgentInstance]:
         """The instances of an account by their names, in order."""
         return self._accounts.get(account, {})
+
+    def names_in(self, account: str) -> list[str]:
+        """What a key of an account may be for alone: an agent, or an instance by its name."""
+        return sorted({*self.agents, *self.instances_of(account)})
 
     def instance(self, id: str) -> AgentInstance | None:
         """An instance by `<account>/<name>`, or None."""

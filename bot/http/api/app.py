@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bot.errors import StoreError, StoreUnavailable
-from bot.http.api import agents, audit, bindings, keys, reviews, roles
+from bot.http.api import agents, audit, bindings, instances, keys, reviews, roles
 from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
 from bot.http.api.openapi import openapi_document
 from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of, unavailable
@@ -61,7 +61,7 @@ def _made(host: Host | None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
-    for subject in (agents, bindings, roles, keys, audit, reviews):
+    for subject in (agents, instances, bindings, roles, keys, audit, reviews):
         subject.add_routes(app)
     return app
 

@@ -160,7 +160,7 @@ async def list_bindings(
             hash=docs.held(entry),
             place=shown_place(entry.place),
             read_only=docs.is_read_only(entry),
-            active=entry.value.agent_id in snapshot.agents,
+            active=entry.value.agent_id in snapshot.runnable,
         )
         for slot, entry in ((slot, bindings[slot]) for slot in page)
     ]
@@ -217,8 +217,8 @@ def _binding_of(catalog: Catalog, slot: str, value: dict[str, Any]) -> AgentBind
 
 
 def _require_agent(catalog: Catalog, agent_id: str, name: str) -> None:
-    """Raise DocumentErrors where there is no such agent."""
-    if agent_id not in catalog.snapshot().agents:
+    """Raise DocumentErrors where there is no such agent or instance."""
+    if agent_id not in catalog.snapshot().runnable:
         message, cure = f"there is no agent '{agent_id[:64]}'", "create it first, or name another"
         raise DocumentErrors([Problem("body", message, cure, path=name)])
 

@@ -169,8 +169,8 @@ async def create_key(caller: CallerDep, host: HostDep, body: KeyRequest) -> Resp
     docs.require_reach(caller, body.account or caller.account)
     secret = new_secret()
     key = _made(caller, body, secret, host.catalog.wall())
-    if key.agent is not None and key.agent not in host.catalog.snapshot().agents:
-        message, cure = f"there is no agent '{key.agent}'", "name one that is there"
+    if key.agent is not None and key.agent not in host.catalog.snapshot().names_in(key.account):
+        message, cure = f"there is no agent or instance '{key.agent}'", "name one that is there"
         raise DocumentErrors([Problem("body", message, cure, path="agent")])
     why = docs.why_of(caller, body.reason, body.ticket)
     await host.catalog.create_key(caller.actor, key, key=caller.change_key, why=why)
