@@ -65,7 +65,7 @@ def setting_of(instance: AgentInstance, name: str) -> Any:
     return value
 
 
-def origin_of(entry: Entry[AgentInstance], name: str) -> str:
+def place_of(entry: Entry[AgentInstance], name: str) -> str:
     """Where a setting of an instance is written."""
     found = entry.origins.get(name) or entry.origins.get(name.partition(".")[0])
     return found or entry.place
@@ -140,12 +140,14 @@ def typed_change(text: str) -> dict[str, Any] | None:
     that nothing has.
     """
     found = _TYPED.fullmatch(text.strip())
-    if not found or "{" in found[1]:
+    if not found:
         return None
     given, _, tool = found[1].partition(".")
     if casefolded(given) == "tools" and tool:
         return {"tools": {tool: _switched(found[2], tool)}}
     name = _SHORT.get(casefolded(found[1]))
+    if name is None and ("{" in text or "\n" in text.strip()):
+        return None
     if name is None:
         message, cure = unknown_name(found[1], [*SETTINGS])
         raise DocumentErrors([Problem("message", message, cure, path=found[1])])
@@ -278,4 +280,3 @@ async def _held(catalog: Catalog, id: str) -> tuple[str, dict[str, Any]]:
         message, cure = "its value is not an object", "write it as a whole"
         raise DocumentErrors([Problem(where, message, cure)])
     return revision_of(text), value
-

@@ -306,7 +306,7 @@ def effective_instance(
 ) -> EffectiveAgent:
     """Merge an agent with what an instance of it sets, under the instance's name."""
     own = instance.value
-    places = {_SPELLED_LLM.get(name, name): place for name, place in instance.origins.items()}
+    places = {SPELLED_LLM.get(name, name): place for name, place in instance.origins.items()}
     layer = Layer("L3", own.settings, instance.place, places)
     found = effective(host_defaults, base, shared, (layer,), top)
     said = {"name": own.title, "description": own.description or base.value.description}
@@ -318,9 +318,10 @@ def effective_instance(
     )
 
 
-_SPELLED_LLM = {
+SPELLED_LLM = {
     f"llm.{name}": info.alias or name for name, info in LlmConfiguration.model_fields.items()
 }
+"""What an agent calls the settings that an instance writes under `llm`."""
 _SPELLED = {name: info.alias or name for name, info in AgentDefinition.model_fields.items()}
 
 
@@ -460,24 +461,26 @@ class Snapshot:
 
     def _odd_instances(self) -> Iterator[Problem]:
         """Types that nobody knows, and tools that nobody can have."""
-        for id, entry in self.document.instances.items():
-            if entry.document == PACKAGED:
-                continue
-            base, at = self.type_named(entry.value.agent_type), entry.origins
-            if base is None:
-                known = ", ".join(sorted([*self.agents, *_BUILT_IN]))
-                message = f"instance '{id}': unknown agent type: {entry.value.agent_type}"
-                place = at.get("agent_type", entry.place)
-                yield Problem(place, message, f"name one of: {known}", level="warning")
-                continue
-            skills = [one.name for one in base.value.skills]
-            servers = [one.name for one in servers_of(base.value, self.servers)]
-            for name in entry.value.tools or ():
-                patterns = patterns_named(name)
-                if not any(may_match(pattern, servers, skills) for pattern in patterns):
-                    message = f"instance '{id}': no tool or skill is named '{name}'"
-                    cure = f"give agent '{base.value.id}' a server or skill with it, or remove it"
-                    yield Problem(at.get("tools", entry.place), message, cure, level="warning")
+        for entry in self.document.instances.values():
+            if entry.document != PACKAGED:
+                yield from self._odd_instance(entry)
+
+    def _odd_instance(self, entry: Entry[AgentInstance]) -> Iterator[Problem]:
+        id, at, base = entry.value.id, entry.origins, self.type_named(entry.value.agent_type)
+        if base is None:
+            known = ", ".join(sorted([*self.agents, *_BUILT_IN]))
+            message = f"instance '{id}': unknown agent type: {entry.value.agent_type}"
+            place = at.get("agent_type", entry.place)
+            yield Problem(place, message, f"name one of: {known}", level="warning")
+            return
+        skills = [one.name for one in base.value.skills]
+        servers = [one.name for one in servers_of(base.value, self.servers)]
+        for name in entry.value.tools or ():
+            patterns = patterns_named(name)
+            if not any(may_match(pattern, servers, skills) for pattern in patterns):
+                message = f"instance '{id}': no tool or skill is named '{name}'"
+                cure = f"give agent '{base.value.id}' a server or skill with it, or remove it"
+                yield Problem(at.get("tools", entry.place), message, cure, level="warning")
 
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
         """Which agent answers in a chat of a bot, by which rule and why."""
@@ -535,7 +538,9 @@ class Snapshot:
             yield Problem(places[hidden.slot].place, message, "remove one of the two")
 
     def review(self, agent_id: str) -> list[Problem]:
-        """What is valid but surprising in one agent."""
+        """What is valid but surprising in one agent or instance."""
+        if instance := self.document.instances.get(agent_id):
+            return [*self._odd_instance(instance)]
         if (entry := self.agents.get(agent_id)) is None:
             return []
         own, at = entry.value, entry.origins

@@ -20,7 +20,7 @@ from bot.command import (
     paragraphs,
     visible,
 )
-from bot.commands import agents, audit, bindings, host, keys, reviews, roles, versions
+from bot.commands import agents, audit, bindings, host, instances, keys, reviews, roles, versions
 from bot.commands.host import AdminContext, retrying
 from bot.ops.shown_once import ShownOnce
 from bot.tools.policy import Decision
@@ -38,6 +38,8 @@ def all_commands(
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first += [instances.instances, instances.instance, instances.new_instance]
+    first += [instances.edit_instance, instances.delete_instance]
     first += [versions.versions, versions.diff, versions.restore]
     first += [bindings.bind, bindings.unbind, bindings.default]
     last = (audit.audit, audit.rollback, reviews.reviews, host.bots, host.status, host.reload)

@@ -92,7 +92,7 @@ def add_routes(app: FastAPI) -> None:
     """Add the routes of instances and templates."""
     tags = docs.tags("instances")
     one: dict[int | str, dict[str, Any]] = {200: {"headers": docs.ETAG}}
-    made = {201: {**docs.CREATED, "model": InstanceAnswer}}
+    made: dict[int | str, dict[str, Any]] = {201: {**docs.CREATED, "model": InstanceAnswer}}
     as_one: dict[str, Any] = {"tags": tags, "response_model": InstanceAnswer}
     app.get(INSTANCES, **as_one, responses=one)(get_instance)
     app.put(INSTANCES, **as_one, responses={**one, **made}, openapi_extra=_PUT)(put_instance)
@@ -195,8 +195,9 @@ def _written(instance: AgentInstance, number: int, *, created: bool = False) -> 
     etag = revision_of(instance.to_text())
     location = INSTANCES.format(account=instance.account, instance=instance.instance_name)
     said = _in_store(instance.id, instance.to_json(), number, etag)
-    made = {"status": 201, "location": location} if created else {}
-    return docs.answer(said, etag=etag, **made)
+    if not created:
+        return docs.answer(said, etag=etag)
+    return docs.answer(said, etag=etag, status=201, location=location)
 
 
 def _in_store(id: str, value: Any, number: int, etag: str | None) -> Mapping[str, Any]:
