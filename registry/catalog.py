@@ -479,11 +479,7 @@ class Catalog:
             change = await self._may_write(actor, action, kind, id, (current, text), key, why)
             is_new = await self._must_write(where, text or "", change)
             if is_new and text is not None:
-                await self.check_document(kind, id, text)
-                self._check_instance(actor, kind, id, (current, text))
-                if kind == "binding" and text != current:
-                    bound = AgentBinding.model_validate_json(text)
-                    await self._require_bindable(actor, bound.agent_id)
+                await self.check_change(actor, kind, id, (current, text))
             if is_new and expected not in (None, revision or DELETED):
                 if expected == DELETED:
                     raise errors.AlreadyThere(f"there is already {kind} '{id}'")
@@ -519,16 +515,25 @@ class Catalog:
             raise errors.Packaged(id)
         return False
 
-    def _check_instance(
+    async def check_change(
         self, actor: Actor, kind: Kind, id: str, texts: tuple[str | None, str]
     ) -> None:
+        """Raise DocumentErrors or Denied for what this actor may not put in place of a text.
+
+        Whether they may change the document at all is not asked here.
+        """
+        current, text = texts
+        await self.check_document(kind, id, text)
+        if kind == "instance":
+            self._check_instance(actor, id, current, text)
+        if kind == "binding" and text != current:
+            await self._require_bindable(actor, AgentBinding.model_validate_json(text).agent_id)
+
+    def _check_instance(self, actor: Actor, id: str, current: str | None, text: str) -> None:
         """Raise DocumentErrors for an agent or a model that an instance in the store may not have.
 
         What it has already may stay.
         """
-        if kind != "instance":
-            return
-        current, text = texts
         new, held = AgentInstance.model_validate_json(text), None
         with suppress(ValueError):  # no instance: SET by hand
             held = AgentInstance.model_validate_json(current) if current is not None else None

@@ -71,13 +71,6 @@ def place_of(entry: Entry[AgentInstance], name: str) -> str:
     return found or entry.place
 
 
-def owner_of(entry: Entry[Any]) -> str:
-    """Who owns an instance: `file`, `package` or `store`."""
-    if entry.document == PACKAGED:
-        return "package"
-    return "file" if entry.operator else "store"
-
-
 def readable(catalog: Catalog, actor: Actor, account: str = "") -> dict[str, Entry[AgentInstance]]:
     """The instances that an actor may see, by `<account>/<name>`; of one account or of all."""
     found = {

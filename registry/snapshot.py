@@ -71,6 +71,13 @@ class Entry(Generic[T]):
     operator: bool = True
     revision: str = ""
 
+    @property
+    def owner(self) -> Literal["file", "package", "store"]:
+        """Who has it: the operator's files and variables, the package, or the store."""
+        if self.document == PACKAGED:
+            return "package"
+        return "file" if self.operator else "store"
+
 
 Entries = Mapping[str, Entry[T]]
 

@@ -151,7 +151,7 @@ async def test_an_instance_is_pasted_as_yaml_or_json_or_sent_as_a_file(stage: St
         fenced = f"/editinstance {support} because of #3\n```yaml\n{colder}```"
         assert "llm.temperature." in await say(fenced)
         assert temperature(support) == 0.1
-        curly = f"/newinstance default/curly {{“agent_type”: “sales_agent”,\n“name”: “Curly”}}"
+        curly = "/newinstance default/curly {“agent_type”: “sales_agent”,\n“name”: “Curly”}"
         assert "Created agent instance Curly (default/curly)." in await say(curly)
         file, before = (
             b"agent_type: simple_chat\nllm: {temperature: 0.9}\n",

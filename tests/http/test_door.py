@@ -167,7 +167,12 @@ async def test_a_role_that_the_table_does_not_allow_is_refused(
     assert (answer.status, answer.json["type"]) == (403, "urn:switchboard:problem:denied")
 
 
-OF_ANY_KEY = {"/api/v1/me", "/openapi.json", "/api/v1/registry/agents"}
+OF_ANY_KEY = {
+    "/api/v1/me",
+    "/openapi.json",
+    "/api/v1/registry/agents",
+    "/api/v1/agent-templates",
+}
 """What a key of one agent may ask for besides that agent; the list shows it that one alone."""
 
 

@@ -19,7 +19,6 @@ from registry.instance_edits import (
     change_instance,
     create_instance,
     instance_from,
-    owner_of,
     parse_instance,
 )
 from registry.revisions import Revision
@@ -134,7 +133,7 @@ async def get_instance(document: InstanceDep) -> Response:
         "instance": docs.shown(entry),
         "revision": await document.number(etag),
         "hash": etag,
-        "owner": owner_of(entry),
+        "owner": entry.owner,
         "place": shown_place(entry.place),
         "read_only": docs.is_read_only(entry),
     }
