@@ -77,10 +77,14 @@ _OF_FILES = frozenset({"agent", "binding", "default"})
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write came to: the number of the newest revision, and whether nothing was there."""
+    """What a write came to: the number of the newest revision, and whether nothing was there.
+
+    It was not `changed` where the document said the same already.
+    """
 
     number: int
     created: bool
+    changed: bool = True
 
 
 @dataclass(eq=False, slots=True)
@@ -485,7 +489,8 @@ class Catalog:
                     raise errors.AlreadyThere(f"there is already {kind} '{id}'")
                 raise errors.RevisionConflict(f"somebody else has just changed {id}")
             if not is_new or text == current:
-                return Written((await self.heads([where]))[0].number, created=False)
+                number = (await self.heads([where]))[0].number
+                return Written(number, created=False, changed=not is_new)
             if text is not None:
                 await self._hold_for_review(where, text, change)
             target = stored.target_of(where, text if text is not None else current)

@@ -40,7 +40,7 @@ from registry.instance_edits import (
     typed_change,
 )
 from registry.revisions import differences
-from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Why
+from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Actor, Why
 from registry.snapshot import SPELLED_LLM, EffectiveAgent, Entry
 
 MAX_SHOWN = 50
@@ -232,11 +232,12 @@ async def edit_instance(host: AdminContext, context: CommandContext) -> CommandR
     id, rest = _split_id(context.arguments)
     if not is_instance_id(id):
         return Reply(escape_markdown(f"{WHICH.format('/editinstance')} {HOW_TO_EDIT}"))
-    catalog, actor, before = host.catalog, host.actor(context), found_instance(host, context, id)
+    found_instance(host, context, id)
+    catalog, actor = host.catalog, host.actor(context)
     words, why = split_reason(rest)
     change = None if _BECAUSE.match(rest) else typed_change(words)
     if change is not None:
-        made, _ = await change_instance(catalog, actor, id, change, key=context.key, why=why)
+        made, written = await change_instance(catalog, actor, id, change, key=context.key, why=why)
     else:
         text, why = _document(rest)
         text, file = await pasted(context, text)
@@ -244,12 +245,23 @@ async def edit_instance(host: AdminContext, context: CommandContext) -> CommandR
             return Reply(escape_markdown(HOW_TO_EDIT))
         made = await parse_pasted(catalog, text, file, id)
         put, value = catalog.put_document, made.to_text()
-        await put(actor, "instance", id, value, key=context.key, why=why, action="update")
-    fields = [one.field for one in differences(before.value.to_json(), made.to_json())]
-    said = f"Changed {_titled(made)}: {escape_markdown(', '.join(fields))}."
-    if not fields:
-        said = f"{_titled(made)} says so already."
+        written = await put(actor, "instance", id, value, key=context.key, why=why, action="update")
+    said = f"{_titled(made)} says so already."
+    if written.changed:
+        fields = ", ".join(await _changed_fields(host, actor, id, written.number))
+        said = f"Changed {_titled(made)}: {escape_markdown(fields)}."
     return Reply(paragraphs(said, _warnings(host, id)))
+
+
+async def _changed_fields(host: AdminContext, actor: Actor, id: str, number: int) -> list[str]:
+    """What a revision changed, however often the command that made it is handled."""
+    new, *old = await host.history.revisions(actor, "instance", id, before=number + 1, count=2)
+    files = host.catalog.instances
+    packaged = files.packaged.instances.get(id) if files else None
+    before = old[0].value if old else None
+    if before is None and packaged is not None:  # it was copied from there
+        before = packaged.value.to_json()
+    return [one.field for one in differences(before or {}, new.value or {})]
 
 
 @command(
