@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import resource
 import socket
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Container, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -84,6 +84,7 @@ from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
 from registry.roles import RoleGrant
+from registry.snapshot import PACKAGED, unknown_tools
 from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
@@ -336,8 +337,11 @@ class App:
     async def _connect_servers(self) -> None:
         """Connect to the operator's MCP servers before the first message needs them."""
         await self.loaded.wait()  # the lines first, then the model, then its tools
-        entries = self.catalog.snapshot().agents
-        await self.pool.ensure(self._servers(id for id, one in entries.items() if one.operator))
+        document = self.catalog.snapshot().document
+        own = [id for id, one in document.agents.items() if one.operator]
+        instances = document.instances.items()
+        own += [id for id, one in instances if one.operator and one.document != PACKAGED]
+        await self.pool.ensure(self._servers(own))
 
     async def _close_unused_servers(self) -> None:
         """Some time after each change of the agents, close the servers that none of them has."""
@@ -347,11 +351,11 @@ class App:
             await changed.wait()
             await asyncio.sleep(UNUSED_S)
             changed.clear()
-            for agent in self.catalog.snapshot().agents:
+            for agent in self.catalog.snapshot().ids:
                 self._resolver.current(agent)
                 await asyncio.sleep(0)  # a host with many agents must not stand still
             try:
-                await self.pool.keep_only(self._servers(self.catalog.snapshot().agents))
+                await self.pool.keep_only(self._servers(self.catalog.snapshot().ids))
             except Exception:
                 log.exception("servers.not_closed")
 
@@ -419,7 +423,8 @@ class App:
             role = self._access.role(incoming.person.id)
             chat = "private" if incoming.address.private else "group"
             caller = CallContext(role, person=incoming.person.id, chat=chat, agent=agent)
-            return AgentTools(self._tools.listed(made.tools, caller), [*self._clashes(made)])
+            odd = [*self._clashes(made), *self._unknown_tools_of(agent, made)]
+            return AgentTools(self._tools.listed(made.tools, caller), odd)
 
         context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
@@ -621,7 +626,28 @@ class App:
             *skills.problems,
             *unhandled,
             *clashes,
+            *self._unknown_tools(),
         ]
+
+    def _unknown_tools(self) -> Iterator[Problem]:
+        """Names under `tools` of instances that nothing has, as far as servers have said."""
+        snapshot, names = self.catalog.snapshot(), dict[str, Container[str] | None]()
+        for id, entry in snapshot.document.instances.items():
+            if not entry.value.tools or entry.document == PACKAGED:
+                continue
+            base = entry.value.agent_type
+            if base not in names:
+                made = self._resolver.current(id)
+                names[base] = self._tools.names(made.tools) if made and made.tools.servers else None
+            if (known := names[base]) is not None:
+                yield from unknown_tools(entry, known)
+
+    def _unknown_tools_of(self, id: str, made: RunnableAgent) -> Iterator[Problem]:
+        """The same of one instance; of an agent nothing."""
+        entry = self.catalog.snapshot().document.instances.get(id)
+        known = self._tools.names(made.tools) if entry and made.tools.servers else None
+        if entry is not None and known is not None:
+            yield from unknown_tools(entry, known)
 
     def _unanswered(self) -> Iterator[Problem]:
         """The bots in which no agent answers, though their token works."""

@@ -23,7 +23,7 @@ from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
 from registry.errors import Problem
-from registry.instance import AgentInstance, is_instance_id
+from registry.instance import SLASH, AgentInstance
 from registry.models import wire_id
 from registry.review import Proposal, reviews_needed
 from registry.revisions import Kind, json_of
@@ -268,15 +268,16 @@ class Catalog:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
         detail = f"to {binding.agent_id}"
         change = await self.authorized(actor, "bind", binding.slot, INSTANCE, key, why, detail)
-        await self._require_bindable(actor, binding.agent_id)
+        await self._require_reach(actor, binding.agent_id)
         await self._set(stored.BINDING + binding.slot, binding.to_text(), change, expected)
         return binding
 
-    async def _require_bindable(self, actor: Actor, agent_id: str) -> None:
-        """Raise Denied for an instance of an account that the actor may not even see."""
-        if is_instance_id(agent_id):
-            target = stored.target_of(stored.INSTANCE + agent_id, None)
-            await self.require(actor, "read", target, f"bind {agent_id}")
+    async def _require_reach(self, actor: Actor, agent_id: str) -> None:
+        """Raise Denied for an instance of an account in which the actor may not write."""
+        account, slash, _ = agent_id.partition(SLASH)
+        if slash and not any(grant.scope == "host" for grant in actor.grants):
+            what = f"bind an instance of account {account}"
+            await self.require(actor, "write", Target("instance", account), what)
 
     async def unbind(
         self,
@@ -531,8 +532,8 @@ class Catalog:
         await self.check_document(kind, id, text)
         if kind == "instance":
             self._check_instance(actor, id, current, text)
-        if kind == "binding" and text != current:
-            await self._require_bindable(actor, AgentBinding.model_validate_json(text).agent_id)
+        if kind == "binding":
+            await self._require_reach(actor, AgentBinding.model_validate_json(text).agent_id)
 
     def _check_instance(self, actor: Actor, id: str, current: str | None, text: str) -> None:
         """Raise DocumentErrors for an agent or a model that an instance in the store may not have.

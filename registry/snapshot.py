@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,14 +28,13 @@ from registry.definition import (
     NamedServer,
     Servers,
     idle_patterns,
-    may_match,
     missing_names,
     servers_of,
     unmet_conditions,
 )
 from registry.errors import Problem
 from registry.fields import slug
-from registry.instance import BUILT_IN, ROUTER, AgentInstance, patterns_named
+from registry.instance import BUILT_IN, ROUTER, AgentInstance
 from registry.policy import ToolPolicy
 from registry.review import Proposal
 from registry.roles import RoleDocument, RoleGrant
@@ -359,6 +359,11 @@ class Snapshot:
         return self.document.agents
 
     @property
+    def ids(self) -> list[str]:
+        """The ids of all agents and instances."""
+        return [*self.document.agents, *self.document.instances]
+
+    @property
     def default(self) -> str | None:
         """The id of the default agent, whether or not that agent is there."""
         entry = self.document.default_agent_id
@@ -395,7 +400,7 @@ class Snapshot:
             for issue in missing_names(entry.value, self.servers)
         ]
         lost = inactive(self.document, self.runnable)
-        return (*self.document.problems, *lost, *unserved, *self._odd_instances())
+        return (*self.document.problems, *lost, *unserved, *self.odd_instances())
 
     def agent(self, agent_id: str) -> AgentDefinition | None:
         """An agent's definition, or None."""
@@ -414,10 +419,6 @@ class Snapshot:
     def instances_of(self, account: str) -> Entries[AgentInstance]:
         """The instances of an account by their names, in order."""
         return self._accounts.get(account, {})
-
-    def names_in(self, account: str) -> list[str]:
-        """What a key of an account may be for alone: an agent, or an instance by its name."""
-        return sorted({*self.agents, *self.instances_of(account)})
 
     def instance(self, id: str) -> AgentInstance | None:
         """An instance by `<account>/<name>`, or None."""
@@ -461,33 +462,30 @@ class Snapshot:
         found = self.instance(id)
         return found.agent_type if found and not self.type_named(found.agent_type) else None
 
+    def has_named(self, account: str, name: str) -> bool:
+        """Whether there is an agent, or an instance of an account, of this name."""
+        return name in self.agents or name in self.instances_of(account)
+
     @property
     def runnable(self) -> Container[str]:
         """The ids of all agents and instances that can answer."""
         return _Runnable(self)
 
-    def _odd_instances(self) -> Iterator[Problem]:
+    def odd_instances(self) -> Iterator[Problem]:
         """Types that nobody knows, and tools that nobody can have."""
         for entry in self.document.instances.values():
             if entry.document != PACKAGED:
                 yield from self._odd_instance(entry)
 
     def _odd_instance(self, entry: Entry[AgentInstance]) -> Iterator[Problem]:
-        id, at, base = entry.value.id, entry.origins, self.type_named(entry.value.agent_type)
+        id, base = entry.value.id, self.type_named(entry.value.agent_type)
         if base is None:
             known = ", ".join(sorted([*self.agents, *_BUILT_IN]))
             message = f"instance '{id}': unknown agent type: {entry.value.agent_type}"
-            place = at.get("agent_type", entry.place)
+            place = entry.origins.get("agent_type", entry.place)
             yield Problem(place, message, f"name one of: {known}", level="warning")
-            return
-        skills = [one.name for one in base.value.skills]
-        servers = [one.name for one in servers_of(base.value, self.servers)]
-        for name in entry.value.tools or ():
-            patterns = patterns_named(name)
-            if not any(may_match(pattern, servers, skills) for pattern in patterns):
-                message = f"instance '{id}': no tool or skill is named '{name}'"
-                cure = f"give agent '{base.value.id}' a server or skill with it, or remove it"
-                yield Problem(at.get("tools", entry.place), message, cure, level="warning")
+        elif not servers_of(base.value, self.servers):  # else only those know their tools
+            yield from unknown_tools(entry, {one.name for one in base.value.skills})
 
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
         """Which agent answers in a chat of a bot, by which rule and why."""
@@ -556,6 +554,22 @@ class Snapshot:
             Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
             for one in issues
         ]
+
+
+def unknown_tools(entry: Entry[AgentInstance], known: Container[str]) -> Iterator[Problem]:
+    """Names under `tools` of an instance that no tool, server or skill has; not its patterns.
+
+    Those of the package are not told: nobody here wrote them.
+    """
+    for name in () if entry.document == PACKAGED else entry.value.tools or ():
+        if name not in known and not _PATTERN.search(name):
+            message = f"instance '{entry.value.id}': no tool is named '{name}'"
+            cure = "give its agent a server or skill with it, or remove it"
+            place = entry.origins.get("tools", entry.place)
+            yield Problem(place, message, cure, level="warning")
+
+
+_PATTERN = re.compile(r"[:*?]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,9 @@ def expiry(text: str) -> float | None:
 
 async def create_key(registry: Registry, given: Namespace) -> Said:
     """Make a key; stdout has the key alone, and everything else is on stderr."""
-    known = registry.catalog.snapshot().names_in(given.account)
-    if given.agent is not None and given.agent not in known:
+    snapshot = registry.catalog.snapshot()
+    if given.agent is not None and not snapshot.has_named(given.account, given.agent):
+        known = sorted([*snapshot.agents, *snapshot.instances_of(given.account)])
         cure = f"there are: {', '.join(known[:20]) or 'none'}"
         raise not_there("agent or instance", given.agent, known, cure)
     secret = new_secret()

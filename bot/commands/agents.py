@@ -106,7 +106,7 @@ def described(
     snapshot = host.catalog.snapshot()
     found, offered = snapshot.effective(id, host.defaults), host.tools(id, context)
     advice = "\n".join(advice_lines(host, found)) if found else ""
-    review = problem_lines([*snapshot.review(id), *offered.clashes])
+    review = problem_lines([*snapshot.review(id), *offered.problems])
     return Reply(
         paragraphs(
             f"**{escape_markdown(name)}** ({code(id)})",

@@ -120,7 +120,7 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
         return Reply(escape_markdown(f"{wrong} {HOW_TO_BIND}"))
     if is_instance_id(binding.agent_id):
         found_instance(host, context, binding.agent_id)
-    elif binding.agent_id not in catalog.snapshot().agents:
+    if binding.agent_id not in catalog.snapshot().runnable:
         return Reply(f"{no_agent(catalog.snapshot(), binding.agent_id)} Nothing was changed.")
     await catalog.bind(host.actor(context), binding, key=context.key, why=why)
     is_bot = target.kind is AgentBindingType.TelegramBot

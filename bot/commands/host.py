@@ -71,10 +71,13 @@ class BotState:
 
 @dataclass(frozen=True, slots=True)
 class AgentTools:
-    """The tools that an agent has for somebody, and what keeps skills of it from being used."""
+    """The tools that an agent has for somebody, and what is odd about those that it names.
+
+    These are skills that cannot be used, and tools that do not exist.
+    """
 
     listed: Sequence[ListedTool] = ()
-    clashes: Sequence[Problem] = ()
+    problems: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True, slots=True)

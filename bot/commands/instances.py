@@ -173,7 +173,7 @@ async def new_instance(host: AdminContext, context: CommandContext) -> CommandRe
         f"/editinstance {id} temperature 0.3 changes a setting, and /bind {id} lets it answer here."
     )
     said = f"Created agent instance {_titled(made)}."
-    return Reply(paragraphs(said, escape_markdown(hint), _warnings(host, id)))
+    return Reply(paragraphs(said, escape_markdown(hint), _warnings(host, context, id)))
 
 
 def _split_id(text: str) -> tuple[str, str]:
@@ -213,12 +213,13 @@ def _titled(one: AgentInstance) -> str:
     return f"**{escape_markdown(one.title)}** ({code(one.id)})"
 
 
-def _warnings(host: AdminContext, id: str) -> str:
+def _warnings(host: AdminContext, context: CommandContext, id: str) -> str:
     """What is odd about an instance, and what its model does not accept."""
     snapshot = host.catalog.snapshot()
     effective = snapshot.effective(id, host.defaults)
     advice = advice_lines(host, effective) if effective else []
-    return "\n".join(filter(None, [problem_lines(snapshot.review(id)), *advice]))
+    odd = [*snapshot.review(id), *host.tools(id, context).problems]
+    return "\n".join(filter(None, [problem_lines(odd), *advice]))
 
 
 @command(
@@ -250,7 +251,7 @@ async def edit_instance(host: AdminContext, context: CommandContext) -> CommandR
     if written.changed:
         fields = ", ".join(await _changed_fields(host, actor, id, written.number))
         said = f"Changed {_titled(made)}: {escape_markdown(fields)}."
-    return Reply(paragraphs(said, _warnings(host, id)))
+    return Reply(paragraphs(said, _warnings(host, context, id)))
 
 
 async def _changed_fields(host: AdminContext, actor: Actor, id: str, number: int) -> list[str]:

@@ -87,7 +87,7 @@ async def test_an_admin_of_an_account_makes_an_instance_that_answers_on_two_repl
                 await host.catalog.until(partial(warm, 0.2))
         edited = await here(f"/editinstance {SMB} tools.crm off")
         assert edited.startswith(f"Changed Sales smb ({SMB}): tools.\n\n⚠ ")
-        assert "no tool or skill is named 'crm'" in edited
+        assert "no tool is named 'crm'" in edited
         again = await here(f"/editinstance {SMB} tools.crm off")
         assert again.startswith(f"Sales smb ({SMB}) says so already.")
         await here(f"/editinstance {SMB} tools none")
@@ -145,7 +145,7 @@ async def test_an_instance_is_pasted_as_yaml_or_json_or_sent_as_a_file(stage: St
 
         created = await say(f"/newinstance {support} because of #OPS-2\n{PRINTED}")
         assert created.startswith(f"Created agent instance Simple chat customer support ({support}")
-        assert "no tool or skill is named 'vector_search'" in created
+        assert "no tool is named 'vector_search'" in created
         assert temperature(support) == 0.3
         colder = PRINTED.replace("0.3", "0.1")
         fenced = f"/editinstance {support} because of #3\n```yaml\n{colder}```"
