@@ -210,7 +210,7 @@ async def restore_document(registry: Registry, given: Namespace) -> Said:
 
 
 def made(kind: Kind, id: str, change: str, revision: int) -> dict[str, Any]:
-    """What became of a document, as JSON shows it."""
+    """The outcome of a change, as JSON shows it."""
     return {"kind": kind, "id": id, "change": change, "revision": revision or None}
 
 

@@ -225,7 +225,7 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
     catalog = host.catalog
     head = _HEAD.match(context.arguments)
     replaces, why = (bool(head[1]), reason_of(head[2] or "")) if head else (False, NO_REASON)
-    text, file = await pasted(context, _HEAD.sub("", context.arguments))
+    text, file = await document_in(context, _HEAD.sub("", context.arguments))
     if not text:
         return Reply(escape_markdown(HOW_TO_ADD))
     agent = await catalog.parse_pasted(text, file)
@@ -243,7 +243,7 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
     return Reply(paragraphs(f"{done} ({code(agent.id)}).", hint, "\n".join(filter(None, warnings))))
 
 
-async def pasted(context: CommandContext, text: str) -> tuple[str, str]:
+async def document_in(context: CommandContext, text: str) -> tuple[str, str]:
     """A document and the name of its file, if any: the text, else what is replied to.
 
     A code fence around it is left out. Raises UnreadableFile.

@@ -23,7 +23,7 @@ from bot.command import (
     reason_of,
     split_reason,
 )
-from bot.commands.agents import advice_lines, described, pasted, place_in_force, setting_line
+from bot.commands.agents import advice_lines, described, document_in, place_in_force, setting_line
 from bot.commands.host import MAX_NAMES, AdminContext
 from registry.errors import NotThere
 from registry.fields import is_slug, nearest
@@ -164,7 +164,7 @@ async def new_instance(host: AdminContext, context: CommandContext) -> CommandRe
         made = await instance_from(host.catalog, id, source)
     else:
         text, why = _document(rest)
-        text, file = await pasted(context, text)
+        text, file = await document_in(context, text)
         if not text:
             return Reply(await _how_to_create(host, id))
         made = await parse_pasted(host.catalog, text, file, id)
@@ -241,7 +241,7 @@ async def edit_instance(host: AdminContext, context: CommandContext) -> CommandR
         made, written = await change_instance(catalog, actor, id, change, key=context.key, why=why)
     else:
         text, why = _document(rest)
-        text, file = await pasted(context, text)
+        text, file = await document_in(context, text)
         if not text:
             return Reply(escape_markdown(HOW_TO_EDIT))
         made = await parse_pasted(catalog, text, file, id)
