@@ -16,7 +16,7 @@ from registry.catalog import Catalog, Written
 from registry.errors import DocumentErrors, Problem
 from registry.fields import casefolded, fields_of, unknown_name
 from registry.instance import SLASH, AgentInstance
-from registry.roles import NO_REASON, Actor, Why, verdict
+from registry.roles import NO_REASON, Actor, Target, Why, verdict
 from registry.snapshot import PACKAGED, Entry, revision_of
 from registry.sources import stored_values as stored
 from registry.sources.handwritten import parse_pasted_instance
@@ -71,21 +71,21 @@ def place_of(entry: Entry[AgentInstance], name: str) -> str:
     return found or entry.place
 
 
-def readable(catalog: Catalog, actor: Actor, account: str = "") -> dict[str, Entry[AgentInstance]]:
+def may_see(actor: Actor, account: str) -> bool:
+    """Whether an actor may read the instances of an account."""
+    return verdict(actor.grants, "read", Target("instance", account)) == "yes"
+
+
+def seen_instances(
+    catalog: Catalog, actor: Actor, account: str = ""
+) -> dict[str, Entry[AgentInstance]]:
     """The instances that an actor may see, by `<account>/<name>`; of one account or of all."""
-    found = {
-        id: entry
-        for id, entry in sorted(catalog.snapshot().document.instances.items())
-        if account in ("", entry.value.account)
+    return {
+        entry.value.id: entry
+        for name, entries in catalog.snapshot().accounts.items()
+        if account in ("", name) and may_see(actor, name)
+        for entry in entries.values()
     }
-    names = {entry.value.account for entry in found.values()}
-    seen = {
-        name
-        for name in names
-        if verdict(actor.grants, "read", stored.target_of(f"{stored.INSTANCE}{name}/", None))
-        == "yes"
-    }
-    return {id: entry for id, entry in found.items() if entry.value.account in seen}
 
 
 # --- reading what was given ----------------------------------------------------------------------

@@ -410,7 +410,8 @@ class Snapshot:
     # --- instances ---
 
     @cached_property
-    def _accounts(self) -> Mapping[str, Entries[AgentInstance]]:
+    def accounts(self) -> Mapping[str, Entries[AgentInstance]]:
+        """The instances of each account that has some, by their names, in order."""
         found: dict[str, dict[str, Entry[AgentInstance]]] = defaultdict(dict)
         for _, entry in sorted(self.document.instances.items()):
             found[entry.value.account][entry.value.instance_name] = entry
@@ -418,7 +419,7 @@ class Snapshot:
 
     def instances_of(self, account: str) -> Entries[AgentInstance]:
         """The instances of an account by their names, in order."""
-        return self._accounts.get(account, {})
+        return self.accounts.get(account, {})
 
     def instance(self, id: str) -> AgentInstance | None:
         """An instance by `<account>/<name>`, or None."""

@@ -33,9 +33,10 @@ from registry.instance_edits import (
     change_instance,
     create_instance,
     instance_from,
+    may_see,
     parse_pasted,
     place_of,
-    readable,
+    seen_instances,
     setting_of,
     typed_change,
 )
@@ -67,7 +68,7 @@ _BECAUSE = re.compile(r"\A[ \t]*because\b([^\n]*)(?:\n|\Z)", re.IGNORECASE)
 async def instances(host: AdminContext, context: CommandContext) -> CommandResult:
     """List the instances that the sender may see, of all accounts or of one."""
     account = context.arguments.strip().lower()
-    found = readable(host.catalog, host.actor(context), account)
+    found = seen_instances(host.catalog, host.actor(context), account)
     if not found:
         where = f" in account {code(account[:64])}" if account else ""
         return Reply(f"There are no agent instances{where} that you may see.")
@@ -99,12 +100,12 @@ async def instance(host: AdminContext, context: CommandContext) -> CommandResult
 
 def found_instance(host: AdminContext, context: CommandContext, id: str) -> Entry[AgentInstance]:
     """An instance that the sender may see; raises NotThere for any other."""
-    known = readable(host.catalog, host.actor(context))
-    if id not in known:
-        near = nearest(id, [*known][:MAX_NAMES], 0.6)
-        rest = f"did you mean '{near}'?" if near else "/instances lists them"
-        raise NotThere(f"there is no agent instance '{id}'; {rest}")
-    return known[id]
+    actor, entry = host.actor(context), host.catalog.snapshot().document.instances.get(id)
+    if entry is not None and may_see(actor, entry.value.account):
+        return entry
+    near = nearest(id, [*seen_instances(host.catalog, actor)][:MAX_NAMES], 0.6)
+    rest = f"did you mean '{near}'?" if near else "/instances lists them"
+    raise NotThere(f"there is no agent instance '{id}'; {rest}")
 
 
 def _settings(host: AdminContext, entry: Entry[AgentInstance]) -> Iterator[str]:
