@@ -101,8 +101,8 @@ MAX_TOOLS = 30
 def _about(admin_context: AdminContext, context: CommandContext) -> str:
     """The agent that answers here: its name, what it is for, and its tools in words."""
     agent = context.resolution.agent_id or ""
-    found = admin_context.catalog.snapshot().agent(agent)
-    about = " ".join((found.description or "").split()) if found else ""
+    found = admin_context.catalog.snapshot().effective(agent, admin_context.defaults)
+    about = " ".join((found.definition.description or "").split()) if found else ""
     name = f"I am **{escape_markdown(context.agent or '')}**."
     can: dict[str, list[str]] = {"Without asking, I can": [], "With a person's approval, I can": []}
     by_itself, asking = can.values()

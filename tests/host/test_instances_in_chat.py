@@ -103,16 +103,18 @@ async def test_an_admin_of_an_account_makes_an_instance_that_answers_on_two_repl
         assert stage.requests()[-1]["temperature"] == 0.2
         assert "every chat of @" in await here(f"/instance {SMB}")
         assert (await here("/instance")).startswith("Small & medium shops (")
+        await here(f"/editinstance {SMB} description Sells to shops.")
+        assert (await here("/help")).startswith("I am Small & medium shops. Sells to shops.")
 
         listed = await here(f"/versions {SMB}")
-        assert numbers(listed) == [5, 4, 3, 2, 1]
+        assert numbers(listed) == [6, 5, 4, 3, 2, 1]
         assert "because too wild: llm.temperature" in listed
         assert "because we need one #OPS-1: created" in listed
         assert numbers(await here("/versions")) == numbers(listed)
         compared = await there(f"/diff {SMB} 1 2")
         assert "llm.temperature: 0.5 → 0.2" in compared
         restored = await there(f"/restore {SMB} 1 because it sold more")
-        assert restored.startswith(f"Restored version 1 of {SMB}, as version 6.")
+        assert restored.startswith(f"Restored version 1 of {SMB}, as version 7.")
         audit = await here(f"/audit {SMB}")
         assert "update instance acme/sales-smb: llm.temperature" in audit
         (number,) = re.findall(r"^• (\d+) .*llm.* because it sold more", audit, re.MULTILINE)

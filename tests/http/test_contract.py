@@ -44,7 +44,7 @@ async def furnished(api: Client) -> None:
         f"/api/v1/registry/bindings/{slot}": {"agentId": "jack"},
         "/api/v1/registry/default": {"agent_id": "jack"},
         "/api/v1/roles/api:acme:ann": {"grants": [{"role": "instance_manager", "account": "acme"}]},
-        "/accounts/acme/agents/sales-smb": {"agent_type": "sales_agent"},
+        "/accounts/acme/agents/shop-desk": {"agent_type": "sales_agent"},
     }
     for path, sent in puts.items():
         made = await api.ask("PUT", path, json=sent, Change_Reason="furnishing")

@@ -28,7 +28,7 @@ from registry.sources import stored_values as stored
 INSTANCES = "/accounts/{account}/agents/{instance}"
 TEMPLATES = "/api/v1/agent-templates"
 Account = Annotated[str, Path(description="The slug of the account.", examples=["acme"])]
-Instance = Annotated[str, Path(description="The slug of the instance.", examples=["sales-smb"])]
+Instance = Annotated[str, Path(description="The slug of the instance.", examples=["shop-desk"])]
 Owner = Literal["file", "package", "store"]
 _EXAMPLE = {
     "agent_type": "sales_agent",
@@ -62,12 +62,12 @@ _POST = _body(
 class InstanceAnswer(BaseModel):
     """An instance in the names that PUT takes, which revision that is, and where it is written."""
 
-    id: str = Field(examples=["acme/sales-smb"])
+    id: str = Field(examples=["acme/shop-desk"])
     instance: AgentInstance | None = Field(description="null after a restored deletion.")
     revision: int | None = Field(examples=[3])
     hash: str | None = Field(description="The ETag, without its quotes.")
     owner: Owner = Field(description="Whether a file, the package or the store has it.")
-    place: str = Field(examples=["acme/sales-smb/config.yaml"])
+    place: str = Field(examples=["acme/shop-desk/config.yaml"])
     read_only: bool
 
 
