@@ -85,7 +85,8 @@ class InstanceRouter:
         elif len(names) == 1:
             name, how = next(iter(names)), "only one"
         else:
-            given = (text or incoming.text, last[1] if last[1] in names else "")
+            said = " ".join(filter(None, (incoming.text, *(e.text for e in incoming.excerpts))))
+            given = (text or said, last[1] if last[1] in names else "")
             name, how = await self._chosen(entry, incoming, agent, [*names.values()], *given)
         self._last[place] = (entry.id, name)
         if len(self._last) > REMEMBERED:

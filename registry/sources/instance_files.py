@@ -224,10 +224,10 @@ class InstanceFiles:
         try:
             entry = _read(raw, str(path), id)
         except DocumentErrors as wrong:
-            kept = before.entry if before else None
-            if kept is not None and before is not None and before.raw != raw and not is_first:
+            kept, told = (before.entry, before.problems) if before else (None, ())
+            if not is_first and (before is None or before.raw != raw):
                 # It may be half written: it is told where the next look sees the same.
-                return _File(signature, False, raw, kept, before.problems, is_doubtful=True)
+                return _File(signature, False, raw, kept, told, is_doubtful=True)
             so = tuple(_still_in_force(one) if kept else one for one in wrong.problems)
             return _File(signature, is_settled, raw, kept, so)
         return _File(signature, is_settled, raw, entry)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -170,10 +169,8 @@ async def test_a_binding_to_an_instance_waits_for_its_file_and_lives_with_it(sta
     async with stage.host() as host:
         assert await stage.ask(ann, room, bot, "who") == "I am Echo"
         assert "agent 'acme/new' does not exist" in " ".join(host.report()["problems"])
-        began = time.monotonic()
         path = put(stage, "acme/new")
         await host.catalog.until(lambda now: now.instance("acme/new") is not None)
-        assert time.monotonic() - began < 1
         assert await stage.ask(ann, room, bot, "who") == "I am new"
         put(stage, "acme/new", agent_type="nobody")
         await host.catalog.until(lambda now: now.unknown_type("acme/new") is not None)
