@@ -49,12 +49,13 @@ async def furnished(api: Client) -> None:
         await api.ask("PUT", "/api/v1/registry/agents/jack", json=sent)
     slot = quote("chatid:-100123:bot:@demobot", safe="")
     puts: dict[str, Any] = {
-        f"registry/bindings/{slot}": {"agentId": "jack"},
-        "registry/default": {"agent_id": "jack"},
-        "roles/api:acme:ann": {"grants": [{"role": "instance_manager", "account": "acme"}]},
+        f"/api/v1/registry/bindings/{slot}": {"agentId": "jack"},
+        "/api/v1/registry/default": {"agent_id": "jack"},
+        "/api/v1/roles/api:acme:ann": {"grants": [{"role": "instance_manager", "account": "acme"}]},
+        "/accounts/acme/agents/shop-desk": {"agent_type": "sales_agent"},
     }
     for path, sent in puts.items():
-        made = await api.ask("PUT", f"/api/v1/{path}", json=sent, Change_Reason="furnishing")
+        made = await api.ask("PUT", path, json=sent, Change_Reason="furnishing")
         assert made.status == 201, made.body
 
 
