@@ -43,6 +43,7 @@ AGENTS = "/accounts/{account}/agents"
 ONE = f"{AGENTS}/{{instance}}"
 EVENT_STREAM = "text/event-stream"
 _LONGEST_MESSAGE = 100_000
+_LONGEST_IN_URL = 8_000
 _FIRST_SECONDS = 0.25
 """How long a reader that comes back may wait for its status, which says whether there is more."""
 
@@ -59,6 +60,12 @@ def _not_blank(text: str) -> str:
 Message = Annotated[
     str, Field(max_length=_LONGEST_MESSAGE, examples=["hello"]), AfterValidator(_not_blank)
 ]
+ShortMessage = Annotated[
+    str | None,
+    Query(max_length=_LONGEST_IN_URL, description="What begins a turn.", examples=["hello"]),
+    AfterValidator(lambda text: None if text is None else _not_blank(text)),
+]
+"""A message in a URL; a longer one goes into a body."""
 SessionId = Annotated[
     str,
     Field(
@@ -175,6 +182,7 @@ STREAMS: dict[int | str, dict[str, Any]] = {
         "content": {EVENT_STREAM: {"schema": _EVENT, "example": _EVENTS}},
     },
     204: {"description": "The turn is over, and its last event was the one in `Last-Event-ID`."},
+    431: {"description": "The URL and the header are larger than 32 KB."},
 }
 """What the routes of streams answer."""
 
@@ -254,7 +262,7 @@ async def stream(
     host: HostDep,
     account: Account,
     instance: Instance,
-    message: Annotated[Message | None, Query(description="What begins a turn.")] = None,
+    message: ShortMessage = None,
     session_id: Annotated[SessionId | None, Query()] = None,
     on_disconnect: Annotated[
         OnDisconnect, Query(description="Whether the turn continues when the client goes.")

@@ -83,7 +83,7 @@ async def stream(
     request: Request,
     caller: CallerDep,
     host: HostDep,
-    message: Annotated[talk.Message | None, Query()] = None,
+    message: talk.ShortMessage = None,
     session_id: Annotated[talk.SessionId | None, Query()] = None,
     on_disconnect: Annotated[talk.OnDisconnect, Query()] = "continue",
     last_event_id: Annotated[str | None, Query()] = None,
