@@ -29,7 +29,7 @@ async def told(stream: AnswerStream) -> None:
     await stream.load()
     await stream.extend("Hello")
     await stream.extend("Hello you")
-    await stream.end("done", "", "{}")
+    await stream.end("Hello you!", "done", "", "{}")
 
 
 async def read(reader: EventReader) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ async def read(reader: EventReader) -> list[tuple[str, str]]:
         return [(event.kind, event.data) async for event in events if event is not None]
 
 
-WHOLE = [("message", "Hello"), ("message", " you"), ("done", "")]
+WHOLE = [("message", "Hello"), ("message", " you"), ("message", "!"), ("done", "")]
 
 
 async def test_who_follows_a_new_turn_is_told_all_without_a_look_into_the_store(
