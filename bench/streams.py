@@ -177,7 +177,7 @@ def _add_readers(section: Section, found: Readers) -> None:
     drift = found.grown - found.turns
     each = (found.reading - found.grown - drift) * 1024 / TURNS
     turn = (found.turns - found.idle) * 1024 / TURNS
-    delays = found.delays
+    delays = found.delays or [float("inf")]
     p95 = quantile(delays, 0.95) * 1e3
     row = [
         f"{found.idle:.0f} / {found.grown:.0f} / {found.reading:.0f}",
