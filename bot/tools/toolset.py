@@ -12,6 +12,7 @@ from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import wire_names
 from bot.messages import Fence, TurnRef
+from bot.safety.text_safety import printable
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
@@ -27,10 +28,14 @@ from bot.tools.calls import (
     SkillTools,
     Tools,
     WrappedTools,
+    failed,
     refused,
 )
 from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide, name_of
 from bot.tools.read_more import TruncatedResults, TruncatedTools
+
+NAME_LIMIT = 200
+"""Characters of a name that the model made up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class PinnedTools(WrappedTools):
         if call.approved:
             tool = self.tools.find(call)
             if tool is None or tool.definition != call.approved:
-                return Result(calls.NO_LONGER, error=True)
+                return failed(calls.NO_LONGER)
         return await self.tools.call(call, seconds)
 
 
@@ -116,12 +121,12 @@ class Toolset:
         if current is None:
             return refused(calls.AGENT_GONE)
         if tool is None:
-            return refused(calls.UNKNOWN_TOOL)
+            return refused(calls.UNKNOWN_TOOL.format(printable(call.name, NAME_LIMIT)))
         if refusal := _refusal(call, tool, current):
             return refused(refusal)
         decision = current.decide(call.key, self.context, self._offered())
         if decision is Decision.DENY:
-            return refused(calls.NOT_ALLOWED)
+            return refused(calls.ACCESS_DENIED, note=calls.NOT_ALLOWED)
         is_uncertain = call.digest in uncertain and not tool.repeatable
         if decision is Decision.RUN and not is_uncertain:
             return PolicyResult(definition=tool.definition)
@@ -134,7 +139,7 @@ class Toolset:
         """The decision about a call, or its refusal where its input does not fit the tool."""
         if decision.refusal or not (wrong := await self.tools.misfit(call)):
             return decision
-        return refused(calls.MISFIT.format(wrong))
+        return refused(calls.INVALID.format(wrong), note=calls.CORRECT)
 
     def is_repeatable(self, call: Call) -> bool:
         """Whether an admin said that this tool may run twice, itself or by trusting its server."""
@@ -151,10 +156,10 @@ class Toolset:
             return result
         current = self.current()
         if current is None:
-            return Result(calls.AGENT_GONE, error=True)
+            return failed(calls.AGENT_GONE)
         decision = current.decide(result.read_from, self.context, self._offered())
         if decision is Decision.DENY:
-            return Result(calls.NOT_ALLOWED, error=True)
+            return failed(calls.ACCESS_DENIED, note=calls.NOT_ALLOWED)
         return result
 
     def _is_allowed(self, key: str, offered: OfferedTools) -> bool:
