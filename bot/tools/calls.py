@@ -40,6 +40,7 @@ NOT_PLAIN = (
 CORRECT = "It was not run. Correct the input and call again."
 ACCESS_DENIED = "Access denied"
 NOT_ALLOWED = "This tool is not available to you. It was not run; continue without it."
+OTHER_ACCOUNT = "The input names another account than the one you work for. It was not run."
 TIMED_OUT = "Request timed out"
 HTTP_ERROR = "HTTP error: {}"
 NO_LONGER = "This tool is no longer the one that it was when this turn began. It was not run."
