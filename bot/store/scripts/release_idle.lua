@@ -1,4 +1,5 @@
 -- Give an HTTP conversation back, unless something waits in it; it is due again with its next timer.
+-- The fence moves, so that a beat on its way does not take the line for ours.
 -- KEYS: fence, lease, inbox, outbox, timers, lines:due, dead, lines:open
 -- ARGV: token, line
 -- Returns whether it was given back.
@@ -14,5 +15,6 @@ else
   redis.call('ZREM', KEYS[6], ARGV[2])
 end
 if redis.call('XLEN', KEYS[7]) > 0 then redis.call('ZADD', KEYS[8], 'NX', 0, ARGV[2]) end
+redis.call('INCR', KEYS[1])
 redis.call('DEL', KEYS[2])
 return 1
