@@ -63,10 +63,10 @@ class Specializations:
         for document in self.documents:
             for dimension in DIMENSIONS:
                 for name, one in document.of(dimension).items():
-                    own = _folded(name)
+                    own = _normalized(name)
                     self._texts.setdefault((dimension, own), one.text.strip())
                     for alias in one.aliases:
-                        self._names.setdefault((dimension, _folded(alias)), own)
+                        self._names.setdefault((dimension, _normalized(alias)), own)
 
     def text(self, vertical: str | None, region: str | None, language: str | None) -> str:
         """What is said of a specialisation, vertical first, then region, then language.
@@ -77,7 +77,7 @@ class Specializations:
         found = [self._of("verticals", vertical), self._of("regions", region)]
         spoken = self._of("languages", language)
         if spoken is None and language:  # a variety of a language: `ar-AE` is `ar`
-            spoken = self._of("languages", _folded(language).partition(" ")[0])
+            spoken = self._of("languages", _normalized(language).partition(" ")[0])
         return "\n\n".join(filter(None, [*found, spoken]))
 
     def values(self, dimension: Dimension) -> list[str]:
@@ -87,11 +87,11 @@ class Specializations:
 
     def _of(self, dimension: Dimension, value: str | None) -> str | None:
         """The text for a value; None where the value is not known."""
-        name = _folded(value or "")
+        name = _normalized(value or "")
         if (text := self._texts.get((dimension, name))) is not None:
             return text
         return self._texts.get((dimension, self._names.get((dimension, name), "")))
 
 
-def _folded(value: str) -> str:
+def _normalized(value: str) -> str:
     return _BETWEEN.sub(" ", value.casefold()).strip()
