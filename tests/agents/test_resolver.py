@@ -176,7 +176,7 @@ async def test_an_address_may_name_the_instance_and_the_reason_says_what_is_wron
         "acme/sales": "acme/sales",
         "acme/lost": None,
         "acme/none": None,
-        "echo": None,
+        "echo": "echo",
         "acme/auto/sales": None,
     }
     assert {resolution.rule for resolution, _ in found.values()} == {"instance"}
