@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import ValidationError
@@ -17,7 +18,9 @@ from registry.fields import dotted, issues_of
 from registry.snapshot import PACKAGED
 from registry.sources.file import LOOK_SECONDS
 from registry.sources.json_yaml import read_value
-from registry.specializations import SpecializationDocument, Specializations
+
+if TYPE_CHECKING:
+    from registry.specializations import SpecializationDocument, Specializations
 
 _log = structlog.get_logger("registry")
 _PACKAGED_FILE = Path(__file__).parents[1] / "data" / "specializations.yaml"
@@ -29,6 +32,8 @@ LONGEST = 256 * 1024
 @cache
 def packaged() -> Specializations:
     """The texts that come with the package."""
+    from registry.specializations import Specializations  # most hosts have no tasks
+
     return Specializations((_read(_PACKAGED_FILE.read_bytes(), PACKAGED),))
 
 
@@ -131,6 +136,8 @@ def _content(path: Path) -> bytes | Problem:
 
 def _over_the_package(content: bytes | Problem, place: str) -> Specializations:
     """The texts of a file over the package's; raises DocumentErrors."""
+    from registry.specializations import Specializations
+
     if isinstance(content, Problem):
         raise DocumentErrors([content])
     return Specializations((_read(content, place), *packaged().documents))
@@ -138,6 +145,8 @@ def _over_the_package(content: bytes | Problem, place: str) -> Specializations:
 
 def _read(content: bytes, place: str) -> SpecializationDocument:
     """The document in a file; raises DocumentErrors, which name line and field."""
+    from registry.specializations import SpecializationDocument
+
     if len(content) > LONGEST:
         problem = Problem(place, f"it has more than {LONGEST} bytes", "make it smaller")
         raise DocumentErrors([problem])
