@@ -96,6 +96,7 @@ from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
 from registry.roles import Actor, RoleGrant
+from registry.snapshot import PACKAGED
 from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
@@ -354,8 +355,11 @@ class App:
     async def _connect_servers(self) -> None:
         """Connect to the operator's MCP servers before the first message needs them."""
         await self.loaded.wait()  # the lines first, then the model, then its tools
-        entries = self.catalog.snapshot().agents
-        await self.pool.ensure(self._servers(id for id, one in entries.items() if one.operator))
+        document = self.catalog.snapshot().document
+        own = [id for id, one in document.agents.items() if one.operator]
+        instances = document.instances.items()
+        own += [id for id, one in instances if one.operator and one.document != PACKAGED]
+        await self.pool.ensure(self._servers(own))
 
     async def _close_unused_servers(self) -> None:
         """Some time after each change of the agents, close the servers that none of them has."""
@@ -365,11 +369,11 @@ class App:
             await changed.wait()
             await asyncio.sleep(UNUSED_S)
             changed.clear()
-            for agent in self.catalog.snapshot().agents:
+            for agent in self.catalog.snapshot().ids:
                 self._resolver.current(agent)
                 await asyncio.sleep(0)  # a host with many agents must not stand still
             try:
-                await self.pool.keep_only(self._servers(self.catalog.snapshot().agents))
+                await self.pool.keep_only(self._servers(self.catalog.snapshot().ids))
             except Exception:
                 log.exception("servers.not_closed")
 

@@ -302,7 +302,9 @@ def no_agent_cure(why: str, agents: Collection[str], errors: Collection[Problem]
         return f"You are an admin: no agent could be read. Correct this first:\n{named}"
     if named:
         return paragraphs(no_agent_cure(why, agents), f"This may be the reason:\n{named}")
-    wrong = f" At the moment, {escape_markdown(why)}." if "not exist" in why else ""
+    wrong = (
+        f" At the moment, {escape_markdown(why)}." if "exist" in why or "instance" in why else ""
+    )
     if not agents:
         return f"You are an admin: create an agent with /addagent or in agents.json.{wrong}"
     first = next(iter(agents))

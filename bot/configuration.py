@@ -406,7 +406,17 @@ def agent_findings(
     yield from _unread(snapshot, settings)
     yield from _surprises(snapshot, settings)
     yield from _idle_confirm(snapshot, settings)
+    yield from _lost_keys(snapshot, settings)
     yield from _unread_file(settings)
+
+
+def _lost_keys(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
+    """Keys of the HTTP API that reach only an agent or an instance that does not exist."""
+    for number, key in settings.numbered_keys().items():
+        if key.agent is not None and not snapshot.has_named(key.account, key.agent):
+            message = f"account {key.account} has no agent or instance '{key.agent}'"
+            cure = "create it, or name another"
+            yield Problem(f"API_KEYS__{number}__AGENT", message, cure, "warning")
 
 
 def _idle_confirm(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:

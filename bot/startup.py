@@ -134,6 +134,9 @@ def models_used(snapshot: Snapshot, defaults: LlmConfiguration) -> dict[str, str
         ):
             if model or default:
                 found.setdefault(model or default or "", agent if model else variable)
+    for id, instance in snapshot.document.instances.items():
+        if model := instance.value.settings.model:
+            found.setdefault(model, f"llm of instance {id} ({instance.place})")
     return found
 
 

@@ -23,7 +23,7 @@ from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
 from registry.errors import Problem
-from registry.instance import AgentInstance
+from registry.instance import SLASH, AgentInstance
 from registry.models import wire_id
 from registry.review import Proposal, reviews_needed
 from registry.revisions import Kind, json_of
@@ -264,8 +264,16 @@ class Catalog:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
         detail = f"to {binding.agent_id}"
         change = await self.authorized(actor, "bind", binding.slot, INSTANCE, key, why, detail)
+        await self._require_reach(actor, binding.agent_id)
         await self._set(stored.BINDING + binding.slot, binding.to_text(), change, expected)
         return binding
+
+    async def _require_reach(self, actor: Actor, agent_id: str) -> None:
+        """Raise Denied for an instance of an account in which the actor may not write."""
+        account, slash, _ = agent_id.partition(SLASH)
+        if slash and not any(grant.scope == "host" for grant in actor.grants):
+            what = f"bind an instance of account {account}"
+            await self.require(actor, "write", Target("instance", account), what)
 
     async def unbind(
         self,
@@ -474,6 +482,10 @@ class Catalog:
             if is_new and text is not None:
                 await self.check_document(kind, id, text)
                 self._check_instance(actor, kind, id, (current, text))
+                if kind == "binding":
+                    await self._require_reach(
+                        actor, AgentBinding.model_validate_json(text).agent_id
+                    )
             if is_new and expected not in (None, revision or DELETED):
                 if expected == DELETED:
                     raise errors.AlreadyThere(f"there is already {kind} '{id}'")

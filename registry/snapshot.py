@@ -349,6 +349,11 @@ class Snapshot:
         return self.document.agents
 
     @property
+    def ids(self) -> list[str]:
+        """The ids of all agents and instances."""
+        return [*self.document.agents, *self.document.instances]
+
+    @property
     def default(self) -> str | None:
         """The id of the default agent, whether or not that agent is there."""
         entry = self.document.default_agent_id
@@ -385,7 +390,7 @@ class Snapshot:
             for issue in missing_names(entry.value, self.servers)
         ]
         lost = inactive(self.document, self.runnable)
-        return (*self.document.problems, *lost, *unserved, *self._odd_instances())
+        return (*self.document.problems, *lost, *unserved, *self.odd_instances())
 
     def agent(self, agent_id: str) -> AgentDefinition | None:
         """An agent's definition, or None."""
@@ -447,12 +452,16 @@ class Snapshot:
         found = self.instance(id)
         return found.agent_type if found and not self.type_named(found.agent_type) else None
 
+    def has_named(self, account: str, name: str) -> bool:
+        """Whether there is an agent, or an instance of an account, of this name."""
+        return name in self.agents or name in self.instances_of(account)
+
     @property
     def runnable(self) -> Container[str]:
         """The ids of all agents and instances that can answer."""
         return _Runnable(self)
 
-    def _odd_instances(self) -> Iterator[Problem]:
+    def odd_instances(self) -> Iterator[Problem]:
         """Types that nobody knows, and tools that nobody can have."""
         for id, entry in self.document.instances.items():
             if entry.document == PACKAGED:

@@ -22,7 +22,7 @@ from registry.agent_limits import SafetyConfig, TurnLimits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
-from registry.instance import SLASH
+from registry.instance import SLASH, AgentInstance
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
 from registry.snapshot import EffectiveAgent, Entry, Snapshot, effective
 
@@ -200,6 +200,17 @@ class AgentResolver:
             return None
         made = self._made[agent] = replace(self._make(found), router=router)
         return made
+
+    def is_router(self, agent: RunnableAgent) -> bool:
+        """Whether an agent hands each message to another instance of its account."""
+        return agent.effective.instance is not None and self.catalog.snapshot().is_router(agent.id)
+
+    def routes(self, router: RunnableAgent) -> list[AgentInstance]:
+        """The instances that a router chooses from: those of its account, but no router."""
+        snapshot = self.catalog.snapshot()
+        found = snapshot.instances_of(router.attribution.account).values()
+        own = [one.value for one in found if one.value.id in snapshot.runnable]
+        return [one for one in own if not snapshot.is_router(one.id)]
 
     def unstored(self, agent: AgentDefinition) -> RunnableAgent:
         """An agent as it would run if it were stored, by somebody who is not the operator."""

@@ -18,6 +18,7 @@ from bot.ops.process import data_dir_problem
 from bot.ops.tasks import SystemClock
 from bot.settings import Bot, Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
+from bot.startup import instance_files
 from bot.store.admission import waited_for
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import is_in_use
@@ -26,7 +27,7 @@ from bot.variables import BOT_SETTING, ENV_FILE, FILE, InvalidFile, environment
 from registry.binding import BotIdentity
 from registry.errors import DocumentErrors, Problem, RegistryError, summary, worst_first
 from registry.fields import Path, describe, fields_of, model_at, nearest
-from registry.snapshot import Document, Snapshot, inactive, merge_documents
+from registry.snapshot import Document, Snapshot, inactive, merge_documents, with_packaged
 from registry.sources.environment import read_environment, read_legacy
 from registry.sources.file import read_file
 from registry.sources.redis import RedisStore
@@ -69,7 +70,7 @@ def check(*, env_file: bool = True, ask: Ask | None = None) -> tuple[list[Proble
     found += _place_problems(settings)
     refused |= {"BOTS__0__TOKEN"} if any(place.startswith("BOTS") for place in refused) else set()
     found += (one for one in settings_findings(settings, skills) if one.place not in refused)
-    stored = asyncio.run(_read_store(settings))
+    stored = asyncio.run(_below(settings))
     asked = asyncio.run(ask(settings, skills, stored)) if ask else LiveAnswers()
     named = {one.place for one in found if one.level == "error"}
     found += (one for one in asked.problems if one.place not in named)
@@ -234,9 +235,19 @@ def _check_agents(
     snapshot = Snapshot.of(merge_documents(build_valid_parts(raw), stored))
     described = {own for part in raw.agents if (own := agent_id(part))}
     known = [BotIdentity(bot.hash, bot.id, names.get(bot.id)) for bot in settings.bots]
+    usable = [id for id in snapshot.document.instances if id in snapshot.runnable]
     yield from snapshot.document.problems
-    yield from inactive(snapshot.document, {*snapshot.agents, *described})
+    yield from inactive(snapshot.document, {*snapshot.agents, *described, *usable})
+    yield from snapshot.odd_instances()
     yield from agent_findings(settings, snapshot, known, skills.skills)
+
+
+async def _below(settings: Settings) -> Document:
+    """What is in force below the agents file: the files of instances over what a store holds."""
+    files = instance_files(settings)
+    await files.reload()
+    stored = await _read_store(settings)
+    return with_packaged(merge_documents(files.document, stored), files.packaged)
 
 
 async def _read_store(settings: Settings) -> Document:

@@ -27,6 +27,7 @@ from registry.access import AccessGrant
 from registry.binding import AgentBinding, AgentBindingType
 from registry.errors import AlreadyThere
 from registry.history import documents_in, text_of
+from registry.instance import is_instance_id
 from registry.revisions import FieldChange, Kind, Revision, differences, json_of
 from registry.roles import RoleDocument, RoleGrant
 from registry.snapshot import Entry
@@ -297,7 +298,7 @@ async def default_agent(registry: Registry, given: Namespace) -> Said:
 
 async def list_bindings(registry: Registry, _given: Namespace) -> Said:
     """What is bound to which agent."""
-    agents = registry.catalog.snapshot().agents
+    agents = registry.catalog.snapshot().runnable
     found = await listing(registry, "binding")
     rows = (
         [
@@ -321,7 +322,8 @@ async def set_binding(registry: Registry, given: Namespace) -> Said:
     of, key = next((of, key) for of, key in kinds.items() if key is not None)
     if given.on_bot is not None and of is AgentBindingType.TelegramBot:
         raise WrongWords("--on-bot goes with --chat or --person: it narrows them to one bot")
-    found_in(registry, "agent", given.agent)
+    if given.agent not in registry.catalog.snapshot().runnable:
+        found_in(registry, "instance" if is_instance_id(given.agent) else "agent", given.agent)
     key = key.removeprefix("tg:") if of is AgentBindingType.UserId else key
     binding = valid(AgentBinding, agent_id=given.agent, type=of, binding_key=key, bot=given.on_bot)
     slot = binding.slot

@@ -41,7 +41,8 @@ def expiry(text: str) -> float | None:
 async def create_key(registry: Registry, given: Namespace) -> Said:
     """Make a key; stdout has the key alone, and everything else is on stderr."""
     agents = registry.catalog.snapshot().agents
-    if given.agent is not None and given.agent not in agents:
+    snapshot = registry.catalog.snapshot()
+    if given.agent is not None and not snapshot.has_named(given.account, given.agent):
         cure = f"there are: {', '.join(sorted(agents)[:20]) or 'none'}"
         raise not_there("agent", given.agent, agents, cure)
     secret = new_secret()

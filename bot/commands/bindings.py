@@ -116,7 +116,7 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     except ValueError:
         wrong = f"'{words[0][:64]}' or the id after it is not valid."
         return Reply(escape_markdown(f"{wrong} {HOW_TO_BIND}"))
-    if binding.agent_id not in catalog.snapshot().agents:
+    if binding.agent_id not in catalog.snapshot().runnable:
         return Reply(f"{no_agent(catalog.snapshot(), binding.agent_id)} Nothing was changed.")
     await catalog.bind(host.actor(context), binding, key=context.key, why=why)
     is_bot = target.kind is AgentBindingType.TelegramBot

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 import structlog
@@ -31,6 +31,7 @@ from bot.messages import (
     Signal,
     TurnRef,
     TurnSummary,
+    text_of,
 )
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
@@ -48,6 +49,7 @@ from bot.turn.results import (
     find_retry,
     letter_button,
 )
+from bot.turn.routing import InstanceRouter
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
@@ -69,6 +71,7 @@ def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
 log = structlog.get_logger("turns")
 
 OPEN_QUESTION = "An approval is waiting for an answer here. Please answer it first."
+NO_ROUTE = "there is no other instance that this router could hand the message to"
 RETRY_SECONDS = 1.0
 
 Resume = Callable[[str, ResumeTurn], None]
@@ -125,6 +128,11 @@ class Turns:
     transcripts: Transcripts
     access: Access
     clock: Clock
+    router: InstanceRouter = field(init=False)
+
+    def __post_init__(self) -> None:
+        runner = self.runner
+        self.router = InstanceRouter(self.resolver, runner.model, runner.budgets, self.clock)
 
     # --- beginning ---
 
@@ -134,6 +142,9 @@ class Turns:
         In a group, people who already wait for it are answered before the person who ends it.
         """
         found, agent = self.resolver.resolve(entry.line, incoming.address, incoming.person)
+        if agent is not None:
+            agent = await self.router.routed(entry, incoming, agent)
+            found = found if agent else replace(found, why=NO_ROUTE)
         if agent is None:
             admin = self.access.is_admin(incoming.person.id)
             document = self.resolver.catalog.snapshot().document
@@ -177,6 +188,10 @@ class Turns:
         await self._acknowledge_retry(entry, press)
         message = 0 if press.address.migrated_from else found.message  # the old chat's number
         incoming = IncomingMessage(press.address, press.person, message, int(self.clock.wall()))
+        agent = (
+            await self.router.routed(entry, incoming, agent, text_of(map(dict, found.content)))
+            or agent
+        )
         request = replace(self._request(entry, incoming, agent), retry=found)
         while open_turn := await self.runner.run(request):
             await channel.wait_until_sent(open_turn.ref.entry)

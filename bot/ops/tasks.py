@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 RETRY_CANCEL_SECONDS = 0.5
@@ -164,3 +165,21 @@ def backoff(failures: int, first: float, longest: float, jitter: float = 0.2) ->
         return 0.0
     seconds = min(longest, first * 2.0 ** min(failures - 1, 32))
     return min(longest, seconds * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311
+
+
+@contextlib.contextmanager
+def expiring_on(stop: asyncio.Event, time_limit: asyncio.Timeout) -> Iterator[None]:
+    """Inside the block a time limit is over as soon as `stop` is set."""
+    loop = asyncio.get_running_loop()
+
+    def expire(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the time limit is over already
+            time_limit.reschedule(loop.time())
+
+    stopped = asyncio.create_task(stop.wait())
+    stopped.add_done_callback(expire)
+    try:
+        yield
+    finally:
+        stopped.remove_done_callback(expire)
+        stopped.cancel()

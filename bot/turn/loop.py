@@ -7,8 +7,7 @@ anywhere continues from there in the same loop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -16,7 +15,7 @@ import structlog
 from bot.approvals.request import PendingCall, Suspension
 from bot.errors import ModelError, ModelRefused, OutOfBudget, PromptTooLong, RequestRefused
 from bot.messages import Answer, Json
-from bot.ops.tasks import offload_if_long
+from bot.ops.tasks import expiring_on, offload_if_long
 from bot.turn import results
 from bot.turn.model_fallback import ModelCaller
 from bot.turn.progress import Progress
@@ -53,7 +52,7 @@ class AgentLoop:
         stop, time_limit = self.turn.stop, asyncio.timeout(self.turn.usage.seconds_left)
         try:
             async with time_limit:
-                with _expiring_on(stop, time_limit):
+                with expiring_on(stop, time_limit):
                     while (end := await self.step()) is None:
                         pass
         except TimeoutError:
@@ -150,20 +149,3 @@ class AgentLoop:
         """What was said before the turn was interrupted, as it may be stored."""
         redact = self.turn.agent.filter.redact_text
         return await offload_if_long(len(text), lambda: redact(text, cut=True))
-
-
-@contextlib.contextmanager
-def _expiring_on(stop: asyncio.Event, time_limit: asyncio.Timeout) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-
-    def expire(_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the time limit is over already
-            time_limit.reschedule(loop.time())
-
-    stopped = asyncio.create_task(stop.wait())
-    stopped.add_done_callback(expire)
-    try:
-        yield
-    finally:
-        stopped.remove_done_callback(expire)
-        stopped.cancel()

@@ -12,6 +12,7 @@ from bot.command import CommandContext, CommandResult, Reply, command, counted
 from bot.messages import Attribution, Fence
 from bot.store import keys
 from bot.store.client import StoreClient
+from bot.store.journal import Record, dump_records
 from bot.usage.budgets import Budgets, Cost, Spender, SpendLimit, day_of
 from bot.usage.pricing import Pricing
 
@@ -45,6 +46,10 @@ class Ledger:
     async def release(self, fence: Fence, hold: str, scopes: Sequence[str]) -> None:
         """Release a reservation in these scopes."""
         await self.client.as_owner("release_budget", fence, [], hold, *scopes)
+
+    async def charge(self, fence: Fence, records: Sequence[Record]) -> None:
+        """Write records of the ledger for what belongs to no open turn."""
+        await self.client.as_owner("charge", fence, [], *dump_records(records))
 
     async def take(self, limits: Mapping[str, int]) -> str | None:
         """Count a request in every scope, or in none: the scope whose minute is full, or None."""

@@ -135,7 +135,9 @@ class InstanceFiles:
             found = tuple(problem for file in look.files.values() for problem in file.problems)
             entries = {id: file.entry for id, file in look.files.items() if file.entry}
             self.document = Document(instances=entries, problems=(*look.problems, *found))
-            if new := [str(one) for one in self.document.errors if one not in _problems(before)]:
+            told = _problems(before)
+            new = [str(one) for one in self.document.errors if one not in told]
+            if new and self._task is not None:
                 _log.warning("instances.refused", problems=new)
         self._changed()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -160,7 +160,7 @@ async def list_bindings(
             hash=docs.held(entry),
             place=shown_place(entry.place),
             read_only=docs.is_read_only(entry),
-            active=entry.value.agent_id in snapshot.agents,
+            active=entry.value.agent_id in snapshot.runnable,
         )
         for slot, entry in ((slot, bindings[slot]) for slot in page)
     ]
@@ -199,7 +199,7 @@ async def put_binding(
     parts = _parts_of(slot)
     named = _slot_of(parts) or slot
     binding = _binding_of(host.catalog, named, {**parts, **canonical(value, AgentBinding)})
-    _require_agent(host.catalog, binding.agent_id, "agentId")
+    _require_agent(host.catalog.snapshot().runnable, binding.agent_id, "agentId")
     document = Document(host, caller, "binding", named)
     written = await document.put(binding.to_text(), if_match)
     etag = revision_of(binding.to_text())
@@ -216,9 +216,9 @@ def _binding_of(catalog: Catalog, slot: str, value: dict[str, Any]) -> AgentBind
     return AgentBinding.model_validate(value)
 
 
-def _require_agent(catalog: Catalog, agent_id: str, name: str) -> None:
+def _require_agent(known: Container[str], agent_id: str, name: str) -> None:
     """Raise DocumentErrors where there is no such agent."""
-    if agent_id not in catalog.snapshot().agents:
+    if agent_id not in known:
         message, cure = f"there is no agent '{agent_id[:64]}'", "create it first, or name another"
         raise DocumentErrors([Problem("body", message, cure, path=name)])
 
@@ -277,7 +277,7 @@ async def put_default(
     if not isinstance(agent_id, str) or len(value) > 1:
         message, cure = "one field is needed: the id of an agent", 'send {"agent_id": "jack"}'
         raise DocumentErrors([Problem("body", message, cure, path="agent_id")])
-    _require_agent(document.host.catalog, agent_id, "agent_id")
+    _require_agent(document.host.catalog.snapshot().agents, agent_id, "agent_id")
     written = await document.put(json.dumps(agent_id), if_match)
     etag = revision_of(json.dumps(agent_id))
     location = DEFAULT if written.created else None

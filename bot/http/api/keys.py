@@ -169,7 +169,8 @@ async def create_key(caller: CallerDep, host: HostDep, body: KeyRequest) -> Resp
     docs.require_reach(caller, body.account or caller.account)
     secret = new_secret()
     key = _made(caller, body, secret, host.catalog.wall())
-    if key.agent is not None and key.agent not in host.catalog.snapshot().agents:
+    snapshot = host.catalog.snapshot()
+    if key.agent is not None and not snapshot.has_named(key.account, key.agent):
         message, cure = f"there is no agent '{key.agent}'", "name one that is there"
         raise DocumentErrors([Problem("body", message, cure, path="agent")])
     why = docs.why_of(caller, body.reason, body.ticket)
