@@ -204,7 +204,9 @@ async def test_strangers_are_limited_by_their_address(
         assert (await talk.client.get("/api/v1/me")).status == 200
 
 
-def test_check_says_that_open_routes_are_open_to_everybody_and_that_no_budget_is_set() -> None:
+async def test_check_says_that_open_routes_are_open_to_everybody_and_that_no_budget_is_set() -> (
+    None
+):
     said = [str(one) for one in settings_problems(settings_of({"LEGACY_OPEN": "1"}))]
     assert [one for one in said if "open to everybody" in one and "LEGACY_OPEN" in one]
     assert [one for one in said if one.startswith("BUDGETS: ")]
