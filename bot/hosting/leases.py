@@ -16,6 +16,7 @@ from bot.errors import FencedOut, StoreUnavailable
 from bot.messages import Clock, Fence
 from bot.store import keys
 from bot.store.client import StoreClient
+from bot.store.sessions import TASK_KEPT_MS, is_task
 
 SecondsLeft = Callable[[], float]
 """Seconds for which a line is certain to be ours."""
@@ -132,7 +133,9 @@ class Leases:
         line = fence.line
         names = [keys.fence(line), keys.lease(line), keys.inbox(line), keys.outbox(line)]
         names += [keys.timers(line), keys.LINES_DUE, keys.dead_letters(line), keys.LINES_OPEN]
-        done = bool(await self._client.run("release_idle", names, [fence.token, line]))
+        names += [keys.session(line)]
+        kept = TASK_KEPT_MS if is_task(line) else 0
+        done = bool(await self._client.run("release_idle", names, [fence.token, line, kept]))
         if done:
             self._held.pop(line, None)
         return done

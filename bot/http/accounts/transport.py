@@ -189,6 +189,8 @@ class HttpChannel(OutboxChannel):
         stored = orjson.dumps(summary).decode()
         if failure:
             data = {"message": failure, "partial": bool(stream.text)}
+            if kind := summary.get("error"):
+                data["error_type"] = kind
             await stream.end("error", orjson.dumps(data).decode(), stored)
         else:
             await stream.end("done", "", stored)
