@@ -16,6 +16,7 @@ else
   if ARGV[3] ~= '0' then
     local agent = redis.call('HGET', KEYS[9], 'instance') or ''
     local log = '{' .. ARGV[2] .. '}:conv:0:' .. agent .. ':log'
+    redis.call('DEL', KEYS[3], KEYS[4])
     for _, key in ipairs({KEYS[1], KEYS[9], log}) do redis.call('PEXPIRE', key, ARGV[3]) end
   end
 end
