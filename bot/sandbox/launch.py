@@ -208,7 +208,7 @@ def _http_variables(given: Given, port: int) -> dict[str, str]:
 
     The key is a new one each time, and opens nothing but this sandbox.
     """
-    variables = {"HTTP_PORT": str(_free_port(port + 1))}
+    variables = {"HTTP_PORT": str(_free_port(port and port + 1))}
     if not any(name.upper().startswith("API_KEYS__") for name in given.variables):
         own = {"KEY": secrets.token_urlsafe(32), "USER": "ann", "ROLE": "instance_admin"}
         variables |= {f"API_KEYS__0__{name}": value for name, value in own.items()}

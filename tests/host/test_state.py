@@ -22,13 +22,21 @@ RARE = {
     "access:tries:<person>",
     "access:version",  # of an older version
     "agent:audit",  # of an older version
+    "agent:instance:<account>/<name>",  # of a host whose accounts make some
     "agent:key:<id>",  # of a host with an API
     "agent:proposal:<agent>",  # of a host where a second person reviews
     "agent:role:<person>",  # of a host whose admins are not all in ADMINS
     "api:answer:<digest>",
     "api:key-use:<id>",
     "api:running:<digest>",
+    "api:approvals:<account>",  # of conversations over HTTP
     "api:secret",
+    "api:sign-in-link:<digest>",
+    "api:sign-in:<digest>",
+    "api:turn:<turn>",
+    "lines:due",
+    "{<line>}:events:<turn>",
+    "{<line>}:session",
     "{<line>}:closed:<chat>",  # of a group in which the bot may not write
     "{<line>}:dead",  # of a turn that ends the host again and again
     "{<line>}:failing",  # of a part that met 5xx or no answer

@@ -30,7 +30,7 @@ WITHOUT_TOOLS = {
     "agents": [{"id": "operator", "name": "Operator", "mcpServers": []}],
     "defaultAgentId": "operator",
 }
-_URL = re.compile(r"http://127\.0\.0\.1:\d+")
+_URL = re.compile(r"(?:is open:  |answers at )(http://127\.0\.0\.1:\d+)")
 
 
 class Sandbox:

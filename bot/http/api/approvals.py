@@ -89,7 +89,7 @@ async def decide(
     body: DecisionRequest,
     account: Account = None,
 ) -> Approval | TaskStatusAnswer:
-    """Approve or deny the calls of a question; the turn goes on, and so does its stream."""
+    """Approve or deny the calls of a question; the turn continues, and so does its stream."""
     asker = _asker(caller, account)
     try:
         found = await host.conversations.decide(

@@ -16,11 +16,19 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.http.api.caller import Caller, Credentials
-from bot.http.api.head import WRITES, Head, address_of, body_of, check_host, too_large
+from bot.http.api.head import (
+    WRITES,
+    GateRules,
+    Head,
+    address_of,
+    body_of,
+    check_host,
+    too_large,
+)
 from bot.http.api.idempotency import Answer, Idempotency
 from bot.http.api.later import Later
 from bot.http.api.pages import page_at
-from bot.http.api.problems import MEDIA_TYPE, ApiError, unavailable
+from bot.http.api.problems import MEDIA_TYPE, ApiError, not_found, unavailable
 from bot.http.api.visitors import SESSION, Visitor, Visitors, begins_turn, caller_of
 from bot.http.limits import CONNECTION
 from bot.http.server import BODY_LIMIT
@@ -71,18 +79,6 @@ class MinuteLimiter:
             del self._full_at[next(iter(self._full_at))]
         self._full_at[name] = full_at + self._interval
         return 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class GateRules:
-    """Under which names the API is called, and how many requests a minute it takes.
-
-    `requests` are those of one key, `failures` those of one address that show no valid key.
-    """
-
-    hosts: frozenset[str] = frozenset()
-    requests: int = 600
-    failures: int = 60
 
 
 @dataclass(slots=True)
@@ -154,7 +150,7 @@ class ApiGate:
     ) -> None:
         self.api: Api | None = None
         self._inner = inner
-        self._hosts = rules.hosts
+        self._rules = rules
         self._counters = counters
         self._expected = expected
         self._requests = MinuteLimiter(rules.requests)
@@ -203,7 +199,7 @@ class ApiGate:
         head = Head.of(scope["headers"])
         if not head.length.isdecimal() or int(head.length) > BODY_LIMIT:
             raise too_large()
-        check_host(head, scope, self._hosts)
+        check_host(head, scope, self._rules)
         if (page := page_at(scope["method"], scope["path"])) is not None:
             await _send(page, scope, send)
             return None
@@ -212,6 +208,8 @@ class ApiGate:
         if is_sign_in:  # what it shows is in its body
             body = await body_of(receive, _SIGN_IN_LIMIT)
         visitor = self._admitted(await api.visitors.of(head, scope, body), origin)
+        if not scope["path"].isprintable():  # a route would match it without its last line break
+            raise not_found()
         if head.is_only_new and scope["method"] in WRITES:
             detail = "If-None-Match is not supported here. A PUT answers 201 where it created."
             raise ApiError(422, "invalid", detail, field="If-None-Match")

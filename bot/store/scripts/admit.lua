@@ -30,7 +30,7 @@ local COMMANDS = {
   {'ZREMRANGEBYSCORE', zset, 5, 5}, {'SADD', SCRATCH .. 'known', 'a'},
   {'SREM', SCRATCH .. 'known', 'a'}, {'SMEMBERS', SCRATCH .. 'known'}, {'SCAN', '0', 'COUNT', 1},
   {'RPUSH', list, 'a'}, {'LLEN', list}, {'LRANGE', list, 0, -1}, {'LTRIM', list, -1, -1},
-  {'TIME'}, {'DEL', text, hash, stream, zset, list},
+  {'TIME'}, {'GETDEL', text}, {'DEL', text, hash, stream, zset, list},
 }
 for _, command in ipairs(COMMANDS) do try(unpack(command)) end
 for _, key in ipairs(ARGV) do try('HDEL', key, 'admission') end

@@ -1,4 +1,5 @@
 -- Give an HTTP conversation back, unless something waits in it; it is due again with its next timer.
+-- The fence moves, so that a beat on its way does not take the line for ours.
 -- A task that is over is kept for a while: that of its keys which lives forever elsewhere gets an end.
 -- KEYS: fence, lease, inbox, outbox, timers, lines:due, dead, lines:open, session
 -- ARGV: token, line, how long a task is kept (ms; 0: it is none)
@@ -21,5 +22,6 @@ else
   end
 end
 if redis.call('XLEN', KEYS[7]) > 0 then redis.call('ZADD', KEYS[8], 'NX', 0, ARGV[2]) end
+redis.call('INCR', KEYS[1])
 redis.call('DEL', KEYS[2])
 return 1
