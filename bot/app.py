@@ -100,6 +100,7 @@ from registry.history import History
 from registry.roles import Actor, RoleGrant
 from registry.snapshot import PACKAGED, unknown_tools
 from registry.sources.redis import RedisStore
+from registry.sources.specialization_file import SpecializationFile
 
 log = structlog.get_logger("switchboard")
 
@@ -149,6 +150,7 @@ class App:
         self.pool = Pool(self.clock)
         self.installed_skills = InstalledSkills()
         self.shown_once = ShownOnce()
+        self.specializations = SpecializationFile(settings.specializations_file)
         self.loaded = asyncio.Event()
         self.started = asyncio.Event()
         self.url = ""
@@ -349,7 +351,9 @@ class App:
         skills = SkillRunner()
         self._stack.push_async_callback(skills.close)
         cache, truncated = ToolResultCache(self.clock, self.counters), TruncatedResults(self.store)
-        self._tools = ToolsetFactory(self.pool, skills, cache, truncated)
+        self._tools = ToolsetFactory(
+            self.pool, skills, cache, truncated, lambda: self.catalog.snapshot().accounts
+        )
         self.catalog.objections = lambda agent: self._clashes(self._resolver.unstored(agent))
         await self._background(self._connect_servers(), "servers.connect")
         await self._background(self._close_unused_servers(), "servers.close_unused")
@@ -395,6 +399,9 @@ class App:
     # --- turns and conversations ---
 
     async def _open_turns(self) -> None:
+        await self.specializations.open(self._problem_alerts.check)
+        self._stack.push_async_callback(self.specializations.close)
+        self._problem_alerts.check()
         prices = Prices(self.settings.prices, listed=self.settings.anthropic_base_url is None)
         await self._background(prices.warm(), "prices.warm")
         budgets = BudgetService(
@@ -412,7 +419,10 @@ class App:
         )
         turns = self.settings.limits.turns
         slots = TurnSlots(turns) if turns else None
-        runner = TurnRunner(services, transcripts, self._model, self._tools, budgets, slots)
+        specialized = self.specializations.text
+        runner = TurnRunner(
+            services, transcripts, self._model, self._tools, budgets, slots, specialized
+        )
         approvals = ApprovalService(services, stores.inbox, transcripts.forget)
         self._turns = Turns(
             self._resolver, runner, approvals, stores, transcripts, self._access, self.clock
@@ -630,6 +640,7 @@ class App:
                 settings.legacy_routes,
                 self.counters.add,
                 self._tool_names,
+                self.specializations.values,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
             return make_app(Host(*parts, settings.own_keys))
@@ -761,7 +772,7 @@ class App:
         """What an admin must fix; quick with ten thousand agents, since each change runs it."""
         snapshot = self.catalog.snapshot()
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
-        return [*snapshot.document.errors, *conflicts]
+        return [*snapshot.document.errors, *conflicts, *self.specializations.problems]
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -9,7 +9,7 @@ A route that declares nothing answers 403.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -41,7 +41,7 @@ class Talking:
 
     `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
     routes do; `count` counts who uses them. `tools` names the tools that an agent is known to have
-    for an account.
+    for an account, `specializations` the values that have texts, by dimension.
     """
 
     sign_ins: SignIns
@@ -50,6 +50,7 @@ class Talking:
     legacy: Literal["serve", "308", "301", "gone"] = "serve"
     count: Callable[[str], None] = lambda _name: None
     tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
+    specializations: Callable[[], Mapping[str, list[str]]] = dict
 
 
 @dataclass(frozen=True, slots=True)
