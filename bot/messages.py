@@ -130,14 +130,14 @@ class Excerpt:
 
 @dataclass(frozen=True, slots=True)
 class Specialization:
-    """What an agent is specialised in for one task; spec 5, 8.2."""
+    """What an agent is specialized in for one task; spec 5, 8.2."""
 
     language: str = "en"
     vertical: str | None = None
     region: str | None = None
 
     def shown_name(self, agent: str) -> str:
-        """The name of an agent that is specialised so: `influencer_agent_beauty_uae`."""
+        """The name of an agent that is specialized so: `influencer_agent_beauty_uae`."""
         given = (self.vertical or "", self.region or "")
         parts = (_NOT_IN_NAMES.sub("_", one.lower()).strip("_") for one in given)
         return "_".join(filter(None, (agent, *parts)))

@@ -69,7 +69,7 @@ class Specializations:
                         self._names.setdefault((dimension, _normalized(alias)), own)
 
     def text(self, vertical: str | None, region: str | None, language: str | None) -> str:
-        """What is said of a specialisation, vertical first, then region, then language.
+        """What is said of a specialization, vertical first, then region, then language.
 
         Values are matched without regard to case, and to spaces, hyphens and underscores. One that
         has no text adds none.

@@ -248,7 +248,7 @@ class PromptCache:
     ) -> RenderedPrompt:
         """The conversation's prompt while that is warm and unchanged, else a new one.
 
-        The texts of a task's specialisation come behind the instructions of the agent.
+        The texts of a task's specialization come behind the instructions of the agent.
         """
         topics = agent.filter.topics_prompt()
         said = agent.effective.definition

@@ -42,7 +42,7 @@ class TurnRunner:
 
     `_running` names the open turns that run, `_life` is an id of this life of the host. `rate`
     counts the model requests that people make in a minute. `slots` are as many as turns may run at
-    once on this host; None is no limit. `specialized` gives the texts of a task's specialisation.
+    once on this host; None is no limit. `specialized` gives the texts of a task's specialization.
     """
 
     services: TurnServices

@@ -1,4 +1,4 @@
-"""The texts of specialisations: those of the package, under a file that is live within a second."""
+"""The texts of specializations: those of the package, under a file that is live within a second."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SpecializationFile:
         return self._good or packaged()
 
     def text(self, vertical: str | None, region: str | None, language: str | None) -> str:
-        """What is said of a specialisation now: see `Specializations.text`."""
+        """What is said of a specialization now: see `Specializations.text`."""
         return self.current.text(vertical, region, language)
 
     def values(self) -> dict[str, list[str]]:
@@ -114,7 +114,7 @@ class SpecializationFile:
 
 
 def file_problems(path: Path) -> tuple[Problem, ...]:
-    """What is wrong with a file of specialisations."""
+    """What is wrong with a file of specializations."""
     try:
         _over_the_package(_content(path), str(path))
     except DocumentErrors as wrong:

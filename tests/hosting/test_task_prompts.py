@@ -1,4 +1,4 @@
-"""What the model reads of a task: its specialisation, its context, and the base prompt."""
+"""What the model reads of a task: its specialization, its context, and the base prompt."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EXECUTE = {  # 16.4
 
 
 class Tasks:
-    """One host for all tests here, whose texts of specialisations are in a file."""
+    """One host for all tests here, whose texts of specializations are in a file."""
 
     def __init__(self, stage: Stage, host: App, desk: ToolAgent, file: Path) -> None:
         self.stage, self.host, self.desk, self.file = stage, host, desk, file
@@ -56,7 +56,7 @@ class Tasks:
         return (await talk.answer(sent)).text
 
     async def own_text(self, agent: str = "influencer", **specialization: str) -> str:
-        """The agent's own text in a task of this specialisation."""
+        """The agent's own text in a task of this specialization."""
         self.stage.script.on("ok")
         await self.run(agent, specialization=specialization)
         return str(self.stage.requests()[-1]["system"][1]["text"])
@@ -82,7 +82,7 @@ async def tasks(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tasks
             yield Tasks(stage, host, desk, file)
 
 
-async def test_the_documents_request_reaches_the_model_with_its_specialisation_and_context(
+async def test_the_documents_request_reaches_the_model_with_its_specialization_and_context(
     tasks: Tasks,
 ) -> None:
     said = await tasks.said("Analyze this RFP and extract requirements", **EXECUTE)

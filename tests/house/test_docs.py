@@ -155,7 +155,7 @@ def test_the_documentation_says_what_to_do_when_an_agent_goes_wrong() -> None:
     }
 
 
-def test_the_values_of_specialisations_in_the_documentation_are_those_of_the_package() -> None:
+def test_the_values_of_specializations_in_the_documentation_are_those_of_the_package() -> None:
     page = (ROOT / "docs/agents.md").read_text("utf-8")
     for row, dimension in (
         ("vertical", "verticals"),
