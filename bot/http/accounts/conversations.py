@@ -77,7 +77,7 @@ class Asker:
     """Who talks over HTTP: the person, their name for the model, and whose their sessions are.
 
     `key` is the id of the API key that pays. `may_decide`: whether they may answer what agents of
-    the account ask; `is_named` is False where a key names no person.
+    the account ask; `is_named` is False where the key itself names no person.
     """
 
     person: str
@@ -347,19 +347,21 @@ class Conversations:
         if not sent.repeated:
             return None
         now = await self.sessions.progress(sent.line, sent.turn)
-        if now.newest or now.state or now.waiting:
+        if now.newest is not None:
             return None
-        return await self.recorded_answer(sent)
+        found = await self.recorded_answer(sent)
+        is_lost = found is None and not (now.state or now.waiting)
+        return TurnAnswer("", failure=NOT_KEPT) if is_lost else found
 
-    async def recorded_answer(self, sent: SentMessage) -> TurnAnswer:
-        """The answer of a turn that is over, as the journal has it."""
+    async def recorded_answer(self, sent: SentMessage) -> TurnAnswer | None:
+        """The answer of a turn as the journal has it; None where its end is not there."""
         ref = TurnRef("", CONVERSATION, sent.instance)
         records = await self.journal.newest(sent.line, ref, HISTORY_RECORDS)
         entries = {one.body["turn"] for one in records if one.body.get("stream") == sent.turn}
         for record in records:
             if record.kind == "end" and record.body["turn"] in entries:
                 return _recorded(record)
-        return TurnAnswer("", failure=NOT_KEPT)
+        return None
 
     async def _question(self, line: str, data: str) -> Json:
         """What an event asks, with what is known of the request now."""
