@@ -34,10 +34,10 @@ HOW = (
     "Memory is that of the host alone, as a proportional share; what the turns themselves grow by "
     "meanwhile is measured before, and taken off. Each piece is the time at which the model wrote "
     "it, so that a reader knows how late it is. "
-    f"CPU of a turn: bursts of {CHATS} messages to the same agent with the same answer, by Telegram "
-    f"and by `POST …/chat`, in {ROUNDS} mixed rounds, host and Valkey together; the best round of "
-    f"each. Idle sessions: {REAL:,} that were talked in over HTTP, and copies of what these left in "
-    f"the store, {IDLE:,} in all."
+    f"CPU of a turn: bursts of {CHATS} messages to the same agent with the same answer, by "
+    f"Telegram and by `POST …/chat`, in {ROUNDS} mixed rounds, host and Valkey together; the best "
+    f"round of each. Idle sessions: {REAL:,} that were talked in over HTTP, and copies of what "
+    f"these left in the store, {IDLE:,} in all."
 )
 
 
@@ -262,7 +262,7 @@ def _escaped(pattern: str) -> str:
 
 
 async def _answers_in_a_copy(stage: Stage) -> None:
-    """A copy is a session like any other: its history is there, and the next message is answered."""
+    """A copy is a session like any other: its history is there, and the next is answered."""
     async with Redis.from_url(stage.store_url) as store:
         log = "{" + line_of("default", "copy-7") + "}:conv:0:" + f"default/{INSTANCE}:log"
         before = await store.xlen(log)

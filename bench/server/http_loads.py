@@ -179,7 +179,7 @@ class HttpLoads:
     async def http_ended(self, words: dict[str, Any]) -> dict[str, Any]:
         """Wait for the ends of all answers: how many readers had every piece, and the end."""
         until = time.perf_counter() + float(words["seconds"])
-        while time.perf_counter() < until and not all(one.is_done for one in self._readers):
+        while time.perf_counter() < until and not all(one.is_done for one in self._readers):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         whole = sum(one.is_done and one.pieces == self._messages.pieces for one in self._readers)
         self._messages.stamps = False
