@@ -60,6 +60,10 @@ class SpecializationFile:
         """What is said of a specialization now: see `Specializations.text`."""
         return self.current.text(vertical, region, language)
 
+    def values(self) -> dict[str, list[str]]:
+        """The values that have a text now, by dimension."""
+        return self.current.all_values()
+
     async def open(self, changed: Callable[[], None] = lambda: None) -> None:
         """Read the file; then follow it until `close`, and call `changed` after each change."""
         if self.path is not None:

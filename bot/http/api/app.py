@@ -27,6 +27,7 @@ from bot.http.api import (
     reviews,
     roles,
     sign_in,
+    tasks,
 )
 from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
 from bot.http.api.openapi import openapi_document
@@ -74,7 +75,8 @@ def _made(host: Host | None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
-    for subject in (conversations, *_DOCUMENTS, approvals, sign_in, legacy):  # the most used first
+    more = (tasks, approvals, sign_in, legacy)
+    for subject in (conversations, *_DOCUMENTS, *more):  # the most used first
         subject.add_routes(app)
     return app
 
