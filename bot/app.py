@@ -580,7 +580,7 @@ class App:
         named = {*(urlsplit(url).hostname for url in public), settings.http_host}
         named |= {socket.gethostname(), *settings.api_allowed_hosts}
         hosts = frozenset(name.lower() for name in named if name)
-        return GateRules(hosts, settings.api_requests, settings.api_failures)
+        return GateRules(hosts, settings.api_requests, settings.api_failures, settings.http_faces)
 
     @property
     def api(self) -> Api | None:
@@ -625,6 +625,7 @@ class App:
                 settings.page_url,
                 settings.legacy_routes,
                 self.counters.add,
+                settings.http_faces,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
             return make_app(Host(*parts, settings.own_keys))

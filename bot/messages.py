@@ -294,7 +294,8 @@ class TurnSummary:
 
     `outcome` is done, refused, failed, stopped, or waiting for people. `failure` is what a person
     is told where it failed; `partial` says what is known of an incomplete answer. Tokens are those
-    of the whole turn, `tools` the names of what was called.
+    of the whole turn, `tools` the names of what was called, `stop` why the model ended its last
+    answer, as its API says it.
     """
 
     outcome: str
@@ -304,6 +305,7 @@ class TurnSummary:
     tools: tuple[str, ...] = ()
     model: str = ""
     partial: Json | None = None
+    stop: str = ""
 
     def as_json(self) -> Json:
         """Its fields, for the store."""

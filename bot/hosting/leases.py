@@ -16,6 +16,7 @@ from bot.errors import FencedOut, StoreUnavailable
 from bot.messages import Clock, Fence
 from bot.store import keys
 from bot.store.client import StoreClient
+from bot.store.inbox import SEEN_FOR_MS
 
 SecondsLeft = Callable[[], float]
 """Seconds for which a line is certain to be ours."""
@@ -132,7 +133,9 @@ class Leases:
         line = fence.line
         names = [keys.fence(line), keys.lease(line), keys.inbox(line), keys.outbox(line)]
         names += [keys.timers(line), keys.LINES_DUE, keys.dead_letters(line), keys.LINES_OPEN]
-        done = bool(await self._client.run("release_idle", names, [fence.token, line]))
+        names.append(keys.session(line))
+        args = [fence.token, line, SEEN_FOR_MS]
+        done = bool(await self._client.run("release_idle", names, args))
         if done:
             self._held.pop(line, None)
         return done

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import SEEN_FOR_MS
+from bot.store.journal import Record, dump_records
 
 Accepted = Literal["new", "repeated", "foreign", "reused"]
 """`foreign`: the session is another's, or another instance's. `reused`: the turn answers another
 message."""
 PREFIX = "api:"
+CONVERSATION = "0"
+"""The only conversation of a line of the HTTP API."""
 
 
 def line_of(account: str, session: str) -> str:
@@ -40,12 +44,18 @@ class StoredSession:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to accept: for which turn, a digest of what it says, and its JSON."""
+    """A message to accept: for which turn, a digest of what it says, and its JSON.
+
+    Where it makes the session, the transcript begins with the records of what came `before`, and
+    `once` says that no other message follows: such a session is forgotten two days after its turn.
+    """
 
     turn: str
     digest: str
     raw: bytes
     at: int
+    before: Sequence[Record] = ()
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +69,10 @@ class SessionStore:
         """Store a message, and make its session where that is new; raises StoreUnavailable."""
         names = [keys.inbox(line), keys.seen(line), keys.lease(line), keys.LINES_DUE]
         names += [keys.session(line), keys.api_turn(message.turn)]
+        names.append(keys.transcript(line, CONVERSATION, session.instance))
         args = [SEEN_FOR_MS, line, self.host, message.turn, message.raw]
         args += [session.owner, session.instance, message.digest, message.at]
+        args += [int(message.once), *dump_records(message.before)]
         found = await self.client.run("accept_message", names, args)
         return cast(Accepted, found.decode())
 

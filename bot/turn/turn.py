@@ -375,6 +375,7 @@ class Turn:
             tools=tuple(dict.fromkeys(names)),
             model=next((m for one in reversed(self.answers) if (m := one.body["model"])), ""),
             partial=result.partial,
+            stop=self.answers[-1].body["stop"] if self.answers else "",
         )
 
     def _used(self) -> Iterator[Block]:

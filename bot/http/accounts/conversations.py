@@ -20,20 +20,25 @@ import orjson
 from bot.approvals.request import ALL, ApprovalRequest, callback_data
 from bot.approvals.store import ApprovalStore
 from bot.errors import SwitchboardError
-from bot.http.accounts.history import HistoryMessage, history_of
+from bot.http.accounts.history import EarlierMessage, HistoryMessage, history_of, records_of
 from bot.http.accounts.reader import EventReader
 from bot.http.accounts.transport import HttpUpdate
 from bot.messages import Clock, Json, TaskContext, TurnRef, User
 from bot.store.events import START, StoredEvent
 from bot.store.journal import Journal
-from bot.store.sessions import NewMessage, SessionStore, StoredSession, account_of, line_of
+from bot.store.sessions import (
+    CONVERSATION,
+    NewMessage,
+    SessionStore,
+    StoredSession,
+    account_of,
+    line_of,
+)
 
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What an id of a session may be."""
 TASK = "task:"
 """In front of a task's id: what stands for its session."""
-CONVERSATION = "0"
-"""The only conversation of a line of the HTTP API."""
 DECIDE_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 _EVENT_ID = re.compile(r"([0-9a-f]{24})-([0-9]{1,20}-[0-9]{1,20})")
@@ -96,11 +101,15 @@ class SentMessage:
 
 @dataclass(frozen=True, slots=True)
 class TurnEvent:
-    """An event as it goes to a client; heartbeats have neither id nor data."""
+    """An event as it goes to a client; heartbeats have neither id nor data.
+
+    `summary` is that of the whole turn, in its last event: JSON of `bot.messages.TurnSummary`.
+    """
 
     id: str
     kind: Kind
     data: str
+    summary: str = ""
 
     @property
     def is_last(self) -> bool:
@@ -155,11 +164,17 @@ class Conversations:
         session: str | None = None,
         idempotency: str | None = None,
         grows: bool = True,
+        before: Sequence[EarlierMessage] = (),
+        context: TaskContext | None = None,
+        once: bool = False,
     ) -> SentMessage:
         """Accept a message into a session, which is made where there is none.
 
         With an `idempotency` key the same message is accepted once. `grows`: somebody will read the
-        answer while it is made. Raises SessionNotFound, MessageReused and StoreUnavailable.
+        answer while it is made. `before` is what was said before, as the client tells it: a session
+        that is made begins with it, one that is there has its own. `context` goes with the message.
+        `once`: no other message follows in a session that is made. Raises SessionNotFound,
+        MessageReused and StoreUnavailable.
         """
         turn, made = secrets.token_hex(12), secrets.token_urlsafe(16)
         if idempotency is not None:  # a repeat must find the same session
@@ -167,8 +182,10 @@ class Conversations:
         session = session or made
         if not SESSION.fullmatch(session):
             raise SessionNotFound
-        update = HttpUpdate("message", asker.user, instance, turn, text, grows=grows)
-        return await self._accept(asker, session, update)
+        update = HttpUpdate(
+            "message", asker.user, instance, turn, text, grows=grows, context=context
+        )
+        return await self._accept(asker, session, update, before, once=once)
 
     async def begin_task(
         self,
@@ -192,14 +209,23 @@ class Conversations:
         )
         return await self._accept(asker, TASK + turn, update)
 
-    async def _accept(self, asker: Asker, session: str, update: HttpUpdate) -> SentMessage:
+    async def _accept(
+        self,
+        asker: Asker,
+        session: str,
+        update: HttpUpdate,
+        before: Sequence[EarlierMessage] = (),
+        *,
+        once: bool = False,
+    ) -> SentMessage:
         line = line_of(asker.account, session)
         turn, instance = update.turn, update.instance
         update = replace(update, at=int(self.clock.wall()))
         # What a repeat must not change.
-        said = orjson.dumps([instance, session, update.text, update.context])
+        said = orjson.dumps([instance, session, update.text, update.context, before])
         digest = hashlib.sha256(said).hexdigest()[:16]
-        message = NewMessage(turn, digest, update.dump(), update.at)
+        records = records_of(before, update.person, update.at)
+        message = NewMessage(turn, digest, update.dump(), update.at, records, once)
         outcome = await self.sessions.accept(line, StoredSession(asker.owner, instance), message)
         if outcome == "foreign":
             raise SessionNotFound
@@ -239,7 +265,7 @@ class Conversations:
                 if event.kind == "approval":
                     data = orjson.dumps(await self._question(sent.line, event.data)).decode()
                 kind: Kind = "error" if event.kind == "partial" else event.kind
-                yield TurnEvent(f"{sent.turn}-{event.id}", kind, data)
+                yield TurnEvent(f"{sent.turn}-{event.id}", kind, data, event.summary)
                 if kind in ("done", "error"):
                     return
 

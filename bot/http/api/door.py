@@ -20,7 +20,7 @@ from bot.http.api.head import WRITES, Head, address_of, body_of, check_host, too
 from bot.http.api.idempotency import Answer, Idempotency
 from bot.http.api.later import Later
 from bot.http.api.pages import page_at
-from bot.http.api.problems import MEDIA_TYPE, ApiError, unavailable
+from bot.http.api.problems import ApiError, unavailable
 from bot.http.api.visitors import SESSION, Visitor, Visitors, begins_turn, caller_of
 from bot.http.limits import CONNECTION
 from bot.http.server import BODY_LIMIT
@@ -78,11 +78,13 @@ class GateRules:
     """Under which names the API is called, and how many requests a minute it takes.
 
     `requests` are those of one key, `failures` those of one address that show no valid key.
+    `faces` are the forms of other APIs in which the host answers as well.
     """
 
     hosts: frozenset[str] = frozenset()
     requests: int = 600
     failures: int = 60
+    faces: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -155,6 +157,7 @@ class ApiGate:
         self.api: Api | None = None
         self._inner = inner
         self._hosts = rules.hosts
+        self._faces = rules.faces
         self._counters = counters
         self._expected = expected
         self._requests = MinuteLimiter(rules.requests)
@@ -170,7 +173,7 @@ class ApiGate:
         if is_inner or (self.api is None and not self._expected):
             await self._inner(scope, receive, send)
         elif self.api is None:
-            await _refuse(unavailable("The host is starting."), scope, send)
+            await self._refuse(unavailable("The host is starting."), scope, send)
         elif not self.api.exists:
             await self._inner(scope, receive, send)
         else:
@@ -181,7 +184,13 @@ class ApiGate:
                     await later.run(receive, _with_headers(send))
             except ApiError as refusal:
                 self._counters.add(f"api:{refusal.status}")
-                await _refuse(refusal, scope, send)
+                await self._refuse(refusal, scope, send)
+
+    async def _refuse(self, refusal: ApiError, scope: Scope, send: Send) -> None:
+        status, kind, body = refusal.answer(scope["path"], self._faces)
+        headers = [(b"content-type", kind.encode())]
+        headers += [(n.lower().encode(), v.encode()) for n, v in (refusal.headers or {}).items()]
+        await _send(Answer(status, tuple(headers), body), scope, send)
 
     @property
     def is_open(self) -> bool:
@@ -253,12 +262,6 @@ class ApiGate:
 
 def _too_many(detail: str, wait: float) -> ApiError:
     return ApiError(429, "too-many", detail, headers={"Retry-After": str(int(wait) + 1)})
-
-
-async def _refuse(refusal: ApiError, scope: Scope, send: Send) -> None:
-    headers = [(b"content-type", MEDIA_TYPE.encode())]
-    headers += [(n.lower().encode(), v.encode()) for n, v in (refusal.headers or {}).items()]
-    await _send(Answer(refusal.status, tuple(headers), refusal.body()), scope, send)
 
 
 async def _send(answer: Answer, scope: Scope, send: Send) -> None:

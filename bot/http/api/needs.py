@@ -39,7 +39,8 @@ class Talking:
     """What the routes of conversations and of sign-in work with.
 
     `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
-    routes do; `count` counts who uses them.
+    routes do; `count` counts who uses them. `faces` are the forms of other APIs in which the host
+    answers as well.
     """
 
     sign_ins: SignIns
@@ -47,6 +48,7 @@ class Talking:
     page_url: str = ""
     legacy: Literal["serve", "308", "301", "gone"] = "serve"
     count: Callable[[str], None] = lambda _name: None
+    faces: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
