@@ -579,6 +579,9 @@ class Channel(Protocol):
     async def recover(self) -> int:
         """Send what an earlier owner of the line left in the outbox; how many parts that is."""
 
+    def take_over(self, found: Sequence[OutboxItem]) -> int:
+        """The same for parts that were read from there already."""
+
     def is_held_up(self, entry: str, seconds: float) -> bool:
         """Whether a part of this turn waits for a chat that takes nothing for so long."""
 

@@ -16,18 +16,18 @@ from bot.command import (
 from bot.ops.shown_once import ShownOnce
 
 USE_PAGE = Need((("read", "instance"), ("read", "client")), anywhere=True)
-"""Whoever has a role may sign in at the page, and only for as long as they have it."""
+"""People with a role may sign in at the page, for as long as they have it."""
 MakeLink = Callable[[CommandContext], Awaitable[tuple[str, str] | None]]
 """Makes the address of the page and the code of a link for the sender; None without a page."""
 
-IN_PRIVATE = "A link signs in whoever opens it first: ask for it in a private chat with me."
+IN_PRIVATE = "Ask for a link in a private chat with me: it works for the first person who opens it."
 NO_PAGE = (
     "The page is not served here. An operator can switch it on: set HTTP_API=1 and restart the "
     "host, or create an API key with /keys."
 )
 HOW_LONG = (
-    "It signs you in once, within five minutes, and for twelve hours. Do not pass it on: whoever "
-    "opens it first is you. /page makes another."
+    "It works once, within five minutes, and signs you in for twelve hours. Do not pass it on: the "
+    "first person who opens it talks in your name. /page makes another."
 )
 
 

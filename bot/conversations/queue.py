@@ -379,6 +379,11 @@ class InboxReader:
         else:
             await self.read_pending()
 
+    async def take(self, entries: Sequence[InboxEntry]) -> None:
+        """Hand on the first entries of the inbox, which were read already."""
+        async with self._reading:
+            await self._hand_on(entries)
+
     async def read_pending(self) -> int:
         """Hand on what is in the inbox and was not handed on yet; how many entries that were."""
         count, line, inbox = 0, self.queues.line.name, self.queues.inbox
@@ -386,6 +391,8 @@ class InboxReader:
             while page := await inbox.pending(line, self._newest, PAGE):
                 await self._hand_on(page)
                 count += len(page)
+                if len(page) < PAGE:
+                    break
         return count
 
     async def _hand_on(self, entries: Sequence[InboxEntry]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -264,7 +264,14 @@ class Turns:
 
         Call it before any entry is queued: a suspended turn comes first in its conversation.
         """
-        waiting = await self.stores.approvals.due_times(line.name)
+        return await self.recover_all(
+            line, resume, await self.stores.approvals.due_times(line.name)
+        )
+
+    async def recover_all(
+        self, line: LineContext, resume: Resume, waiting: Sequence[tuple[str, float]]
+    ) -> int:
+        """The same for approvals whose times were read already."""
         now = self.clock.wall()
         for nonce, due in waiting:
             if due <= now:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from bot.errors import FencedOut, StoreError, StoreUnavailable
+from bot.hosting.leases import OpenedLine
 from bot.hosting.line import LineRuntime, LineServices, open_runtime
 from bot.hosting.transport import Transport
 from bot.messages import Fence, ResumeTurn
@@ -119,14 +120,14 @@ class HttpLines:
 
     async def _own(self, name: str, line: HttpLine) -> None:
         lost = asyncio.Event()
-        fence = await self.services.leases.acquire(name, lost.set)
-        if fence is None:
+        opened = await self.services.leases.open_http(name, lost.set)
+        if opened is None:
             return
-        given_back = False
+        fence, given_back = opened.fence, False
         try:
             runtime = await open_runtime(self.services, self.transport(name), fence, lost)
             try:
-                given_back = await self._work(runtime, line)
+                given_back = await self._work(runtime, line, opened)
             finally:
                 await runtime.queues.close()
                 await runtime.context.channel.close()
@@ -135,12 +136,12 @@ class HttpLines:
             if not given_back and not lost.is_set():
                 await self.services.leases.release(fence)
 
-    async def _work(self, runtime: LineRuntime, line: HttpLine) -> bool:
+    async def _work(self, runtime: LineRuntime, line: HttpLine, opened: OpenedLine) -> bool:
         """Serve a conversation until it is idle, lost or wanted back; whether it was given back."""
         context, turns = runtime.context, self.services.turns
-        await context.channel.recover()
-        await turns.recover(context, runtime.queues.enqueue)
-        await runtime.reader.read_pending()
+        context.channel.take_over(opened.parts)
+        await turns.recover_all(context, runtime.queues.enqueue, opened.timers)
+        await runtime.reader.take(opened.entries)
 
         def resume(entry: str, event: ResumeTurn) -> None:
             runtime.queues.enqueue(entry, event)

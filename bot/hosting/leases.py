@@ -13,10 +13,11 @@ import orjson
 import structlog
 
 from bot.errors import FencedOut, StoreUnavailable
-from bot.messages import Clock, Fence
+from bot.messages import Clock, Fence, OutboxItem
 from bot.store import keys
-from bot.store.client import StoreClient
-from bot.store.inbox import SEEN_FOR_MS
+from bot.store.client import StoreClient, pairs_of
+from bot.store.inbox import SEEN_FOR_MS, InboxEntry, inbox_entry
+from bot.store.outbox import outbox_item
 
 SecondsLeft = Callable[[], float]
 """Seconds for which a line is certain to be ours."""
@@ -24,6 +25,8 @@ SecondsLeft = Callable[[], float]
 MIN_LEASE_SECONDS = 0.5
 """With less than this left, nothing more is sent."""
 
+OPENED_ENTRIES, OPENED_PARTS = 200, 1000
+"""How much of an inbox and an outbox is read as a conversation is opened."""
 CHECKED_PER_BEAT = 64
 """Lines that a beat checks although nothing points to a loss."""
 
@@ -57,6 +60,16 @@ class LeaseView:
 
     hosts: frozenset[str]
     holders: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedLine:
+    """A conversation that was just acquired: the first entries of its inbox, parts, timers."""
+
+    fence: Fence
+    entries: list[InboxEntry]
+    parts: list[OutboxItem]
+    timers: list[tuple[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +120,42 @@ class Leases:
         self._held[line] = _HeldLine(token, on_lost)
         return Fence(line, token)
 
-    async def _try_acquire(self, line: str) -> list[Any]:
+    async def _beat_if_due(self) -> None:
         async with self._beating:
             if self._until <= self._clock.monotonic():
                 await self._beat()
+
+    async def _try_acquire(self, line: str) -> list[Any]:
+        await self._beat_if_due()
         names = [keys.fence(line), keys.lease(line), keys.LINES_OPEN, self._key]
         return list(await self._client.run("acquire", names, [self.owner, self.host.proof, line]))
+
+    async def open_http(self, line: str, on_lost: Callable[[], None]) -> OpenedLine | None:
+        """Acquire a conversation over HTTP, and read what waits in it, in one call.
+
+        None where another host holds it.
+        """
+        token, *rest = await self._try_open(line)
+        if token < 0:
+            self._until = 0.0
+            token, *rest = await self._try_open(line)
+        if token <= 0:
+            return None
+        self._held[line] = _HeldLine(token, on_lost)
+        _, entries, parts, timers = rest
+        return OpenedLine(
+            Fence(line, token),
+            [inbox_entry(id, fields) for id, fields in entries],
+            [outbox_item(id, fields) for id, fields in parts],
+            [(nonce.decode(), float(due)) for nonce, due in pairs_of(timers)],
+        )
+
+    async def _try_open(self, line: str) -> list[Any]:
+        await self._beat_if_due()
+        names = [keys.fence(line), keys.lease(line), self._key]
+        names += [keys.inbox(line), keys.outbox(line), keys.timers(line)]
+        args = [self.owner, self.host.proof, OPENED_ENTRIES, OPENED_PARTS]
+        return list(await self._client.run("open_line", names, args))
 
     def seconds_left(self, line: str) -> float:
         """Seconds for which the line is certain to be ours; at zero or less nothing may be sent."""

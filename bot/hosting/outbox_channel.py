@@ -112,7 +112,11 @@ class OutboxChannel(ABC):
 
     async def recover(self) -> int:
         """Queue what an earlier owner left; only the head of each chat can have been sent."""
-        found, heads = await self._outbox.unsent(self._fence.line), set()
+        return self.take_over(await self._outbox.unsent(self._fence.line))
+
+    def take_over(self, found: Sequence[OutboxItem]) -> int:
+        """The same for parts that were read already."""
+        heads = set()
         for item in found:
             chat = item.part.chat
             self._enqueue(replace(item, maybe_sent=item.maybe_sent and chat not in heads))

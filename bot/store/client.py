@@ -40,7 +40,7 @@ log = structlog.get_logger("store")
 PRELUDES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("admit", "beat", "count_within", "take_requests"), ()),
     **dict.fromkeys(("claim", "close_request", "decide_request", "request_access"), ()),
-    **dict.fromkeys(("acquire", "view_leases"), ("alive",)),
+    **dict.fromkeys(("acquire", "open_line", "view_leases"), ("alive",)),
     **dict.fromkeys(("append", "charge", "release_budget", "reserve"), ("fence", "ledger")),
     "finish": ("fence", "ledger", "running"),
     **dict.fromkeys(("begin", "dead_letter", "refuse_stranger"), ("fence", "running")),

@@ -55,8 +55,8 @@ class _Append:
     turn: str
     lifetime: int
     before: str
-    event: tuple[EventKind, str, str]
-    done: asyncio.Future[str]
+    events: Sequence[tuple[EventKind, str, str]]
+    done: asyncio.Future[list[str]]
 
 
 class EventLog:
@@ -84,15 +84,15 @@ class EventLog:
         fence: Fence,
         turn: str,
         before: str,
-        event: tuple[EventKind, str, str],
+        events: Sequence[tuple[EventKind, str, str]],
         lifetime: int = 0,
-    ) -> str:
-        """Append an event (kind, data, summary) behind the entry `before`; the id of its entry.
+    ) -> list[str]:
+        """Append events (kind, data, summary) behind the entry `before`; the ids of their entries.
 
         A `lifetime` (ms) of 0 leaves that of the stream as it is.
         """
-        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Append(fence, turn, lifetime, before, event, done))
+        done: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Append(fence, turn, lifetime, before, events, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="events.flush")
         return await done
@@ -101,12 +101,7 @@ class EventLog:
         """Write what waits; while the store is away everything waits."""
         while self._waiting:
             items, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-            names: list[str] = []
-            args: list[str | int] = [MOST_EVENTS]
-            for one in items:
-                line = one.fence.line
-                names += [keys.fence(line), keys.events(line, one.turn)]
-                args += [str(one.fence.token), one.lifetime, one.before, *one.event]
+            names, args = _script_arguments(items)
             try:
                 ids = await self._client.run_idempotent("append_events", names, args)
             except Exception as error:  # noqa: BLE001 each of them hears of it
@@ -114,13 +109,7 @@ class EventLog:
                     if not one.done.done():
                         one.done.set_exception(error)
                 continue
-            for one, id in zip(items, ids, strict=True):
-                if one.done.done():
-                    continue
-                if id:
-                    one.done.set_result(id.decode())
-                else:
-                    one.done.set_exception(FencedOut(f"FENCED {one.fence.line}"))
+            _settle(items, ids)
             if self._waiting:
                 await asyncio.sleep(GATHER_SECONDS)
 
@@ -158,6 +147,32 @@ class EventLog:
         """Give up what waits to be written."""
         if self._flushing is not None:
             await cancel_and_wait([self._flushing])
+
+
+def _script_arguments(items: Sequence[_Append]) -> tuple[list[str], list[str | int]]:
+    """Keys and arguments of the script that appends these."""
+    names: list[str] = []
+    args: list[str | int] = [MOST_EVENTS]
+    for one in items:
+        line, before = one.fence.line, one.before
+        for event in one.events:
+            names += [keys.fence(line), keys.events(line, one.turn)]
+            args += [str(one.fence.token), one.lifetime, before, *event]
+            before = "+"
+    return names, args
+
+
+def _settle(items: Sequence[_Append], ids: Sequence[bytes]) -> None:
+    """Tell those who wait which ids their events got, or that the line is another host's."""
+    found = iter(ids)
+    for one in items:
+        own = [next(found).decode() for _ in one.events]
+        if one.done.done():
+            continue
+        if all(own):
+            one.done.set_result(own)
+        else:
+            one.done.set_exception(FencedOut(f"FENCED {one.fence.line}"))
 
 
 def _event(id: bytes, fields: Mapping[bytes, bytes] | Sequence[bytes]) -> StoredEvent:
@@ -234,25 +249,35 @@ class AnswerStream:
             self.text = self.showing = ""
             self.chunks, self.partials = 0, self.partials + 1
 
-    async def end(self, kind: Literal["done", "error"], data: str, summary: str) -> None:
-        """Append the last event; once."""
-        await _whole(self._end(kind, data, summary))
+    async def end(self, text: str, kind: Literal["done", "error"], data: str, summary: str) -> None:
+        """Append the rest of a text that begins with what was shown, and the last event; once."""
+        await _whole(self._end(text, kind, data, summary))
 
-    async def _end(self, kind: EventKind, data: str, summary: str) -> None:
+    async def _end(self, text: str, kind: EventKind, data: str, summary: str) -> None:
         async with self._writing:
-            if not self.is_over:
-                await self._append(kind, data, summary)
-                self.is_over = True
+            if self.is_over:
+                return
+            events: list[tuple[EventKind, str, str]] = [(kind, data, summary)]
+            if text.startswith(self.text) and (piece := text[len(self.text) :]):
+                events.insert(0, ("message", piece, ""))
+                self.text, self.showing, self.chunks = text, text, self.chunks + 1
+            await self._append_all(events)
+            self.is_over = True
 
-    async def _append(self, kind: EventKind, data: str, summary: str = "") -> None:
+    async def _append(self, kind: EventKind, data: str) -> None:
+        await self._append_all([(kind, data, "")])
+
+    async def _append_all(self, events: Sequence[tuple[EventKind, str, str]]) -> None:
+        kind = events[-1][0]
         if kind in ENDS:
             lifetime = OVER_FOR_MS
         else:
             lifetime = OPEN_FOR_MS if self._last == START or kind != "message" else 0
         line, turn, before = self.fence.line, self.turn, self._last
-        event = (kind, data, summary)
-        self._last = await self.log.append(self.fence, turn, before, event, lifetime)
-        self.log.tell(line, turn, before, StoredEvent(self._last, *event))
+        ids = await self.log.append(self.fence, turn, before, events, lifetime)
+        for id, event in zip(ids, events, strict=True):
+            self.log.tell(line, turn, self._last, StoredEvent(id, *event))
+            self._last = id
 
 
 async def _whole(write: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.messages import Fence, LineEntry, OutboxItem, OutgoingPart
 from bot.store import keys
-from bot.store.client import StoreClient
+from bot.store.client import StoreClient, pairs_of
 from bot.store.outbox import dump_part, load_part, outbox_items
 
 SEEN_FOR_MS = 48 * 3600 * 1000
@@ -65,13 +65,13 @@ class UpdateInbox:
     async def fetch(self, line: str, id: str) -> InboxEntry | None:
         """One entry, or None where it is done."""
         items = await self.client.read("XRANGE", keys.inbox(line), id, id)
-        return _entry(*items[0]) if items else None
+        return inbox_entry(*items[0]) if items else None
 
     async def pending(self, line: str, after: str = "", count: int = 1000) -> list[InboxEntry]:
         """Entries that are not done, in order."""
         start = f"({after}" if after else "-"
         items = await self.client.read("XRANGE", keys.inbox(line), start, "+", "COUNT", count)
-        return [_entry(id, fields) for id, fields in items]
+        return [inbox_entry(id, fields) for id, fields in items]
 
     async def settle(
         self,
@@ -116,8 +116,10 @@ class UpdateInbox:
         return outbox_items(await self.client.as_owner("dead_letter", fence, names, *args), parts)
 
 
-def _entry(id: bytes, fields: dict[bytes, bytes]) -> InboxEntry:
-    return InboxEntry(id.decode(), int(fields[b"u"]), fields[b"r"])
+def inbox_entry(id: bytes, fields: Any) -> InboxEntry:
+    """An entry of the stream, as commands and as scripts return it."""
+    found = dict(pairs_of(fields))
+    return InboxEntry(id.decode(), int(found[b"u"]), found[b"r"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,7 @@ class Outbox:
         found: list[OutboxItem] = []
         start, key = "-", keys.outbox(line)
         while page := await self.client.read("XRANGE", key, start, "+", "COUNT", PAGE):
-            for id, fields in page:
-                maybe_sent = fields.get(b"f") != b"0"
-                found.append(OutboxItem(id.decode(), load_part(fields[b"p"]), maybe_sent))
+            found += [outbox_item(id, fields) for id, fields in page]
             start = f"({found[-1].id}"
         return found
 
@@ -172,6 +170,12 @@ def load_part(raw: bytes) -> OutgoingPart:
     turn, late_for = (TurnRef(*body[name]) if name in body else None for name in ("t", "d"))
     kind, tracks, best_effort = KINDS[body["m"]], body.get("s", ""), body.get("l", False)
     return OutgoingPart(body["c"], kind, body["p"], turn, tracks, best_effort, late_for)
+
+
+def outbox_item(id: bytes, fields: Any) -> OutboxItem:
+    """A part of the stream, as commands and as scripts return it."""
+    found = dict(pairs_of(fields))
+    return OutboxItem(id.decode(), load_part(found[b"p"]), found.get(b"f") != b"0")
 
 
 def outbox_items(ids: Sequence[bytes], parts: Sequence[OutgoingPart]) -> list[OutboxItem]:

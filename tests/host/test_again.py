@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bot.conversations.router import STALE_PRESS
-from simulators.messages.turns import HttpError, Text, Turn, turn
+from bot.turn.results import PARTIAL
+from simulators.messages.turns import Cut, HttpError, Text, Turn, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from tests.host.chat import HostChat
@@ -41,6 +42,20 @@ async def word(stage: Stage, pressed: Any) -> str:
 
 def away() -> list[Turn]:
     return [turn(fault=HttpError(529, retry_after=TOO_LONG))]
+
+
+async def test_an_answer_that_breaks_off_for_good_stays_and_is_marked(stage: Stage) -> None:
+    echo, ann = stage.bot("Echo"), stage.person("Ann")
+    room = stage.world.private(ann, echo)
+    words = " ".join(f"word{number}" for number in range(40))
+    stage.script.on(Turn((Text(words),), fault=Cut(events=9)), again=True)
+    async with stage.host():
+        said = (await apology(stage, ann, room, echo, "tell me")).text
+    shown, mark, why = said.split("\n\n")
+    assert shown.startswith("word0 word1")
+    assert words.startswith(shown)
+    assert mark == PARTIAL
+    assert why.startswith("The model behind me")
 
 
 async def test_the_button_under_an_apology_brings_the_answer_and_goes_away(stage: Stage) -> None:

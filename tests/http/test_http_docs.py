@@ -21,6 +21,7 @@ async def test_every_curl_line_of_the_page_works(stage: Stage, tmp_path: Path) -
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert sum(block.count("curl ") for block in blocks) >= 8
     (tmp_path / ".curlrc").write_text("fail-with-body\nnoproxy = *\n")
+    stage.script.on("Hello from the model!", again=True)
     async with api_host(stage) as client:
         lines = "\n".join(blocks).replace("http://127.0.0.1:8080", client.host.url)
         run = await asyncio.create_subprocess_exec(
@@ -40,6 +41,8 @@ async def test_every_curl_line_of_the_page_works(stage: Stage, tmp_path: Path) -
         assert jack is not None
         assert jack.custom_instructions == "You are Jack."  # restored
     assert "sbk_" in said
+    assert said.count("Hello from the model!") >= 4  # the answer, the stream, and both in history
+    assert "event: done" in said
     assert json.loads((tmp_path / "openapi.json").read_bytes())["openapi"].startswith("3.")
 
 

@@ -18,7 +18,7 @@ from registry.roles import OPERATOR_ACTOR, RoleGrant
 from simulators.testing.valkey import Valkey
 from tests.host.stage import staged
 from tests.http.accounts import Browser, Talk, browser, events_in, said, talking
-from tests.http.api import OPERATOR_KEY, client_of, filled, routes_of
+from tests.http.api import OPERATOR_KEY, ApiAnswer, client_of, filled, routes_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -118,7 +118,7 @@ async def test_a_sign_in_for_one_person_stands_for_nobody_else(talk: Talk) -> No
     async with browser(talk) as page:
         body = {"key": key, "user_id": "cleo"}
         assert (await page.ask("POST", "/session", body))[0] == 204
-        status, body_, _ = await page.ask("GET", "/api/v1/me")
+        _, body_, _ = await page.ask("GET", "/api/v1/me")
         assert b'"person":"api:acme:cleo"' in body_
         assert b"spokestack_engineer" not in body_  # the name lends no role
         assert (await page.ask("GET", "/session?user_id=ben"))[0] == 403
@@ -311,6 +311,7 @@ async def test_where_a_key_is_shown_as_well_the_cookie_does_not_count(
 async def test_a_link_signs_in_once_whichever_replica_is_asked(
     tmp_path_factory: pytest.TempPathFactory, valkey: Valkey
 ) -> None:
+    found = list[ApiAnswer]()
     async with staged(tmp_path_factory.mktemp("links")) as stage:
         boss = stage.person("Boss")
         common = {"REDIS_URL": valkey.url, "ADMINS": str(boss.id)}

@@ -181,17 +181,16 @@ class HttpChannel(OutboxChannel):
         """The rest of the answer, and the end of the turn."""
         if stream.is_over:
             return
-        if text.startswith(stream.text):
-            await stream.extend(text)
         if summary.get("outcome") == WAITING:
+            if text.startswith(stream.text):
+                await stream.extend(text)
             return
-        failure = summary.get("failure", "")
-        stored = orjson.dumps(summary).decode()
+        failure, stored = summary.get("failure", ""), orjson.dumps(summary).decode()
         if failure:
             data = {"message": failure, "partial": bool(stream.text)}
-            await stream.end("error", orjson.dumps(data).decode(), stored)
+            await stream.end(text, "error", orjson.dumps(data).decode(), stored)
         else:
-            await stream.end("done", "", stored)
+            await stream.end(text, "done", "", stored)
 
     def held_up(self, chat: int) -> float:
         """Nothing holds a stream up."""

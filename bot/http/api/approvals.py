@@ -78,7 +78,7 @@ async def decide(
     body: DecisionRequest,
     account: Account = None,
 ) -> Approval:
-    """Approve or deny the calls of a question; the turn goes on, and so does its stream.
+    """Approve or deny the calls of a question; the turn continues, and so does its stream.
 
     A question that was answered before is answered with what came of it.
     """

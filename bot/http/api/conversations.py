@@ -113,7 +113,7 @@ class ChatAnswer(BaseModel):
     )
 
 
-class Suspended(BaseModel):
+class WaitingTurn(BaseModel):
     """The turn waits for a person: answer its question at `/api/v1/approvals/{id}`."""
 
     status: Literal["suspended"]
@@ -169,7 +169,7 @@ STREAMS: dict[int | str, dict[str, Any]] = {
 """What the routes of streams answer."""
 _CHATS: dict[int | str, dict[str, Any]] = {
     200: {"model": ChatAnswer, "description": "The answer."},
-    202: {"model": Suspended, "description": "The turn waits for an approval."},
+    202: {"model": WaitingTurn, "description": "The turn waits for an approval."},
     502: {
         "description": "The model failed; `response` is what it said until then.",
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -241,7 +241,7 @@ async def stream(
     message: Annotated[Message | None, Query(description="What begins a turn.")] = None,
     session_id: Annotated[SessionId | None, Query()] = None,
     on_disconnect: Annotated[
-        OnDisconnect, Query(description="Whether the turn goes on where the client goes.")
+        OnDisconnect, Query(description="Whether the turn continues when the client goes.")
     ] = "continue",
     last_event_id: Annotated[str | None, Query(description="As the header of that name.")] = None,
     header: Annotated[
@@ -351,7 +351,7 @@ def refuse_preset(preset: str | None) -> None:
 def asker_of(caller: Caller, account: str) -> Asker:
     """Who talks, as conversations know them; admins of the account answer what agents ask there.
 
-    A key of one client or agent is no admin's, whatever its role.
+    A key of one client or agent is no admin's, even with the role of one.
     """
     key, grants = caller.key, caller.actor.grants
     admins = verdict(grants, "write", Target("instance", account)) in ("yes", "needs a reason")

@@ -1,7 +1,7 @@
 """Who stands before the gate: by a key, by the cookie of a browser, by a link, or by nothing.
 
 A cookie opens the page's own routes alone. What it writes, and what begins a turn, has to come from
-a page of this host: a browser sends the cookie along whoever has written the page.
+a page of this host: a browser sends the cookie along with what a page elsewhere asks, too.
 """
 
 from __future__ import annotations

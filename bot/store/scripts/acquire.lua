@@ -12,5 +12,5 @@ if held and held ~= ARGV[1] and alive(held) then
 end
 local token = redis.call('INCR', KEYS[1])
 redis.call('SET', KEYS[2], ARGV[1])
-if string.sub(ARGV[3], 1, 4) ~= 'api:' then redis.call('ZADD', KEYS[3], 'NX', 0, ARGV[3]) end
+redis.call('ZADD', KEYS[3], 'NX', 0, ARGV[3])
 return {token, ARGV[1]}

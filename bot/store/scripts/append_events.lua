@@ -2,16 +2,17 @@
 -- that it follows. An item whose line has another owner by now is left out.
 -- KEYS: the fence and the stream of each item
 -- ARGV: the most entries of a stream, then of each item: token, lifetime (ms; 0: as it is), the entry
---   before it, kind, data, summary ('' for none)
+--   before it ('+': that of the item before it), kind, data, summary ('' for none)
 -- Returns the id of each entry, '' where the token is stale.
-local ids = {}
+local ids, repeated = {}, false
 for i = 1, #KEYS / 2 do
   local stream, at = KEYS[2 * i], 6 * i - 4
   if redis.call('GET', KEYS[2 * i - 1]) ~= ARGV[at] then
     ids[i] = ''
   else
     local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-    if last and last[1] ~= ARGV[at + 2] then
+    if ARGV[at + 2] ~= '+' then repeated = last and last[1] ~= ARGV[at + 2] end
+    if repeated then
       ids[i] = last[1]
     else
       local fields = {'e', ARGV[at + 3], 'd', ARGV[at + 4]}
