@@ -101,7 +101,7 @@ class CompletionRequest(BaseModel):
     messages: list[GivenMessage] = Field(min_length=1)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
-    user: str | dict[str, Any] | None = Field(
+    user: Annotated[str, Field(max_length=500)] | dict[str, Any] | None = Field(
         None, description="Names the conversation, of which only the last message is then read."
     )
     n: int | None = Field(None, description="Only 1.")
@@ -305,17 +305,21 @@ def _read(messages: Sequence[GivenMessage]) -> _Said:
 
 def _text(content: str | list[dict[str, Any]] | None, place: str) -> str:
     """The text of a message; raises ApiError where it has something else."""
-    if isinstance(content, str) or content is None:
-        return content or ""
+    given = [{"type": "text", "text": content or ""}] if not isinstance(content, list) else content
     texts: list[str] = []
-    for number, part in enumerate(content):
+    for number, part in enumerate(given):
         kind = part.get("type")
         text = part.get("refusal" if kind == "refusal" else "text")
         if kind not in _TEXTS or not isinstance(text, str):
             where = f"{place}.content.{number}"
             raise _unsupported(where, "Only text is supported: no images, sounds or files.")
         texts.append(text)
-    return "\n".join(texts)
+    found = "\n".join(texts)
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        raise ApiError(400, "invalid", "The text is not valid Unicode.", field=place) from None
+    return found
 
 
 def _session(caller: Caller, agent: Offered, user: object, session_id: str | None) -> str | None:

@@ -14,7 +14,7 @@ if due then
 else
   redis.call('ZREM', KEYS[6], ARGV[2])
   local log = redis.call('HGET', KEYS[9], 'once')
-  for _, key in ipairs(log and {log, KEYS[9], KEYS[1]} or {}) do
+  for _, key in ipairs(log and {log, KEYS[9], KEYS[1], KEYS[3], KEYS[4]} or {}) do
     redis.call('PEXPIRE', key, ARGV[3])
   end
 end
