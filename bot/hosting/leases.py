@@ -16,8 +16,9 @@ from bot.errors import FencedOut, StoreUnavailable
 from bot.messages import Clock, Fence, OutboxItem
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
-from bot.store.inbox import SEEN_FOR_MS, InboxEntry, inbox_entry
+from bot.store.inbox import InboxEntry, inbox_entry
 from bot.store.outbox import outbox_item
+from bot.store.sessions import ONCE_KEPT_MS, is_once
 
 SecondsLeft = Callable[[], float]
 """Seconds for which a line is certain to be ours."""
@@ -176,9 +177,9 @@ class Leases:
         line = fence.line
         names = [keys.fence(line), keys.lease(line), keys.inbox(line), keys.outbox(line)]
         names += [keys.timers(line), keys.LINES_DUE, keys.dead_letters(line), keys.LINES_OPEN]
-        names.append(keys.session(line))
-        args = [fence.token, line, SEEN_FOR_MS]
-        done = bool(await self._client.run("release_idle", names, args))
+        names += [keys.session(line)]
+        kept = ONCE_KEPT_MS if is_once(line) else 0
+        done = bool(await self._client.run("release_idle", names, [fence.token, line, kept]))
         if done:
             self._held.pop(line, None)
         return done

@@ -15,6 +15,10 @@ Accepted = Literal["new", "repeated", "foreign", "reused"]
 """`foreign`: the session is another's, or another instance's. `reused`: the turn answers another
 message."""
 PREFIX = "api:"
+ONCE = "once:"
+"""In front of the session of a message that nothing follows."""
+ONCE_KEPT_MS = 48 * 3600 * 1000
+"""How long such a session is kept after its turn."""
 CONVERSATION = "0"
 """The only conversation of a line of the HTTP API."""
 
@@ -27,6 +31,11 @@ def line_of(account: str, session: str) -> str:
 def is_http(line: str) -> bool:
     """Whether a line is a conversation over HTTP."""
     return line.startswith(PREFIX)
+
+
+def is_once(line: str) -> bool:
+    """Whether a line is a conversation of one message."""
+    return is_http(line) and line.split(":", 2)[2].startswith(ONCE)
 
 
 def account_of(line: str) -> str:
@@ -46,8 +55,7 @@ class StoredSession:
 class NewMessage:
     """A message to accept: for which turn, a digest of what it says, and its JSON.
 
-    Where it makes the session, the transcript begins with the records of what came `before`, and
-    `once` says that no other message follows: such a session is forgotten two days after its turn.
+    Where it makes the session, the transcript begins with the records of what came `before`.
     """
 
     turn: str
@@ -55,7 +63,6 @@ class NewMessage:
     raw: bytes
     at: int
     before: Sequence[Record] = ()
-    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class SessionStore:
         names.append(keys.transcript(line, CONVERSATION, session.instance))
         args = [SEEN_FOR_MS, line, self.host, message.turn, message.raw]
         args += [session.owner, session.instance, message.digest, message.at]
-        args += [int(message.once), *dump_records(message.before)]
+        args += dump_records(message.before)
         found = await self.client.run("accept_message", names, args)
         return cast(Accepted, found.decode())
 

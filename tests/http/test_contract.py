@@ -74,7 +74,7 @@ async def judged(api: Client, folder: Path, *options: str) -> str:
 
 @pytest.mark.timeout(300)
 async def test_a_fuzzer_finds_no_server_error_and_no_undocumented_answer(tmp_path: Path) -> None:
-    async with staged(tmp_path) as stage, api_host(stage) as api:
+    async with staged(tmp_path) as stage, api_host(stage, HTTP_FACES="openai") as api:
         await furnished(api)
         await judged(api, tmp_path, "--phases", "fuzzing,stateful", "--max-examples", "1")
 
@@ -82,7 +82,7 @@ async def test_a_fuzzer_finds_no_server_error_and_no_undocumented_answer(tmp_pat
 @pytest.mark.attack
 @pytest.mark.timeout(1800)
 async def test_a_fuzzer_that_has_time_finds_no_more(tmp_path: Path) -> None:
-    async with staged(tmp_path) as stage, api_host(stage) as api:
+    async with staged(tmp_path) as stage, api_host(stage, HTTP_FACES="openai") as api:
         await furnished(api)
         phases = "examples,coverage,fuzzing,stateful"
         await judged(api, tmp_path, "--phases", phases, "--max-examples", "25")

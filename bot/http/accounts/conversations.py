@@ -28,6 +28,7 @@ from bot.store.events import START, StoredEvent
 from bot.store.journal import Journal
 from bot.store.sessions import (
     CONVERSATION,
+    ONCE,
     NewMessage,
     SessionStore,
     StoredSession,
@@ -173,19 +174,19 @@ class Conversations:
         With an `idempotency` key the same message is accepted once. `grows`: somebody will read the
         answer while it is made. `before` is what was said before, as the client tells it: a session
         that is made begins with it, one that is there has its own. `context` goes with the message.
-        `once`: no other message follows in a session that is made. Raises SessionNotFound,
-        MessageReused and StoreUnavailable.
+        `once`: nothing follows in the session that is made without one, and it is not kept. Raises
+        SessionNotFound, MessageReused and StoreUnavailable.
         """
         turn, made = secrets.token_hex(12), secrets.token_urlsafe(16)
         if idempotency is not None:  # a repeat must find the same session
             turn = made = turn_id(asker.account, asker.owner, idempotency)
-        session = session or made
-        if not SESSION.fullmatch(session):
+        if session is not None and not SESSION.fullmatch(session):
             raise SessionNotFound
+        session = session or (ONCE + made if once else made)
         update = HttpUpdate(
             "message", asker.user, instance, turn, text, grows=grows, context=context
         )
-        return await self._accept(asker, session, update, before, once=once)
+        return await self._accept(asker, session, update, before)
 
     async def begin_task(
         self,
@@ -215,8 +216,6 @@ class Conversations:
         session: str,
         update: HttpUpdate,
         before: Sequence[EarlierMessage] = (),
-        *,
-        once: bool = False,
     ) -> SentMessage:
         line = line_of(asker.account, session)
         turn, instance = update.turn, update.instance
@@ -225,7 +224,7 @@ class Conversations:
         said = orjson.dumps([instance, session, update.text, update.context, before])
         digest = hashlib.sha256(said).hexdigest()[:16]
         records = records_of(before, update.person, update.at)
-        message = NewMessage(turn, digest, update.dump(), update.at, records, once)
+        message = NewMessage(turn, digest, update.dump(), update.at, records)
         outcome = await self.sessions.accept(line, StoredSession(asker.owner, instance), message)
         if outcome == "foreign":
             raise SessionNotFound

@@ -37,7 +37,7 @@ from bot.http.api.later import HEARTBEAT, Later
 from bot.http.api.needs import CallerDep, Host, HostDep, needs_key
 from bot.http.api.offered import Offered, find_offered, offered
 from bot.http.api.problems import OPENAI, ApiError, not_found
-from bot.messages import TaskContext
+from bot.messages import Specialization, TaskContext
 
 MODELS, COMPLETIONS = "/v1/models", "/v1/chat/completions"
 LONGEST_MESSAGE = 100_000
@@ -192,7 +192,8 @@ async def complete(
     context = None
     if said.system:
         more = {_WORDS_OF_CLIENT: said.system}
-        context = TaskContext(agent.account, caller.user or caller.actor.id, more)
+        who = caller.user or caller.actor.id
+        context = TaskContext(agent.account, who, more, Specialization(language=""))
     session = _session(caller, agent, body.user, session_id)
     try:
         turn = await host.conversations.send(
@@ -354,6 +355,12 @@ class _Completion:
     stamp: Mapping[str, Any]
     page: str
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The conversation that goes on, where one does."""
+        session = self.turn.session
+        return {"Session-Id": session} if SESSION.fullmatch(session) else {}
+
     async def stop(self) -> None:
         """The client has gone: nobody reads the answer any more."""
         await self.conversations.stop(self.asker, self.turn.turn)
@@ -371,7 +378,7 @@ class _Completion:
         body = {**self.stamp, "object": "chat.completion", "choices": [choice]}
         response = Response(
             orjson.dumps({**body, "usage": talk.usage_of(answer)}),
-            headers={"Session-Id": self.turn.session},
+            headers=self.headers,
             media_type="application/json",
         )
         headers = response.raw_headers
@@ -380,7 +387,7 @@ class _Completion:
 
     async def send_chunks(self, send: Send, *, has_usage: bool) -> None:
         """Send the answer as it is written; raises ApiError where it fails before it has begun."""
-        chunks = _Chunks(send, self.stamp, self.turn.session, has_usage=has_usage)
+        chunks = _Chunks(send, self.stamp, self.headers, has_usage=has_usage)
         async with aclosing(self.conversations.follow(self.turn)) as events:
             async for one in events:
                 if await self._show(one, chunks):
@@ -420,11 +427,16 @@ class _Chunks:
     """A stream of chunks; nothing is sent before there is something to send."""
 
     def __init__(
-        self, send: Send, stamp: Mapping[str, Any], session: str, *, has_usage: bool
+        self,
+        send: Send,
+        stamp: Mapping[str, Any],
+        headers: Mapping[str, str],
+        *,
+        has_usage: bool,
     ) -> None:
         self._send = send
         self._stamp = {**stamp, "object": "chat.completion.chunk"}
-        self._session = session
+        self._headers = {"X-Accel-Buffering": "no", **headers}
         self._has_usage = has_usage
         self._is_open = False
         self.began = False
@@ -473,8 +485,7 @@ class _Chunks:
     async def _piece(self, piece: bytes) -> None:
         if not self._is_open:
             self._is_open = True
-            own = {"X-Accel-Buffering": "no", "Session-Id": self._session}
-            response = Response(media_type=talk.EVENT_STREAM, headers=own)
+            response = Response(media_type=talk.EVENT_STREAM, headers=self._headers)
             del response.headers["content-length"]
             headers = response.raw_headers
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})

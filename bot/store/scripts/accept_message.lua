@@ -2,8 +2,8 @@
 -- seen-set makes a repeat harmless. An owner on another host is notified.
 -- KEYS: inbox, seen, lease, lines:due, session, turn, log
 -- ARGV: how long names are remembered (ms), line, our host, turn, JSON, owner of the session, instance,
---   digest of the message, seconds since the epoch, 1 for a session of one turn (else 0), then the
---   kind and body of each record with which the transcript of a new session begins
+--   digest of the message, seconds since the epoch, then the kind and body of each record with
+--   which the transcript of a new session begins
 -- Returns 'new', 'repeated', 'foreign' (the session is another's, or another instance's) or 'reused'
 -- (the turn answers another message).
 local held = redis.call('HMGET', KEYS[5], 'owner', 'instance')
@@ -16,8 +16,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[4]) == 0 then return 'repeated' end
 if not held[1] then
   redis.call('HSET', KEYS[5], 'owner', ARGV[6], 'instance', ARGV[7], 'at', ARGV[9])
-  if ARGV[10] == '1' then redis.call('HSET', KEYS[5], 'once', KEYS[7]) end
-  for i = 11, #ARGV, 2 do redis.call('XADD', KEYS[7], '*', 'k', ARGV[i], 'b', ARGV[i + 1]) end
+  for i = 10, #ARGV, 2 do redis.call('XADD', KEYS[7], '*', 'k', ARGV[i], 'b', ARGV[i + 1]) end
 end
 redis.call('SET', KEYS[6], answers, 'PX', ARGV[1])
 redis.call('XADD', KEYS[1], '*', 'u', '0', 'r', ARGV[5])

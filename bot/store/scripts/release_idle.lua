@@ -1,7 +1,7 @@
 -- Give an HTTP conversation back, unless something waits in it; it is due again with its next timer.
--- One of a single turn is kept for a while once that is over: nobody can name it any more.
+-- One of a single turn that is over is kept for a while: what lives forever elsewhere gets an end.
 -- KEYS: fence, lease, inbox, outbox, timers, lines:due, dead, lines:open, session
--- ARGV: token, line, how long such a one is kept (ms)
+-- ARGV: token, line, how long one of a single turn is kept (ms; 0: it is none)
 -- Returns whether it was given back.
 if redis.call('XLEN', KEYS[3]) > 0 or redis.call('XLEN', KEYS[4]) > 0 then return 0 end
 local time = redis.call('TIME')
@@ -13,9 +13,11 @@ if due then
   redis.call('ZADD', KEYS[6], due, ARGV[2])
 else
   redis.call('ZREM', KEYS[6], ARGV[2])
-  local log = redis.call('HGET', KEYS[9], 'once')
-  for _, key in ipairs(log and {log, KEYS[9], KEYS[1], KEYS[3], KEYS[4]} or {}) do
-    redis.call('PEXPIRE', key, ARGV[3])
+  if ARGV[3] ~= '0' then
+    local agent = redis.call('HGET', KEYS[9], 'instance') or ''
+    local log = '{' .. ARGV[2] .. '}:conv:0:' .. agent .. ':log'
+    redis.call('DEL', KEYS[3], KEYS[4])
+    for _, key in ipairs({KEYS[1], KEYS[9], log}) do redis.call('PEXPIRE', key, ARGV[3]) end
   end
 end
 if redis.call('XLEN', KEYS[7]) > 0 then redis.call('ZADD', KEYS[8], 'NX', 0, ARGV[2]) end
