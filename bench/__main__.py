@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from bench import backlog, door, growth, idle, report, resolve, streaming, turns
+from bench import backlog, door, growth, idle, report, resolve, streaming, streams, turns
 from bench.quick import counted, quick
 from bench.results import Section
 from bench.stage import Stage, staged
@@ -25,6 +25,7 @@ MEASURES: dict[str, Measure] = {
     "growth": growth.measure,
     "backlog": backlog.measure,
     "door": door.measure,
+    "streams": streams.measure,
 }
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import resource
 import socket
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Container, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -43,7 +43,8 @@ from bot.http.accounts.reader import EventReader
 from bot.http.accounts.transport import HttpTransport
 from bot.http.api.caller import Credentials
 from bot.http.api.cursors import Cursors, shared_secret
-from bot.http.api.door import Api, ApiGate, Application, GateRules
+from bot.http.api.door import Api, ApiGate, Application
+from bot.http.api.head import GateRules
 from bot.http.api.idempotency import Idempotency
 from bot.http.api.problems import unavailable
 from bot.http.api.visitors import Visitors
@@ -96,7 +97,7 @@ from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
 from registry.roles import Actor, RoleGrant
-from registry.snapshot import PACKAGED
+from registry.snapshot import PACKAGED, unknown_tools
 from registry.sources.redis import RedisStore
 
 log = structlog.get_logger("switchboard")
@@ -580,7 +581,10 @@ class App:
         named = {*(urlsplit(url).hostname for url in public), settings.http_host}
         named |= {socket.gethostname(), *settings.api_allowed_hosts}
         hosts = frozenset(name.lower() for name in named if name)
-        return GateRules(hosts, settings.api_requests, settings.api_failures, settings.http_faces)
+        page = urlsplit(settings.public_url or "")
+        secure = page.hostname if page.scheme == "https" else None
+        rates = (settings.api_requests, settings.api_failures)
+        return GateRules(hosts, *rates, secure, settings.http_faces)
 
     @property
     def api(self) -> Api | None:
@@ -714,7 +718,21 @@ class App:
             *skills.problems,
             *unhandled,
             *clashes,
+            *self._unknown_tools(),
         ]
+
+    def _unknown_tools(self) -> Iterator[Problem]:
+        """Names under `tools` of instances that nothing has, as far as servers have said."""
+        snapshot, names = self.catalog.snapshot(), dict[str, Container[str] | None]()
+        for id, entry in snapshot.document.instances.items():
+            if not entry.value.tools or entry.document == PACKAGED:
+                continue
+            base = entry.value.agent_type
+            if base not in names:
+                made = self._resolver.current(id)
+                names[base] = self._tools.names(made.tools) if made and made.tools.servers else None
+            if (known := names[base]) is not None:
+                yield from unknown_tools(entry, known)
 
     def _unanswered(self) -> Iterator[Problem]:
         """The bots in which no agent answers, though their token works."""

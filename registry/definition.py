@@ -369,11 +369,6 @@ def unmet_conditions(agent: AgentDefinition) -> Iterator[ValidationIssue]:
             yield ValidationIssue(("toolPolicy", "conditions", index), message, cure, level)
 
 
-def may_match(pattern: str, servers: Collection[str], skills: Collection[str]) -> bool:
-    """Whether a pattern names one of these servers or skills, whatever tools the servers have."""
-    return idle_pattern(pattern, servers, skills, exact=True) is None
-
-
 def idle_pattern(
     pattern: str,
     servers: Collection[str],

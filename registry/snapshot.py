@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,14 +28,13 @@ from registry.definition import (
     NamedServer,
     Servers,
     idle_patterns,
-    may_match,
     missing_names,
     servers_of,
     unmet_conditions,
 )
 from registry.errors import Problem
 from registry.fields import slug
-from registry.instance import BUILT_IN, ROUTER, AgentInstance, patterns_named
+from registry.instance import BUILT_IN, ROUTER, AgentInstance
 from registry.policy import ToolPolicy
 from registry.review import Proposal
 from registry.roles import RoleDocument, RoleGrant
@@ -473,14 +473,8 @@ class Snapshot:
                 place = at.get("agent_type", entry.place)
                 yield Problem(place, message, f"name one of: {known}", level="warning")
                 continue
-            skills = [one.name for one in base.value.skills]
-            servers = [one.name for one in servers_of(base.value, self.servers)]
-            for name in entry.value.tools or ():
-                patterns = patterns_named(name)
-                if not any(may_match(pattern, servers, skills) for pattern in patterns):
-                    message = f"instance '{id}': no tool or skill is named '{name}'"
-                    cure = f"give agent '{base.value.id}' a server or skill with it, or remove it"
-                    yield Problem(at.get("tools", entry.place), message, cure, level="warning")
+            if not servers_of(base.value, self.servers):  # else only those know their tools
+                yield from unknown_tools(entry, {one.name for one in base.value.skills})
 
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
         """Which agent answers in a chat of a bot, by which rule and why."""
@@ -547,6 +541,19 @@ class Snapshot:
             Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
             for one in issues
         ]
+
+
+def unknown_tools(entry: Entry[AgentInstance], known: Container[str]) -> Iterator[Problem]:
+    """Names under `tools` of an instance that no tool, server or skill has; not its patterns."""
+    for name in entry.value.tools or ():
+        if name not in known and not _PATTERN.search(name):
+            message = f"instance '{entry.value.id}': no tool is named '{name}'"
+            cure = "give its agent a server or skill with it, or remove it"
+            place = entry.origins.get("tools", entry.place)
+            yield Problem(place, message, cure, level="warning")
+
+
+_PATTERN = re.compile(r"[:*?]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from bench.proof import (
     kill_rows,
+    leaving_rows,
     load_rows,
     neighbour_rows,
     other_rows,
     refusal_rows,
     replica_rows,
     store_rows,
+    stream_rows,
 )
 from bench.proof.result import Result
 from bench.proof.trial import Run
@@ -166,5 +168,33 @@ ROWS = (
         "the model API and Telegram refuse as in the table of refusals, and hosts are killed",
         "a message without an answer, and without a letter",
         refusal_rows.refused_and_killed,
+    ),
+    Row(
+        "F26",
+        "kill -9 at random moments while answers stream over HTTP: the replica that runs the turn, "
+        "that is read from, or both; the model tells the same again",
+        "a byte missing, a byte twice, a second turn",
+        stream_rows.same_again,
+    ),
+    Row(
+        "F27",
+        "the same, and the model tells another text",
+        "texts of two attempts in one message; a partial answer without its mark",
+        stream_rows.another_text,
+    ),
+    Row(
+        "F28",
+        "kill -9 at each of these points of an HTTP answer: message not stored; stored not "
+        "confirmed; line not acquired; turn begun; first piece; last piece; answer recorded; end "
+        "not stored; end stored not shown; line not given back",
+        "same as F26",
+        stream_rows.named_moments,
+    ),
+    Row(
+        "F29",
+        "500 clients that go away before the first event and in mid-stream",
+        "a task, a descriptor or a model stream left over",
+        leaving_rows.clients_leave,
+        alone=True,
     ),
 )

@@ -36,7 +36,8 @@ async def control(loads: Loads, request: Request) -> None:
     """`/control/<load>` with its words as JSON."""
     name = request.path.rpartition("/")[2]
     try:
-        found = await getattr(loads, name)(orjson.loads(request.body or b"{}"))
+        load = getattr(loads.http if name.startswith("http_") else loads, name)
+        found = await load(orjson.loads(request.body or b"{}"))
     except Exception as error:  # noqa: BLE001 the asker gets to know
         found = {"error": f"{name}: {type(error).__name__}: {error}"}
     request.json(orjson.dumps(found))

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Any
 
+from bench.server.http_loads import HttpLoads
 from bench.server.messages import EVENTS, FRAME, Messages
 from bench.server.telegram import Bot, Telegram
 
@@ -20,6 +21,7 @@ class Loads:
     def __init__(self) -> None:
         self.telegram = Telegram(self._seen)
         self.messages = Messages(self._model_ended)
+        self.http = HttpLoads(self.messages)
         self._offered: dict[tuple[int, int], list[float]] = {}
         self._model_end: dict[int, float] = {}
         self._results: dict[int, list[tuple[int, float, float]]] = {}

@@ -24,17 +24,24 @@ Ended = Callable[[int, float], None]
 
 
 class Messages:
-    """The model. `pace` is the seconds between two pieces; 0 sends the whole answer at once."""
+    """The model. `pace` is the seconds between two pieces; 0 sends the whole answer at once.
+
+    With `stamps` each piece is the time at which it is written.
+    """
 
     def __init__(self, ended: Ended) -> None:
         self._ended = ended
-        self.pace = 0.0
-        self.pieces = EVENTS - FRAME
+        self.reset()
+        self.stamps = False
         self.requests = 0
         self.open = 0
         self.largest = 0
         self.newest = 0
         self._whole = b"".join(_events(self.pieces))
+
+    def reset(self) -> None:
+        """Answer at once again."""
+        self.pace, self.pieces = 0.0, EVENTS - FRAME
 
     def handle(self, request: Request) -> None:
         """`POST /v1/messages`."""
@@ -63,7 +70,8 @@ class Messages:
         if request.gone:
             self.open -= 1
             return
-        request.stream(events[at])
+        stamp = f" @{time.perf_counter():.6f};"
+        request.stream(_event(_delta(stamp)) if self.stamps else events[at])
         self._next(request, events, at + 1, chat)
 
 

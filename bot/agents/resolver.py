@@ -180,7 +180,7 @@ class AgentResolver:
     def _named(self, snapshot: Snapshot, id: str) -> tuple[Resolution, RunnableAgent | None]:
         """The instance that was asked for by its name."""
         agent, why = self.current(id), "asked for by its name"
-        if agent is not None:
+        if agent is not None and snapshot.instance(id) is not None:
             return Resolution(id, "instance", why), agent
         why = f"the instance '{id}' does not exist"
         if unknown := snapshot.unknown_type(id):

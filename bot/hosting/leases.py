@@ -179,9 +179,10 @@ class Leases:
         names += [keys.timers(line), keys.LINES_DUE, keys.dead_letters(line), keys.LINES_OPEN]
         names += [keys.session(line)]
         kept = ONCE_KEPT_MS if is_once(line) else 0
+        held = self._held.pop(line, None)  # a beat from now on does not ask about it
         done = bool(await self._client.run("release_idle", names, [fence.token, line, kept]))
-        if done:
-            self._held.pop(line, None)
+        if held is not None and not done:
+            self._held[line] = held
         return done
 
     async def view(self, lines: Sequence[str]) -> LeaseView:

@@ -215,6 +215,14 @@ class ToolsetFactory:
         tools = self.pool.tools_named(permissions.servers, names)
         return calls.skill_clashes(permissions.skills, tools, permissions.policy.disabled)
 
+    def names(self, permissions: ToolPermissions) -> frozenset[str] | None:
+        """The names of all tools, servers and skills; None until all servers have listed theirs."""
+        servers, skills = permissions.servers, permissions.skills
+        if not self.pool.have_listed(servers):
+            return None
+        tools = (tool.name for tool in self.pool.tools(servers))
+        return frozenset((*tools, *(s.name for s in servers), *(s.name for s in skills)))
+
     def make(
         self,
         permissions: ToolPermissions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -184,10 +185,10 @@ def _raw_document(content: bytes | Problem | None, path: Path | None) -> RawDocu
         raise DocumentErrors([problem]) from None
 
 
-def signature_of(path: Path) -> Signature | None:
+def signature_of(path: str | Path) -> Signature | None:
     """What changes with a file: its last write (ns), bytes and inode; None: it is not there."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - twice as quick, and asked for of a thousand files
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -30,8 +30,10 @@ PACKAGED_CONFIGS = _DATA / "agent_configs"
 PACKAGED_TEMPLATES = _DATA / "agent_templates"
 LONGEST = 256 * 1024
 """Bytes of a file."""
-_ABSENT_SECONDS = 0.5
-"""How often a folder is looked for that is not there."""
+_COST_SHARE = 50
+"""A look may take this part of the time; with more files there are fewer looks."""
+_LONGEST_PAUSE = 0.5
+"""Between two looks, so that a change is in force within a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +119,23 @@ class InstanceFiles:
         return await asyncio.to_thread(_from_template, self.templates, template, account, name)
 
     async def _follow(self) -> None:
+        pause = self.look_seconds
         while True:
-            pause = self.look_seconds if self._seen.is_there else _ABSENT_SECONDS
             await asyncio.sleep(max(pause, self.look_seconds))
+            began = time.perf_counter()
             try:
                 await self._look()
             except Exception:  # noqa: BLE001 - following must continue after any error
                 _log.exception("instances.failed")
+            cost = (time.perf_counter() - began) * _COST_SHARE
+            pause = min(cost, _LONGEST_PAUSE) if self._seen.is_there else _LONGEST_PAUSE
 
     async def _look(self, *, is_first: bool = False) -> None:
         async with self._lock:
             before = self._seen
             look = await asyncio.to_thread(self._looked, before, is_first=is_first)
             self._seen = look
-            if _shown(look) == _shown(before):
+            if look is before or _shown(look) == _shown(before):
                 return
             found = tuple(problem for file in look.files.values() for problem in file.problems)
             entries = {id: file.entry for id, file in look.files.items() if file.entry}
@@ -160,51 +165,64 @@ class InstanceFiles:
             return replace(before, problems=(gone,), is_there=False)
         except OSError as error:
             return replace(before, problems=(_unreadable(self.folder, error),))
-        files: dict[str, _File] = {}
+        files, known = dict[str, _File](), before.files
         for account in accounts:
-            try:
-                names = list(_folders(self.folder / account, problems))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                problems.append(_unreadable(self.folder / account, error))
-                own = instance_id(account, "")
-                files |= {id: one for id, one in before.files.items() if id.startswith(own)}
-                continue
-            for name in names:
-                id = instance_id(account, name)
-                file = self._file(id, before.files.get(id), problems, is_first=is_first)
-                if file is not None:
-                    files[id] = file
+            files |= self._in_account(account, known, problems, is_first=is_first)
+        is_same = len(files) == len(known) and all(known.get(id) is files[id] for id in files)
+        if is_same and before.is_there and tuple(problems) == before.problems:
+            return before
         return _Look(files, tuple(problems), is_there=True)
 
+    def _in_account(
+        self,
+        account: str,
+        known: Mapping[str, _File],
+        problems: list[Problem],
+        *,
+        is_first: bool,
+    ) -> dict[str, _File]:
+        """The files of an account by the ids of their instances."""
+        root, files = str(self.folder), dict[str, _File]()
+        try:
+            for name in _folders(f"{root}/{account}", problems):
+                id = instance_id(account, name)
+                seen, signature = known.get(id), signature_of(f"{root}/{id}/{CONFIG}")
+                if signature is None:
+                    message, cure = f"it has no {CONFIG}", "create it, or remove the folder"
+                    problems.append(Problem(f"{root}/{id}", message, cure, level="warning"))
+                elif seen and seen.is_settled and seen.signature == signature and not is_first:
+                    files[id] = seen
+                else:
+                    files[id] = self._file(id, seen, signature, is_first=is_first)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            problems.append(_unreadable(self.folder / account, error))
+            own = instance_id(account, "")
+            return {id: one for id, one in known.items() if id.startswith(own)}
+        return files
+
     def _file(
-        self, id: str, before: _File | None, problems: list[Problem], *, is_first: bool
-    ) -> _File | None:
-        """A file as it is now, the one before where it has not changed; None where it is gone."""
+        self, id: str, before: _File | None, signature: Signature, *, is_first: bool
+    ) -> _File:
+        """A file that has changed, or may have, as it is now."""
         path = self._path(id)
         try:
-            signature = signature_of(path)
-            if signature is None:
-                message, cure = f"it has no {CONFIG}", "create it, or remove the folder"
-                problems.append(Problem(str(path.parent), message, cure, level="warning"))
-                return None
-            if before and before.is_settled and before.signature == signature and not is_first:
-                return before
             with path.open("rb") as file:
                 raw = file.read(LONGEST + 1)
         except OSError as error:
-            return replace(before or _File(), problems=(_unreadable(path, error),), raw=None)
+            wrong = (_unreadable(path, error),)
+            return replace(before or _File(), is_settled=False, raw=None, problems=wrong)
         is_settled = abs(time.time() - signature[0] / 1e9) > GRAIN_SECONDS
         if before and before.raw == raw and not before.is_doubtful:
             return replace(before, signature=signature, is_settled=is_settled)
         try:
             entry = _read(raw, str(path), id)
         except DocumentErrors as wrong:
-            kept = before.entry if before else None
-            if kept is not None and before is not None and before.raw != raw and not is_first:
+            kept, told = (before.entry, before.problems) if before else (None, ())
+            if not is_first and (before is None or before.raw != raw):
                 # It may be half written: it is told where the next look sees the same.
-                return _File(signature, False, raw, kept, before.problems, is_doubtful=True)
+                return _File(signature, False, raw, kept, told, is_doubtful=True)
             so = tuple(_still_in_force(one) if kept else one for one in wrong.problems)
             return _File(signature, is_settled, raw, kept, so)
         return _File(signature, is_settled, raw, entry)
@@ -231,7 +249,7 @@ def _unreadable(path: Path, error: OSError) -> Problem:
     )
 
 
-def _folders(folder: Path, problems: list[Problem]) -> Iterator[str]:
+def _folders(folder: str | Path, problems: list[Problem]) -> Iterator[str]:
     """The folders in a folder that have the name of an account or an instance, in order."""
     with os.scandir(folder) as found:
         names = sorted(one.name for one in found if one.name[:1] != "." and one.is_dir())

@@ -11,7 +11,8 @@ from bot.agents.resolver import RunnableAgent
 from bot.messages import Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets
 from bot.safety.output_filter import OutputFilter
-from bot.usage.budgets import spend_limit
+from bot.store import keys
+from bot.usage.budgets import Spender, spend_limit
 from registry.agent_limits import TurnLimits
 from registry.binding import BotIdentity
 from registry.snapshot import Snapshot
@@ -137,3 +138,81 @@ async def test_in_place_of_a_removed_agent_one_without_tools_ends_the_turn(tmp_p
     ending = agent.in_place_of("removed")
     assert (ending.id, ending.attribution.revision, ending.tools.servers) == ("removed", "", ())
     assert agent.tools.servers != ()
+
+
+# --- instances -----------------------------------------------------------------------------------
+
+ACME: dict[str, dict[str, Any]] = {
+    "acme/sales": {"llm": {"temperature": 0.8}, "context_management": {"history_limit": 5}},
+    "acme/lost": {"agent_type": "nobody"},
+    "acme/auto": {"agent_type": "router"},
+}
+
+
+async def test_an_instance_runs_as_its_agent_for_its_account_under_its_own_name(
+    tmp_path: Path,
+) -> None:
+    async with resolving(tmp_path, echo(), instances=ACME) as agents:
+        base, agent = agents.current("echo"), agents.current("acme/sales")
+    assert base is not None
+    assert agent is not None
+    revision = base.attribution.revision
+    assert agent.attribution == Attribution("acme", "echo", revision, agent_instance="sales")
+    assert (agent.id, agent.name, agent.model) == ("acme/sales", "Sales", "host-model")
+    assert agent.effective.llm.temperature == 0.8
+    assert (agent.most_turns, agent.read_turns) == (3, 3)
+    assert (base.most_turns, base.read_turns) == (None, base.limits.history_turns)
+
+
+async def test_an_address_may_name_the_instance_and_the_reason_says_what_is_wrong_with_it(
+    tmp_path: Path,
+) -> None:
+    async with resolving(tmp_path, echo(), instances=ACME) as agents:
+        found = {
+            id: agents.resolve(LINE, Address(0, 0, instance=id), ANN)
+            for id in ("acme/sales", "acme/lost", "acme/none", "echo", "acme/auto/sales")
+        }
+    assert {id: agent.id if agent else None for id, (_, agent) in found.items()} == {
+        "acme/sales": "acme/sales",
+        "acme/lost": None,
+        "acme/none": None,
+        "echo": None,
+        "acme/auto/sales": None,
+    }
+    assert {resolution.rule for resolution, _ in found.values()} == {"instance"}
+    assert found["acme/lost"][0].why.endswith("is unknown: nobody")
+    assert found["acme/none"][0].why == "the instance 'acme/none' does not exist"
+
+
+async def test_an_instance_that_a_router_chose_keeps_both_names_also_once_it_is_gone(
+    tmp_path: Path,
+) -> None:
+    async with resolving(tmp_path, echo(), instances=ACME) as agents:
+        chosen, router = agents.current("acme/auto/sales"), agents.current("acme/auto")
+        assert chosen is not None
+        assert router is not None
+        assert agents.is_router(router)
+        assert not agents.is_router(chosen)
+        assert [one.id for one in agents.routes(router)] == ["acme/sales"]
+    assert (chosen.id, chosen.attribution.agent_instance) == ("acme/auto/sales", "sales")
+    for id in ("acme/auto/gone", "acme/gone", "gone"):
+        assert chosen.in_place_of(id).id == id
+        assert chosen.in_place_of(id).tools.servers == ()
+    names = {keys.transcript("l", "c", id) for id in (chosen.id, router.id)}
+    assert names == {"{l}:conv:c:acme/auto:log"}
+
+
+async def test_an_agents_budgets_count_in_each_account_on_its_own(tmp_path: Path) -> None:
+    async with resolving(tmp_path, echo(), instances=ACME) as agents:
+        made = [agents.current(id) for id in ("echo", "acme/sales")]
+    scopes = [
+        Spender("l", "c", 5, "1-0", one.attribution).scopes("2026-01-31") for one in made if one
+    ]
+    assert [one["agent"] for one in scopes] == [
+        "agent:echo:2026-01-31",
+        "agent:acme/echo:2026-01-31",
+    ]
+    assert [one["account"] for one in scopes] == [
+        "account:default:2026-01-31",
+        "account:acme:2026-01-31",
+    ]

@@ -173,9 +173,20 @@ class Browser:
 
     async def _tab(self, mine: str) -> Tab:
         target = await self.call("Target.createTarget", url="about:blank", browserContextId=mine)
-        attached = await self.call(
-            "Target.attachToTarget", targetId=target["targetId"], flatten=True
-        )
+        return await self._attached(target["targetId"])
+
+    async def popup_of(self, tab: Tab) -> Tab:
+        """The page that a page has just opened."""
+        own = (await tab.call("Target.getTargetInfo"))["targetInfo"]["targetId"]
+        async with asyncio.timeout(20):
+            while True:
+                targets = (await self.call("Target.getTargets"))["targetInfos"]
+                for one in targets:
+                    if one.get("openerId") == own:
+                        return await self._attached(one["targetId"])
+
+    async def _attached(self, target: str) -> Tab:
+        attached = await self.call("Target.attachToTarget", targetId=target, flatten=True)
         tab = self._tabs[attached["sessionId"]] = Tab(self, attached["sessionId"])
         for domain in ("Page", "Runtime", "Log"):
             await tab.call(f"{domain}.enable")

@@ -184,3 +184,35 @@ def test_of_a_file_that_cannot_be_read_nothing_is_said_of_plain_agents(check: Ch
     said = [str(problem) for problem in check()]
     assert any(one.startswith("agents.json") for one in said)
     assert not any("plain agent" in one for one in said)
+
+
+def test_instances_are_checked_with_their_files_and_whoever_names_them(check: Check) -> None:
+    configs = Path("config/agent_configs/acme")
+    for name, content in {
+        "good": "agent_type: simple_chat\naccount: acme\ninstance_name: good\n",
+        "lost": "agent_type: nobody\naccount: acme\ninstance_name: lost\n",
+        "bad": "agent_type: simple_chat\naccount: acme\ninstance_name: bad\nllm: {hot: 1}\n",
+    }.items():
+        (configs / name).mkdir(parents=True)
+        (configs / name / "config.yaml").write_text(content)
+    agents = ("acme/good", "default/simple-chat", "acme/none", "acme/lost")
+    bindings = [
+        {"agentId": agent, "type": "ChatId", "bindingKey": str(n)}
+        for n, agent in enumerate(agents, 1)
+    ]
+    write({"agents": [], "bindings": bindings})
+    keys = {f"API_KEYS__{n}__KEY": f"abcdefghijklmnop{n}" * 2 for n in range(3)}
+    keys |= {f"API_KEYS__{n}__ACCOUNT": "acme" for n in range(3)}
+    keys |= {f"API_KEYS__{n}__AGENT": one for n, one in enumerate(("good", "lost", "simple-chat"))}
+    found = [str(one) for one in check(bot=False, **keys)]
+    assert [one for one in found if "acme" in one] == found
+    wanted = (
+        "config/agent_configs/acme/bad/config.yaml:4: unknown field 'hot'",
+        "config/agent_configs/acme/lost/config.yaml:1: instance 'acme/lost': unknown agent type",
+        "agent 'acme/none' does not exist",
+        "agent 'acme/lost' does not exist",
+        "API_KEYS__2__AGENT: account acme has no agent or instance 'simple-chat'",
+    )
+    for words in wanted:
+        assert sum(words in one for one in found) == 1, (words, found)
+    assert len(found) == len(wanted)

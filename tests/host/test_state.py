@@ -22,7 +22,7 @@ RARE = {
     "access:tries:<person>",
     "access:version",  # of an older version
     "agent:audit",  # of an older version
-    "agent:instance:<account>/<instance>",  # of an account
+    "agent:instance:<account>/<name>",  # of a host whose accounts make some
     "agent:key:<id>",  # of a host with an API
     "agent:proposal:<agent>",  # of a host where a second person reviews
     "agent:role:<person>",  # of a host whose admins are not all in ADMINS

@@ -58,6 +58,28 @@ async def test_a_line_has_one_owner_until_its_lease_ends(client: StoreClient) ->
     assert taken.token > fence.token
 
 
+@pytest.mark.parametrize("how", ["release", "release_idle"])
+async def test_a_beat_that_is_on_its_way_takes_no_line_back_that_was_given_back(
+    client: StoreClient, how: str
+) -> None:
+    one, two = leases(client, "one"), leases(client, "two")
+    told: list[str] = []
+    fence = await one.acquire(LINE, lambda: told.append("lost"))
+    assert fence is not None
+    run = client.run
+
+    async def overtaken(name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        if name == "beat":
+            await getattr(one, how)(fence)
+        return await run(name, keys, args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "run", overtaken)
+        await one.beat()
+    assert await two.acquire(LINE, lambda: None) is not None
+    assert told == []
+
+
 async def test_two_incarnations_under_one_name_never_share_a_fence(client: StoreClient) -> None:
     tokens = []
     for _ in range(5):

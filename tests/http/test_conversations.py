@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 
 import orjson
 import pytest
 import pytest_asyncio
+from aiohttp import ClientPayloadError
 
 from simulators.messages.turns import Cut, Stall, Text, Turn, turn
+from simulators.testing.valkey import Valkey
 from tests.host.stage import staged, until
 from tests.http.accounts import INSTANCES, Talk, events_in, said, talking, write_instance
 from tests.http.api import OPERATOR_KEY
@@ -138,6 +141,7 @@ async def test_the_list_names_what_an_account_has_and_a_new_folder_within_a_seco
         "/accounts/nowhere/agents/sales-smb/chat",
         "/accounts/acme/agents/SALES-SMB/chat",
         "/accounts/acme/agents/sales-smb%00/chat",
+        "/accounts/acme/agents/sales-smb/chat%0a",
     ],
 )
 async def test_what_does_not_exist_is_the_same_404_and_nothing_is_asked(
@@ -161,6 +165,7 @@ async def test_what_does_not_exist_is_the_same_404_and_nothing_is_asked(
         ({"message": "x" * 100_001}, "message"),
         ({"message": "hi", "session_id": "a b"}, "session_id"),
         ({"message": "hi", "session_id": ""}, "session_id"),
+        ({"message": "hi", "session_id": "a\n"}, "session_id"),
         ({"message": "hi", "session_id": "x" * 65}, "session_id"),
         ({"message": "hi", "session": "s"}, "session"),
         ({"message": "hi", "agent_instance_id": "p"}, "agent_instance_id"),
@@ -438,3 +443,44 @@ async def test_a_chat_whose_client_goes_waits_no_longer(talk: Talk, ann: str) ->
     await until(lambda: talk.host.http_lines.served == 0)
     shown = (await talk.client.get(f"{talk.path()}/history?session_id=late", ann)).json
     assert [one["content"] for one in shown["messages"]] == ["hello", "Late."]
+
+
+# --- replicas, and the end of a host -------------------------------------------------------------
+
+
+async def test_a_stream_is_read_on_at_another_replica_and_ends_with_its_host(
+    tmp_path_factory: pytest.TempPathFactory, valkey: Valkey
+) -> None:
+    async with staged(tmp_path_factory.mktemp("replicas")) as stage:
+        environ = {"REDIS_URL": valkey.url, "DRAIN_SECONDS": "0.1"}
+        async with (
+            AsyncExitStack() as stack,
+            talking(stage, **environ, DATA_DIR=str(stage.folder / "one")) as here,
+        ):
+            two = talking(stage, **environ, DATA_DIR=str(stage.folder / "two"))
+            there = await stack.enter_async_context(two)
+            ann = await here.client.make_key(account="acme", user="ann")
+            await there.host.catalog.until(lambda one: len(one.document.keys) == 1)
+            stage.script.on(Turn((Text(LONG),), fault=Stall(events=12, gate="both")), again=True)
+            path, headers = here.path() + "/stream", {"Authorization": f"Bearer {ann}"}
+            url = f"{there.host.url}{path}?message=hello&session_id=a"
+            answer = await here.client.session.get(url, headers=headers)
+            text = b""
+            async with asyncio.timeout(20):
+                while b"event: message" not in text:
+                    text += await answer.content.readany()
+            begun = events_in(text.decode())
+            # A host that stops cuts its streams; its turn is taken over, and read on here.
+            stopping = asyncio.create_task(stack.pop_all().aclose())
+            with suppress(ClientPayloadError):
+                async with asyncio.timeout(20):
+                    while piece := await answer.content.readany():
+                        text += piece
+            await stopping
+            assert b"event: done" not in text
+            stage.sim.gates.open("both")
+            begun = events_in(text.decode())
+            rest = await here.client.get(path, ann, Last_Event_ID=begun[-1].id)
+            events = events_in(rest.body.decode())
+            assert said(begun) + said(events) == LONG.strip()
+            assert events[-1].kind == "done"

@@ -371,6 +371,10 @@ async def test_page_in_a_private_chat_gives_a_link_that_is_nowhere_else(
             assert (
                 await talk.client.ask("POST", "/session", None, json=body, **sent)
             ).status == 403
+            sent["Origin"] = "http://bots.example"
+            assert (
+                await talk.client.ask("POST", "/session", None, json=body, **sent)
+            ).status == 403
             sent["Origin"] = "https://bots.example"
             answer = await talk.client.ask("POST", "/session", None, json=body, **sent)
             assert (answer.status, "Secure" in answer.headers["Set-Cookie"]) == (204, True)

@@ -16,7 +16,9 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
+from registry.binding import AgentBinding, AgentBindingType, BotIdentity
 from registry.catalog import Catalog
+from registry.definition import LlmConfiguration
 from registry.errors import (
     AlreadyThere,
     Denied,
@@ -191,17 +193,22 @@ async def test_a_new_file_a_changed_one_and_a_removed_one_are_in_force_within_a_
     await catalog.open()
     folder = Folder(catalog, tmp_path / "configs")
     try:
-        for temperature in (0.5, 0.6):  # of the same size, within one tick of some file systems
-            began = time.monotonic()
-            folder.put(llm={"temperature": temperature})
-            await folder.until(lambda now, wanted=temperature: _temperature(now, SALES) == wanted)
-            assert time.monotonic() - began < 1
         folder.put("acme/sales-enterprise")
-        await folder.until(lambda now: len(now.instances_of("acme")) == 2)
-        began = time.monotonic()
-        shutil.rmtree(folder.configs / "acme" / "sales-smb")
-        await folder.until(lambda now: [*now.instances_of("acme")] == ["sales-enterprise"])
-        assert time.monotonic() - began < 1
+        took: dict[str, list[float]] = {"new": [], "changed": [], "removed": []}
+        for _ in range(3):  # the quickest of them: other programs use the machine as well
+            began = time.monotonic()
+            path = folder.put(llm={"temperature": 0.5})
+            await folder.until(lambda now: _temperature(now, SALES) == 0.5)
+            took["new"].append(time.monotonic() - began)
+            began = time.monotonic()
+            folder.put(llm={"temperature": 0.6})  # as many bytes, in one tick of some file systems
+            await folder.until(lambda now: _temperature(now, SALES) == 0.6)
+            took["changed"].append(time.monotonic() - began)
+            began = time.monotonic()
+            shutil.rmtree(path.parent)
+            await folder.until(lambda now: [*now.instances_of("acme")] == ["sales-enterprise"])
+            took["removed"].append(time.monotonic() - began)
+        assert all(min(found) < 1 for found in took.values()), took
     finally:
         await catalog.close()
 
@@ -286,14 +293,17 @@ async def test_folders_that_name_no_account_or_instance_are_told_and_nothing_in_
     assert not folder.now.instances_of("acme")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 async def test_a_file_that_cannot_be_read_keeps_its_last_good_version(folder: Folder) -> None:
     path = folder.put(llm={"temperature": 0.5})
     await folder.until(lambda now: now.instance(SALES))
-    path.chmod(0)
-    os.utime(path)
+    path.unlink()
+    path.mkdir()
     await folder.until(lambda now: now.document.errors)
     assert _temperature(folder.now, SALES) == 0.5
+    assert "acme/sales-smb/config.yaml: it cannot be read: Is a directory" in folder.told()[0]
+    path.rmdir()
+    folder.put(llm={"temperature": 0.5})
+    await folder.until(lambda now: not now.document.errors)
 
 
 async def test_a_folder_that_goes_as_a_whole_changes_nothing_until_it_is_back(
@@ -365,6 +375,32 @@ async def test_a_type_is_an_agent_by_its_id_in_either_spelling_or_a_built_in_one
     assert folder.told() == [f"acme/d/config.yaml:2: {told}"]
 
 
+async def test_what_an_instance_sets_wins_over_its_agent_and_what_it_leaves_stays(
+    folder: Folder,
+) -> None:
+    host = LlmConfiguration(model="host-model", temperature=0.1, max_tokens=100)
+    folder.put("acme/plain", agent_type="helper")
+    path = folder.put("acme/own", agent_type="helper", llm={"model": "own", "temperature": 0.9})
+    snapshot = await folder.until(lambda now: len(now.instances_of("acme")) == 2)
+    plain, own = (snapshot.effective(id, host) for id in ("acme/plain", "acme/own"))
+    assert plain is not None
+    assert own is not None
+    assert (plain.llm.model, plain.llm.temperature) == ("file-model", 0.1)
+    assert (own.llm.model, own.llm.temperature, own.llm.max_tokens) == ("own", 0.9, 100)
+    assert (own.layers["model"], own.layers["maxTokens"]) == ("L3", "L0")
+    assert own.origins["temperature"].startswith(f"{path}:")
+    assert snapshot.effective("helper", host) != own
+
+
+async def test_a_name_may_be_used_again_in_another_account(folder: Folder) -> None:
+    folder.put("acme/sales", name="Ours")
+    folder.put("beta/sales", name="Theirs")
+    snapshot = await folder.until(lambda now: len(now.document.instances) == 3)
+    found = [snapshot.instances_of(one)["sales"].value.title for one in ("acme", "beta")]
+    assert found == ["Ours", "Theirs"]
+    assert snapshot.instances_of("gamma") == {}
+
+
 async def test_a_tool_that_nobody_can_have_is_a_warning_and_no_refusal(tmp_path: Path) -> None:
     lonely = {"agents": [{"id": "lonely", "name": "Lonely", "mcpServers": []}]}
     async with opened(tmp_path / "configs", agents=lonely) as folder:
@@ -372,7 +408,7 @@ async def test_a_tool_that_nobody_can_have_is_a_warning_and_no_refusal(tmp_path:
         await folder.until(lambda now: now.instance(SALES))
         assert not folder.now.document.errors
         (told,) = folder.told()
-        assert "no tool or skill is named 'vector_search'" in told
+        assert "no tool is named 'vector_search'" in told
 
 
 # --- the store -----------------------------------------------------------------------------------
@@ -505,6 +541,27 @@ async def test_the_store_takes_only_models_that_are_allowed(tmp_path: Path, valk
         folder.put("acme/by-file", llm={"model": "gpt-4"})
         await folder.until(lambda now: now.instance("acme/by-file"))
         await put(folder, ACME_ADMIN, text(llm={"model": "gpt-4"}), key="3")
+
+
+async def test_who_binds_an_instance_of_another_account_needs_rights_there(
+    stored: Folder,
+) -> None:
+    await put(stored, ACME_ADMIN, text(), key="1")
+    binding = AgentBinding(agent_id=SALES, type=AgentBindingType.ChatId, binding_key="5")
+    own = Actor("tg:8", (RoleGrant(role="instance_admin"),))
+    catalog = stored.catalog
+    with pytest.raises(Denied, match="bind an instance of account acme"):
+        await catalog.bind(own, binding, key="2")
+    with pytest.raises(Denied):
+        await catalog.put_document(own, "binding", binding.slot, binding.to_text(), key="3")
+    both = Actor("tg:8", (*own.grants, *ACME_ADMIN.grants))
+    await catalog.bind(both, binding, key="4")
+    await catalog.bind(ENGINEER, binding, key="5")
+    bot = BotIdentity("0" * 64, 7)
+    assert stored.now.resolve(bot, 5, None).agent_id == SALES
+    await catalog.delete_instance(ACME_ADMIN, SALES, key="6")
+    assert stored.now.resolve(bot, 5, None).agent_id is None
+    assert any("agent 'acme/sales-smb' does not exist" in one for one in stored.told())
 
 
 async def test_a_template_becomes_an_instance(stored: Folder) -> None:

@@ -16,11 +16,19 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.http.api.caller import Caller, Credentials
-from bot.http.api.head import WRITES, Head, address_of, body_of, check_host, too_large
+from bot.http.api.head import (
+    WRITES,
+    GateRules,
+    Head,
+    address_of,
+    body_of,
+    check_host,
+    too_large,
+)
 from bot.http.api.idempotency import Answer, Idempotency
 from bot.http.api.later import Later
 from bot.http.api.pages import page_at
-from bot.http.api.problems import ApiError, unavailable
+from bot.http.api.problems import ApiError, not_found, unavailable
 from bot.http.api.visitors import SESSION, Visitor, Visitors, begins_turn, caller_of
 from bot.http.limits import CONNECTION
 from bot.http.server import BODY_LIMIT
@@ -71,20 +79,6 @@ class MinuteLimiter:
             del self._full_at[next(iter(self._full_at))]
         self._full_at[name] = full_at + self._interval
         return 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class GateRules:
-    """Under which names the API is called, and how many requests a minute it takes.
-
-    `requests` are those of one key, `failures` those of one address that show no valid key.
-    `faces` are the forms of other APIs in which the host answers as well.
-    """
-
-    hosts: frozenset[str] = frozenset()
-    requests: int = 600
-    failures: int = 60
-    faces: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -156,8 +150,7 @@ class ApiGate:
     ) -> None:
         self.api: Api | None = None
         self._inner = inner
-        self._hosts = rules.hosts
-        self._faces = rules.faces
+        self._rules = rules
         self._counters = counters
         self._expected = expected
         self._requests = MinuteLimiter(rules.requests)
@@ -187,7 +180,7 @@ class ApiGate:
                 await self._refuse(refusal, scope, send)
 
     async def _refuse(self, refusal: ApiError, scope: Scope, send: Send) -> None:
-        status, kind, body = refusal.answer(scope["path"], self._faces)
+        status, kind, body = refusal.answer(scope["path"], self._rules.faces)
         headers = [(b"content-type", kind.encode())]
         headers += [(n.lower().encode(), v.encode()) for n, v in (refusal.headers or {}).items()]
         await _send(Answer(status, tuple(headers), body), scope, send)
@@ -212,7 +205,7 @@ class ApiGate:
         head = Head.of(scope["headers"])
         if not head.length.isdecimal() or int(head.length) > BODY_LIMIT:
             raise too_large()
-        check_host(head, scope, self._hosts)
+        check_host(head, scope, self._rules)
         if (page := page_at(scope["method"], scope["path"])) is not None:
             await _send(page, scope, send)
             return None
@@ -221,6 +214,8 @@ class ApiGate:
         if is_sign_in:  # what it shows is in its body
             body = await body_of(receive, _SIGN_IN_LIMIT)
         visitor = self._admitted(await api.visitors.of(head, scope, body), origin)
+        if not scope["path"].isprintable():  # a route would match it without its last line break
+            raise not_found()
         if head.is_only_new and scope["method"] in WRITES:
             detail = "If-None-Match is not supported here. A PUT answers 201 where it created."
             raise ApiError(422, "invalid", detail, field="If-None-Match")

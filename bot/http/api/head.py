@@ -24,6 +24,22 @@ _READ = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class GateRules:
+    """Under which names the API is called, and how many requests a minute it takes.
+
+    `requests` are those of one key, `failures` those of one address that show no valid key. Pages
+    at the name `secure` are ours only over https. `faces` are the forms of other APIs in which the
+    host answers as well.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    requests: int = 600
+    failures: int = 60
+    secure: str | None = None
+    faces: frozenset[str] = frozenset()
+
+
 @dataclass(slots=True)
 class Head:
     """What the gate reads of a request's headers; each may be there once, or it is refused."""
@@ -77,11 +93,11 @@ def _words(value: bytes) -> str:
     return text.strip()[:_MOST_WORDS]
 
 
-def check_host(head: Head, scope: Scope, hosts: frozenset[str]) -> None:
+def check_host(head: Head, scope: Scope, rules: GateRules) -> None:
     """Refuse a name that is not ours (a page that was rebound to us), and others' pages."""
     name = name_of(head.host)
     here = (scope.get("server") or ("", 0))[0]
-    if name is None or (name not in hosts and name != here and not _is_loopback(name)):
+    if name is None or (name not in rules.hosts and name != here and not _is_loopback(name)):
         detail = (
             "This host is not called by the name in the Host header. Its operator can add the "
             "name to API_ALLOWED_HOSTS."
@@ -91,6 +107,8 @@ def check_host(head: Head, scope: Scope, hosts: frozenset[str]) -> None:
         with suppress(ValueError):
             parts = urlsplit(head.origin)
             default = {"http": 80, "https": 443}.get(parts.scheme)
+            if default == 80 and name == rules.secure:  # anybody on the way could have written it
+                raise foreign_page()
             ours = urlsplit(f"//{head.host}")
             if default and (parts.hostname, parts.port or default) == (name, ours.port or default):
                 return

@@ -14,7 +14,8 @@ from bot.http.api.needs import needs_of
 from bot.http.api.problems import MEDIA_TYPE, NOT_FOUND, OPENAI_PREFIX
 
 _ABOUT = (
-    "Agents, bindings, roles, keys and the audit of this host. Every answer that is no success is "
+    "Conversations with the agents of this host; agents, bindings, roles, keys and the audit. "
+    "Every answer that is no success is "
     "`application/problem+json` with the fields of `Problem`."
 )
 _COMMON = {

@@ -18,7 +18,8 @@ _FOLDERS = {"/page/": "bot.http.page", "/docs/": "bot.http.api.page"}
 _PARTS = frozenset({"js", "css", "svg"})
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _HEADERS = (
     (b"content-security-policy", _POLICY.encode()),

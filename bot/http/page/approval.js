@@ -8,18 +8,32 @@ const MOST_CALLS = 20;
 const MOST_SHOWN = 8000;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
-/** One approval. `onDecided` is called after this person has answered it. */
-export class ApprovalCard {
-  #id;
-  #timer = 0;
-  #onDecided;
+const OUTCOMES = {
+  approved: "✓ Approved",
+  granted: "✓ Approved",
+  denied: "✗ Denied",
+  expired: "✗ Not approved: nobody answered in time",
+  dropped: "✗ Not approved: the conversation went on",
+  unasked: "✗ Not approved: nobody could be asked",
+  gone: "This question is no longer open.",
+};
 
-  constructor(approval, onDecided) {
-    this.#id = String(approval.id);
+/** One approval of an account, as the host describes it; `onDecided` is called after this person has answered it. */
+export class ApprovalCard {
+  #path;
+  #timer = 0;
+  #isDeciding = false;
+  #onDecided;
+  #whoMay;
+
+  constructor(approval, account, onDecided) {
+    this.#path = `/api/v1/approvals/${encodeURIComponent(approval.id)}?${new URLSearchParams({ account })}`;
     this.#onDecided = onDecided;
     this.isOpen = true;
+    const isAskers = approval.approvers?.includes("asker");
+    this.#whoMay = `Only ${isAskers ? "the person who asked, or " : ""}an admin of the account may answer this.`;
     const calls = Array.isArray(approval.calls) ? approval.calls : [];
-    const title = h("p", { class: "asks" }, approval.question ? visible(String(approval.question)) : "May I do this?");
+    const words = calls.length > 1 ? `May I do these ${calls.length} things?` : "May I do this?";
     this.reason = h("input", { type: "text", maxlength: "500", autocomplete: "off", placeholder: "Reason (optional)",
       "aria-label": "Reason (optional)" });
     this.approve = button("Approve", () => this.#decide("approve"), { class: "primary" });
@@ -29,12 +43,23 @@ export class ApprovalCard {
     });
     this.outcome = h("p", { class: "outcome", role: "status" });
     this.actions = h("div", { class: "actions" }, this.approve, this.deny, this.reason);
-    this.element = h("section", { class: "approval", "aria-label": "Approval", data: { approval: this.#id } },
-      title, calls.slice(0, MOST_CALLS).map(callElement),
+    this.element = h("section", { class: "approval", "aria-label": "Approval", data: { approval: approval.id } },
+      calls.length ? h("p", { class: "asks" }, words) : rendered(visible(String(approval.question ?? words))),
+      calls.slice(0, MOST_CALLS).map(callElement),
       calls.length > MOST_CALLS && h("p", {}, `and ${calls.length - MOST_CALLS} more calls`),
       this.actions, this.outcome);
+    this.update(approval);
+    if (!this.isOpen) return;
     this.#expireAt(timeOf(approval.expires_at));
-    announce(`The agent asks for approval: ${title.textContent}`);
+    announce("The agent asks for your approval.");
+  }
+
+  /** Shows what became of it, where that is known by now. */
+  update({ status, reason }) {
+    if (!status || status === "pending") return;
+    const words = OUTCOMES[status] ?? visible(String(status));
+    this.close(reason ? `${words}: ${visible(String(reason))}` : words);
+    this.element.dataset.outcome = status;
   }
 
   #expireAt(time) {
@@ -48,9 +73,14 @@ export class ApprovalCard {
     if (left < 2 ** 31) this.#timer = setTimeout(() => this.close("Nobody answered in time."), left);
   }
 
+  /** The turn has gone on; how it was answered is known only if it was answered here. */
+  goOn() {
+    if (this.isOpen && !this.#isDeciding) this.close("Answered.");
+    this.isOpen = false;
+  }
+
   /** Says how it ended; it cannot be answered any more. */
   close(words) {
-    if (!this.isOpen) return;
     this.isOpen = false;
     clearTimeout(this.#timer);
     if (this.actions.contains(document.activeElement)) document.getElementById("message")?.focus();
@@ -62,11 +92,8 @@ export class ApprovalCard {
     const reason = this.reason.value.trim();
     this.#enable(false);
     try {
-      const path = `/api/v1/approvals/${encodeURIComponent(this.#id)}`;
-      await ask("POST", path, { decision, ...(reason && { reason }) });
-      const words = decision === "approve" ? "✓ Approved" : "✗ Denied";
-      this.close(reason ? `${words}: ${reason}` : words);
-      this.element.dataset.decision = decision;
+      const found = await ask("POST", this.#path, { decision, ...(reason && { reason }) });
+      this.update({ status: decision === "approve" ? "approved" : "denied", reason, ...found });
       this.#onDecided();
     } catch (error) {
       this.#onRefused(error);
@@ -80,31 +107,28 @@ export class ApprovalCard {
       return;
     }
     this.#enable(true);
-    if (status === 403) this.outcome.textContent = error.message; // it says who may answer
+    if (status === 403) this.outcome.textContent = this.#whoMay;
     else toast(status ? error.message : "Connection error. Please try again.");
   }
 
   #enable(on) {
+    this.#isDeciding = !on;
     for (const each of [this.approve, this.deny, this.reason]) each.disabled = !on;
   }
 }
 
-/** A call with its arguments, each as plain text in which nothing is hidden. */
+/** A call: as the host describes it, or its arguments as plain text; nothing in either is hidden. */
 function callElement(call) {
-  const name = visible(String(call?.tool ?? call?.name ?? "a tool"));
-  if (call?.arguments === undefined && call?.description) {
-    return h("div", { class: "call" }, rendered(shortened(visible(String(call.description)), MOST_SHOWN)));
+  if (call?.description) {
+    return h("div", { class: "call text" }, rendered(shortened(visible(String(call.description)), MOST_SHOWN)));
   }
-  const given = call?.arguments ?? {};
-  const isObject = typeof given === "object" && !Array.isArray(given);
-  const rows = isObject ? Object.entries(given) : [["", given]];
+  const rows = Object.entries(call?.arguments ?? {}).slice(0, 50);
   const value = (one) => visible(typeof one === "string" ? one : JSON.stringify(one, null, 2));
-  return h("div", { class: "call" },
-    h("code", { class: "tool-name" }, shortened(name, 200)),
-    rows.length > 0 && h("dl", {}, rows.slice(0, 50).flatMap(([key, one]) => [
+  return h("div", { class: "call text" },
+    h("code", {}, shortened(visible(String(call?.tool ?? "a tool")), 200)),
+    rows.length > 0 && h("dl", {}, rows.flatMap(([key, one]) => [
       h("dt", {}, shortened(visible(key), 200)),
-      h("dd", { tabindex: "0" }, shortened(value(one), MOST_SHOWN))])),
-    rows.length > 50 && h("p", {}, `and ${rows.length - 50} more arguments`));
+      h("dd", { tabindex: "0" }, shortened(value(one), MOST_SHOWN))])));
 }
 
 /** Milliseconds since the epoch of a time in seconds or in ISO 8601; NaN where there is none. */

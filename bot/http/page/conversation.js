@@ -11,7 +11,6 @@ const MOST_WAITING = 20;
 const FAILED = "Connection error. Please try again.";
 
 export class Conversation {
-  #account;
   #waiting = []; // messages for later, each {text, element}
   #turn = null; // the one that runs: {text, key, place, isStopping, controller}
   #answer = null;
@@ -19,8 +18,8 @@ export class Conversation {
   #isReady = false;
 
   /** `page` has `onChange()`, and `giveBack(text)` for what could not be sent. */
-  constructor(account, agent, page) {
-    this.#account = account;
+  constructor(id, agent, page) {
+    this.id = id;
     this.agent = agent;
     this.page = page;
     this.log = h("ol", { class: "messages", role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-label": "Messages" });
@@ -37,16 +36,17 @@ export class Conversation {
     return this.isRunning && !this.#turn.isStopping && !this.#turn.isLost;
   }
 
-  get session() {
+  get #session() {
     return memory.get(this.#name("session"));
   }
 
   #name(what) {
-    return `${what}.${this.#account}/${this.agent.slug}`;
+    return `${what}.${this.id}`;
   }
 
   #path(what) {
-    return `/accounts/${encodeURIComponent(this.#account)}/agents/${encodeURIComponent(this.agent.slug)}/${what}`;
+    const { account, slug } = this.agent;
+    return `/accounts/${encodeURIComponent(account)}/agents/${encodeURIComponent(slug)}/${what}`;
   }
 
   #greeting() {
@@ -70,7 +70,7 @@ export class Conversation {
   async #load() {
     for (const text of memory.get(this.#name("waiting")) ?? []) this.#wait(text);
     try {
-      if (this.session) await this.#showHistory();
+      if (this.#session) await this.#showHistory();
     } catch (error) {
       if (error instanceof Refused && error.status === 404) this.#forget();
       else toast(error instanceof Refused ? error.message : FAILED);
@@ -80,7 +80,7 @@ export class Conversation {
   }
 
   async #showHistory() {
-    const query = new URLSearchParams({ session_id: this.session, limit: HISTORY });
+    const query = new URLSearchParams({ session_id: this.#session, limit: HISTORY });
     const { messages } = await ask("GET", `${this.#path("history")}?${query}`);
     this.log.setAttribute("aria-live", "off"); // nobody wants all of it read out
     this.log.replaceChildren(...messages.map((one) => this.#element(one)));
@@ -134,7 +134,9 @@ export class Conversation {
 
   /** A message instead of an answer to a question ends the turn that asked. */
   #leaveQuestion() {
-    for (const card of this.#answer.cards) card.close("Not approved: you wrote instead.");
+    for (const card of this.#answer.cards) {
+      if (card.isOpen) card.close("✗ Not approved: you wrote instead");
+    }
     this.#turn?.controller.abort();
     this.#end();
   }
@@ -180,7 +182,7 @@ export class Conversation {
       turn.element = personMessage(turn.text);
       this.log.append(turn.element);
     }
-    if (!this.session) memory.set(this.#name("session"), randomName());
+    if (!this.#session) memory.set(this.#name("session"), randomName());
     this.#begin();
     await this.#read(turn);
   }
@@ -192,7 +194,7 @@ export class Conversation {
   }
 
   async #read(turn) {
-    const body = { message: turn.text, session_id: this.session };
+    const body = { message: turn.text, session_id: this.#session };
     const options = { key: turn.key, place: turn.place, signal: turn.controller.signal };
     const onState = (state) => {
       if (this.#turn === turn && this.#answer) this.#answer.connected = state === "open";
@@ -229,7 +231,7 @@ export class Conversation {
   }
 
   #ask(turn, approval) {
-    const card = new ApprovalCard(approval, () => {
+    const card = new ApprovalCard(approval, this.agent.account, () => {
       this.#answer?.resume();
       this.page.onChange();
       if (turn.isOver && this.#turn === turn) this.#readOn(turn);
@@ -272,6 +274,10 @@ export class Conversation {
   }
 
   #fail(turn, error) {
+    if (error instanceof Refused && error.status === 404 && !turn.place.id && !turn.isSecondTry) {
+      this.#beginAgain(turn);
+      return;
+    }
     if (error instanceof Refused) {
       this.#answer.element.remove();
       this.#answer = null;
@@ -290,6 +296,15 @@ export class Conversation {
     const note = h("p", { class: "note" }, error instanceof ConnectionLost ? "The host cannot be reached. " : "Something went wrong here. ", again);
     this.#answer.element.append(note);
     this.page.onChange(true);
+  }
+
+  /** The session is not this person's any more: the message goes into a new one. */
+  #beginAgain(turn) {
+    const note = h("li", { class: "note" }, "The earlier conversation has ended. The agent does not know it any more.");
+    turn.element?.before(note);
+    Object.assign(turn, { isSecondTry: true, key: randomName() });
+    memory.set(this.#name("session"), randomName());
+    this.#read(turn);
   }
 
   #tryAgain(turn, note) {

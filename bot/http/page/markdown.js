@@ -116,7 +116,7 @@ function elementOf(block, depth = 0) {
     case "code":
       return codeBox(block);
     case "heading":
-      return h(`h${Math.min(block.level + 2, 6)}`, { dir: "auto" }, inline(block.text));
+      return h(`h${Math.min(block.level + 2, 6)}`, {}, inline(block.text));
     case "rule":
       return h("hr");
     case "list":
@@ -126,12 +126,12 @@ function elementOf(block, depth = 0) {
     case "table":
       return tableOf(block);
     default:
-      return h("p", { dir: "auto" }, inline(block.text));
+      return h("p", {}, inline(block.text));
   }
 }
 
 function elementsOf(lines, depth) {
-  if (depth > DEEPEST) return [h("p", { dir: "auto" }, lines.join("\n"))];
+  if (depth > DEEPEST) return [h("p", {}, lines.join("\n"))];
   return blocksOf(lines).map((block) => elementOf(block, depth));
 }
 
@@ -139,14 +139,14 @@ function listOf({ isOrdered, start, items }, depth) {
   const made = items.map((lines) => {
     const blocks = depth < DEEPEST ? blocksOf(lines) : [{ kind: "paragraph", text: lines.join("\n") }];
     const [first, ...others] = blocks;
-    if (first?.kind !== "paragraph") return h("li", { dir: "auto" }, blocks.map((one) => elementOf(one, depth + 1)));
-    return h("li", { dir: "auto" }, inline(first.text), others.map((one) => elementOf(one, depth + 1)));
+    if (first?.kind !== "paragraph") return h("li", {}, blocks.map((one) => elementOf(one, depth + 1)));
+    return h("li", {}, inline(first.text), others.map((one) => elementOf(one, depth + 1)));
   });
   return isOrdered ? h("ol", { start }, made) : h("ul", {}, made);
 }
 
 function tableOf({ head, rows }) {
-  const row = (tag, texts) => h("tr", {}, head.map((_, at) => h(tag, { dir: "auto" }, inline(texts[at] ?? ""))));
+  const row = (tag, texts) => h("tr", {}, head.map((_, at) => h(tag, {}, inline(texts[at] ?? ""))));
   const made = h("table", {}, h("thead", {}, row("th", head)), h("tbody", {}, rows.map((one) => row("td", one))));
   return h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" }, made);
 }
@@ -268,21 +268,18 @@ function anchor(address, children) {
 
 // --- a text that grows ---
 
-/** Shows a text while it grows. What is complete is made once; only the last block is made again. */
+/** Shows a text while it grows. What is complete is made once; only the end is made again. */
 export class GrowingText {
-  #tail = ""; // from the first line of the block that is still open
-  #open = null; // that block's element
-  #openKind = null;
+  #tail = ""; // from the first line that may still change its meaning
+  #open = []; // the blocks and elements of that end
   #frame = 0;
   #next = 0; // when it may be drawn again
 
   constructor(box) {
     this.box = box;
-    this.text = "";
   }
 
   append(piece) {
-    this.text += piece;
     this.#tail += piece;
     this.#frame ||= requestAnimationFrame((now) => this.#draw(now));
   }
@@ -309,38 +306,33 @@ export class GrowingText {
   #render() {
     const lines = this.#tail.split(/\r\n|\n|\r/);
     const blocks = blocksOf(lines);
-    if (!blocks.length) return;
-    const last = blocks.pop();
-    if (blocks.length) {
-      this.#close();
-      this.box.append(...blocks.map((block) => elementOf(block)));
-      this.#tail = lines.slice(last.at).join("\n");
+    // The last line is not complete: it may turn out to belong to the block before it.
+    const closed = blocks.length - (blocks.at(-1)?.at === lines.length - 1 ? 2 : 1);
+    if (closed > 0) {
+      this.#show(blocks.splice(0, closed));
+      this.#open = [];
+      this.#tail = lines.slice(blocks[0].at).join("\n");
     }
-    this.#show(last);
-    if (this.#tail.length > OPEN_MOST) {
-      this.#tail = last.kind === "code" ? `${lines[last.at]}\n` : "";
-      this.#open = null;
-    }
+    this.#show(blocks);
+    if (this.#tail.length < OPEN_MOST || blocks.length > 1) return;
+    this.#tail = blocks[0]?.kind === "code" ? `${lines[blocks[0].at]}\n` : "";
+    this.#open = [];
   }
 
-  #close() {
-    this.#open?.remove();
-    this.#open = null;
-  }
-
-  #show(block) {
-    if (this.#open && block.kind === "code" && this.#openKind === "code") {
-      const shown = this.#open.querySelector("code");
-      const old = shown.textContent;
-      if (block.text.startsWith(old)) shown.append(block.text.slice(old.length));
+  /** Puts blocks in the place of those that were open. */
+  #show(blocks) {
+    const [old, block] = [this.#open[0], blocks[0]];
+    if (old?.block.kind === "code" && block?.kind === "code" && this.#open.length === 1 && blocks.length === 1) {
+      const shown = old.element.querySelector("code");
+      old.element.querySelector("figcaption > span").textContent = block.language || "code";
+      if (block.text.startsWith(old.block.text)) shown.append(block.text.slice(old.block.text.length));
       else shown.textContent = block.text;
+      old.block = block;
       return;
     }
-    const made = elementOf(block);
-    if (this.#open) this.#open.replaceWith(made);
-    else this.box.append(made);
-    this.#open = made;
-    this.#openKind = block.kind;
+    for (const { element } of this.#open) element.remove();
+    this.#open = blocks.map((one) => ({ block: one, element: elementOf(one) }));
+    this.box.append(...this.#open.map(({ element }) => element));
   }
 }
 

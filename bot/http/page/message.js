@@ -133,6 +133,6 @@ export class Answer {
 
   #closeCards() {
     this.#endTools();
-    for (const card of this.cards) card.close("Answered.");
+    for (const card of this.cards) card.goOn();
   }
 }

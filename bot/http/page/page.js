@@ -2,21 +2,24 @@
 
 import { ask, Refused, signedIn, whenSignedOut } from "./api.js";
 import { Conversation } from "./conversation.js";
-import { $, announce, h, memory, toast, visible } from "./dom.js";
+import { $, h, memory, randomName, toast, visible } from "./dom.js";
+import { watchQuestions } from "./questions.js";
 
 const CODE = /^#([\w-]{20,128})$/;
 const NEAR = 120; // pixels from the end at which the page follows what is written
 const isTouch = matchMedia("(pointer: coarse)");
 
 let who = null;
+let isWatching = false;
 let agents = [];
 let now = null; // the conversation that is shown
-const conversations = new Map(); // by slug
+const conversations = new Map(); // by <account>/<slug>
 
 // --- who is signed in ---
 
 async function start() {
   const code = takeCode();
+  await leaveCopies();
   try {
     if (code) await ask("POST", "/session", { link: code }, { once: true });
     await enter();
@@ -30,6 +33,29 @@ function takeCode() {
   const found = CODE.exec(location.hash);
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
   return found?.[1] ?? null;
+}
+
+/** A copy of a tab begins conversations of its own: two would write into the same one. */
+async function leaveCopies() {
+  if (!navigator.locks) return; // as on pages without https; there the two share a conversation
+  for (;;) {
+    const name = memory.get("tab") ?? randomName();
+    memory.set("tab", name);
+    if (await isFirstWith(name)) return;
+    memory.clear();
+  }
+}
+
+/** Whether no other tab has this name; then none gets it as long as this page is open. */
+function isFirstWith(name) {
+  return new Promise((resolve) => {
+    const hold = () => {
+      resolve(true);
+      return new Promise(() => {});
+    };
+    const options = { signal: AbortSignal.timeout(500) }; // a page that is left takes a moment to go
+    navigator.locks.request(`switchboard.${name}`, options, hold).catch(() => resolve(false));
+  });
 }
 
 const startWords = (error) => (isRefusal(error) ? "" : words(error, ""));
@@ -54,12 +80,14 @@ async function enter() {
   signedIn();
   showChat();
   await readAgents();
+  if (!isWatching) watchQuestions(accountsOf(who));
+  isWatching = true;
 }
 
 function forgetAll() {
-  const text = memory.get("text");
+  const kept = ["tab", ...(who ? [] : ["text"])].map((name) => [name, memory.get(name)]);
   memory.clear();
-  if (!who) memory.set("text", text);
+  for (const [name, value] of kept) memory.set(name, value);
 }
 
 function showSignIn(notice) {
@@ -93,6 +121,7 @@ async function signIn(event) {
   try {
     await ask("POST", "/session", { key }, { once: true });
     await enter();
+    if (!isTouch.matches) $("message").focus();
   } catch (error) {
     showSignIn(words(error, "This host does not know this key."));
   } finally {
@@ -116,42 +145,59 @@ async function signOut() {
 // --- agents ---
 
 async function readAgents() {
-  try {
-    agents = await ask("GET", `/accounts/${encodeURIComponent(who.account)}/agents`);
-  } catch (error) {
-    toast(words(error, "You may not use the agents of this account."));
-    agents = [];
-  }
-  const chosen = $("agent-selector").value || memory.get("agent");
-  const options = agents.map(({ slug, name }) => h("option", { value: slug }, visible(String(name || slug))));
-  if (!options.length) options.push(h("option", { value: "" }, "No agents"));
-  $("agent-selector").replaceChildren(...options);
-  $("agent-selector").disabled = !agents.length;
+  const accounts = accountsOf(who);
+  const lists = await Promise.all(accounts.map(agentsOf));
+  const isSame = JSON.stringify(agents) === JSON.stringify(lists.flat());
+  if (isSame && now) return;
+  agents = lists.flat();
+  const groups = accounts.map((account, at) => h("optgroup", { label: visible(account) }, lists[at].map(option)));
+  const options = accounts.length > 1 ? groups.filter((one) => one.childElementCount) : lists[0].map(option);
+  if (!agents.length) options.push(h("option", {}, "No agents"));
+  const selector = $("agent-selector");
+  selector.replaceChildren(...options);
+  selector.disabled = !agents.length;
   $("new-chat").disabled = !agents.length;
   $("nothing").hidden = agents.length > 0;
-  if (agents.some((one) => one.slug === chosen)) $("agent-selector").value = chosen;
-  await choose($("agent-selector").value);
+  const chosen = memory.get("agent");
+  const at = Math.max(0, agents.findIndex((one) => idOf(one) === chosen));
+  if (agents.length) selector.selectedIndex = at;
+  if (!now || now.id !== chosen || !agents.length || idOf(agents[at]) !== chosen) await choose(agents[at]);
 }
 
-async function choose(slug) {
-  const agent = agents.find((one) => one.slug === slug);
-  if (now && now.agent.slug !== slug) now.element.hidden = true;
-  if (!agent) {
-    now = null;
-    onChange();
-    return;
+const idOf = ({ account, slug }) => `${account}/${slug}`;
+
+const accountsOf = ({ account, accounts }) => (accounts?.length ? accounts.slice(0, 50) : [account]);
+
+async function agentsOf(account) {
+  try {
+    const found = await ask("GET", `/accounts/${encodeURIComponent(account)}/agents`);
+    return found.map((one) => ({ ...one, account }));
+  } catch (error) {
+    toast(words(error, `You may not use the agents of the account ${account}.`));
+    return [];
   }
-  memory.set("agent", slug);
-  if (!conversations.has(slug)) {
-    const made = new Conversation(who.account, agent, { onChange: (follow) => made === now && onChange(follow), giveBack });
-    conversations.set(slug, made);
-    $("conversations").append(made.element);
+}
+
+const option = ({ slug, name }) => h("option", { value: slug }, visible(String(name || slug)));
+
+/** Shows the conversation with an agent, and leaves the others as they are. */
+async function choose(agent) {
+  const id = agent && idOf(agent);
+  if (now && now.id !== id) now.element.hidden = true;
+  now = null;
+  if (agent) {
+    memory.set("agent", id);
+    if (!conversations.has(id)) {
+      const made = new Conversation(id, agent, { onChange: (follow) => made === now && onChange(follow), giveBack });
+      conversations.set(id, made);
+      $("conversations").append(made.element);
+    }
+    now = conversations.get(id);
+    now.element.hidden = false;
+    document.title = `${visible(String(agent.name || agent.slug))} – Switchboard`;
   }
-  now = conversations.get(slug);
-  now.element.hidden = false;
-  document.title = `${visible(String(agent.name || slug))} – Switchboard`;
   onChange(true);
-  await now.load();
+  await now?.load();
 }
 
 let agentsReadAt = 0;
@@ -252,7 +298,7 @@ whenSignedOut(() => showSignIn("Your session has ended. Sign in to go on; what y
 $("skip").addEventListener("click", skip);
 $("sign-in").addEventListener("submit", signIn);
 $("sign-out").addEventListener("click", signOut);
-$("agent-selector").addEventListener("change", () => choose($("agent-selector").value));
+$("agent-selector").addEventListener("change", () => choose(agents[$("agent-selector").selectedIndex]));
 $("new-chat").addEventListener("click", () => {
   now?.startNew();
   $("message").focus();
@@ -269,9 +315,8 @@ $("newer").addEventListener("click", () => onChange(true));
 $("scroll").addEventListener("scroll", onScroll, { passive: true });
 new ResizeObserver(() => isFollowing && onChange(true)).observe($("conversations"));
 addEventListener("keydown", onEscape);
-addEventListener("hashchange", () => CODE.test(location.hash) && start());
+addEventListener("hashchange", () => CODE.test(location.hash) && location.reload());
 document.addEventListener("visibilitychange", readAgentsAgain);
 addEventListener("focus", readAgentsAgain);
 setText(memory.get("text") ?? "");
-announce("");
 await start();

@@ -1,5 +1,6 @@
 -- Give an HTTP conversation back, unless something waits in it; it is due again with its next timer.
--- One of a single turn that is over is kept for a while: what lives forever elsewhere gets an end.
+-- The fence moves, so that a beat on its way does not take the line for ours. One of a single turn that
+-- is over is kept for a while: what lives forever elsewhere gets an end.
 -- KEYS: fence, lease, inbox, outbox, timers, lines:due, dead, lines:open, session
 -- ARGV: token, line, how long one of a single turn is kept (ms; 0: it is none)
 -- Returns whether it was given back.
@@ -21,5 +22,6 @@ else
   end
 end
 if redis.call('XLEN', KEYS[7]) > 0 then redis.call('ZADD', KEYS[8], 'NX', 0, ARGV[2]) end
+redis.call('INCR', KEYS[1])
 redis.call('DEL', KEYS[2])
 return 1
