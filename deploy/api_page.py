@@ -124,7 +124,7 @@ def _parameters(parameters: Sequence[Json]) -> Iterator[str]:
         needed = " (needed)" if one.get("required") and one["in"] != "path" else ""
         words = one.get("description") or schema.get("description") or ""
         several = (schema, *schema.get("anyOf", ()))
-        examples = next((found for one in several if (found := one.get("examples"))), [])
+        examples = [found[0] for one in several if (found := one.get("examples"))]
         shown = f"{words} Example: `{examples[0]}`" if examples else words
         yield f"| `{one['name']}`{needed} | {one['in']} | {_type(schema)} | {_cell(shown)} |"
     yield ""
