@@ -565,6 +565,17 @@ async def test_what_open_webui_sends_is_answered(face: Face, request_: dict[str,
         assert answer.json["choices"][0]["message"]["content"] == '{"title": "A title"}'
 
 
+async def test_the_openapi_document_has_these_routes_with_openai_s_errors(face: Face) -> None:
+    paths = (await face.talk.client.get("/openapi.json")).json["paths"]
+    ours = {path: found for path, found in paths.items() if path.startswith("/v1/")}
+    assert ours.keys() == {"/v1/models", "/v1/models/{model}", "/v1/chat/completions"}
+    for operation in (one for found in ours.values() for one in found.values()):
+        assert "422" not in operation["responses"]
+        for status in ("400", "401", "403", "404", "429", "503"):
+            (schema,) = operation["responses"][status]["content"].values()
+            assert schema == {"schema": {"$ref": "#/components/schemas/OpenAIError"}}
+
+
 # --- off -----------------------------------------------------------------------------------------
 
 
