@@ -400,6 +400,8 @@ def question_of(request: ApprovalRequest) -> Json:
     return {
         "id": request.nonce,
         "output_id": request.address.stream,
+        "person": request.asker.name,
+        "instance": request.address.instance,
         "status": status,
         "calls": calls,
         "approvers": [one for one in request.approvers if isinstance(one, str)],
