@@ -197,6 +197,9 @@ async def test_every_example_of_the_document_is_answered_as_it_says(client: Clie
         key = acme if path.startswith("/v1/") else OPERATOR_KEY
         sent = {"json": body, "Change_Reason": "an example"}
         answer = await client.ask(method.upper(), place, key, **sent)
+        if answer.status == 409 and b"already-there" in answer.body:  # then make it
+            assert (await client.ask("DELETE", place, key, **sent)).status == 204
+            answer = await client.ask(method.upper(), place, key, **sent)
         kind = answer.headers.get("Content-Type", "").partition(";")[0]
         documented = operation["responses"].get(str(answer.status), {"content": {"": 0}})
         wanted = documented.get("content", {})
