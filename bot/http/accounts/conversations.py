@@ -254,7 +254,7 @@ class Conversations:
         self, sent: SentMessage, after: str = START
     ) -> AsyncGenerator[TurnEvent, None]:
         """The events of a turn after an entry, up to the one that ends the response."""
-        following = self.reader.follow(sent.line, sent.turn, after)
+        following = self.reader.follow(sent.line, sent.turn, after, is_new=not sent.repeated)
         async with aclosing(following) as events:
             async for event in events:
                 if event is None:
@@ -272,7 +272,8 @@ class Conversations:
         """Wait for the end of a turn, or until it waits for people."""
         pieces: list[str] = []
         events = self.reader.events
-        async with aclosing(self.reader.follow(sent.line, sent.turn)) as following:
+        new = not sent.repeated
+        async with aclosing(self.reader.follow(sent.line, sent.turn, is_new=new)) as following:
             async for event in following:
                 if event is None:
                     continue

@@ -80,13 +80,15 @@ class EventReader:
         return sum(map(len, self._followers.values()))
 
     async def follow(
-        self, line: str, turn: str, after: str = START
+        self, line: str, turn: str, after: str = START, *, is_new: bool = False
     ) -> AsyncGenerator[StoredEvent | None, None]:
         """The events after an id, to the last one of the turn; None each time nothing came long.
 
-        Nothing at all where the turn was over with the event `after`, or is not kept any more.
+        Nothing at all where the turn was over with the event `after`, or is not kept any more. Of a
+        turn that was only just accepted (`is_new`) the first events are waited for.
         """
         follower, stream = _Follower(after), (line, turn)
+        follower.missing = not is_new or after != START or self.events.is_unheard(line, turn)
         self._add(stream, follower)
         try:
             if after != START and await self._is_over(line, turn, after):

@@ -79,7 +79,7 @@ def _made(host: Host | None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
-    for subject in (*_DOCUMENTS, conversations, approvals, sign_in, legacy):
+    for subject in (conversations, *_DOCUMENTS, approvals, sign_in, legacy):  # the most used first
         subject.add_routes(app)
     if OPENAI in app.state.faces:
         from bot.http.api import completions
