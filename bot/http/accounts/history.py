@@ -9,6 +9,7 @@ from typing import Literal
 from bot.messages import Json, User, text_of
 from bot.store.journal import Record, end_record
 from bot.turn.prompt import earlier_content
+from bot.turn.results import partial_facts
 
 _FACTS = ("partial", "error", "completion_status", "chunks_received")
 
@@ -44,8 +45,10 @@ def history_of(records: Sequence[Record]) -> list[HistoryMessage]:
         elif record.kind == "partial":
             found.append(HistoryMessage("assistant", body["text"], at, turn, _facts(body)))
         elif record.kind == "end":
+            if body["outcome"] == "failed":  # its text is the host's, and no answer
+                facts = facts or partial_facts(body["text"], 0)
             text = "\n\n".join(texts) if facts else body["text"]
-            if text:
+            if text or facts:
                 found.append(HistoryMessage("assistant", text, at, turn, facts))
     return found
 
