@@ -595,7 +595,8 @@ class App:
         hosts = frozenset(name.lower() for name in named if name)
         page = urlsplit(settings.public_url or "")
         secure = page.hostname if page.scheme == "https" else None
-        return GateRules(hosts, settings.api_requests, settings.api_failures, secure)
+        rates = (settings.api_requests, settings.api_failures)
+        return GateRules(hosts, *rates, secure, settings.http_faces)
 
     @property
     def api(self) -> Api | None:
@@ -642,6 +643,7 @@ class App:
                 self.counters.add,
                 self._tool_names,
                 self.specializations.values,
+                settings.http_faces,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
             return make_app(Host(*parts, settings.own_keys))

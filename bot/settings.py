@@ -182,6 +182,12 @@ _Secret = Annotated[SecretStr, BeforeValidator(_not_from_file)]
 _Url = Annotated[str, AfterValidator(_web_address)]
 
 
+def _faces(names: frozenset[str]) -> frozenset[str]:
+    if unknown := sorted(names - {"openai"}):
+        raise InvalidValue(f"{unknown[0]!r} is no face of the HTTP API", "write openai")
+    return names
+
+
 def _tool_patterns(text: str) -> str:
     patterns_of(text)
     return text
@@ -506,6 +512,9 @@ class Settings(BaseSettings):
     public_url: _Url | None = None
     """The address at which people open the chat page, such as that of your proxy; links of `/page`
     begin with it. Unset: the host of `WEBHOOK_URL`, or this machine's own address."""
+    http_faces: Annotated[_Names, AfterValidator(_faces)] = frozenset()
+    """Forms of other APIs in which the HTTP API answers as well, separated by commas. `openai`:
+    `/v1/models` and `/v1/chat/completions`, for programs that were made for OpenAI's API."""
     legacy_routes: Literal["serve", "308", "301", "gone"] = "serve"
     """What `/chat` and `/events/stream` do: answer, redirect to the routes of
     `default/simple-chat`, or say that they are gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -12,6 +13,7 @@ from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
 from bot.store.events import StoredEvent, read_event
 from bot.store.inbox import SEEN_FOR_MS
+from bot.store.journal import Record, dump_records
 
 Accepted = Literal["new", "repeated", "foreign", "reused"]
 """`foreign`: the session is another's, or another instance's. `reused`: the turn answers another
@@ -19,10 +21,12 @@ message."""
 PREFIX = "api:"
 TASK = "task:"
 """In front of a task's id: what stands for its session."""
+ONCE = "once:"
+"""In front of the session of a message that nothing follows."""
+SINGLE_KEPT_MS = 48 * 3600 * 1000
+"""How long a conversation of a single turn is kept after that."""
 CONVERSATION = "0"
 """The only conversation of a line of the HTTP API."""
-TASK_KEPT_MS = 48 * 3600 * 1000
-"""How long a task is kept after its end."""
 
 
 def line_of(account: str, session: str) -> str:
@@ -43,6 +47,11 @@ def account_of(line: str) -> str:
 def is_task(line: str) -> bool:
     """Whether a line is a task, in which nothing comes after its one turn."""
     return is_http(line) and session_of(line).startswith(TASK)
+
+
+def is_single(line: str) -> bool:
+    """Whether a conversation has a single turn: a task, or a message without a session."""
+    return is_http(line) and session_of(line).startswith((TASK, ONCE))
 
 
 def session_of(line: str) -> str:
@@ -79,12 +88,16 @@ class LineProgress:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to accept: for which turn, a digest of what it says, and its JSON."""
+    """A message to accept: for which turn, a digest of what it says, and its JSON.
+
+    Where it makes the session, the transcript begins with the records of what came `before`.
+    """
 
     turn: str
     digest: str
     raw: bytes
     at: int
+    before: Sequence[Record] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +111,11 @@ class SessionStore:
         """Store a message, and make its session where that is new; raises StoreUnavailable."""
         names = [keys.inbox(line), keys.seen(line), keys.lease(line), keys.LINES_DUE]
         names += [keys.session(line), keys.api_turn(message.turn)]
+        names.append(keys.transcript(line, CONVERSATION, session.instance))
         args = [SEEN_FOR_MS, line, self.host, message.turn, message.raw]
         about = orjson.dumps(session.about) if session.about else b""
         args += [session.owner, session.instance, message.digest, message.at, about]
+        args += dump_records(message.before)
         found = await self.client.run("accept_message", names, args)
         return cast(Accepted, found.decode())
 

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from bot.agents.resolver import RunnableAgent
-from bot.messages import Clock, Excerpt, IncomingMessage, Json, TaskContext, TurnRef
+from bot.messages import Clock, Excerpt, IncomingMessage, Json, TaskContext, TurnRef, User
 from bot.safety.output_filter import TOPICS
 from bot.safety.text_safety import Redact, printable, redact_values, strip_invisible
 from bot.store.journal import Journal
@@ -166,6 +166,20 @@ def person_content(incoming: IncomingMessage, redact: Redact = str) -> list[Json
     context = [_context(incoming.context, redact)] if incoming.context else []
     text = "\n".join(filter(None, [head, *context, *excerpts, incoming.text]))
     return [{"type": "text", "text": text}]
+
+
+def earlier_content(person: User, text: str) -> list[Json]:
+    """A message that the person sent before, as their program tells it: nobody knows when."""
+    head = f"[sent earlier by {_name(person.name) or 'somebody'}]"
+    return [{"type": "text", "text": f"{head}\n{text}"}]
+
+
+def _context(context: TaskContext, redact: Redact) -> str:
+    """What comes along with a message over HTTP: for whom it is, and what the caller adds."""
+    lines = ["## Context", f"- Tenant ID: {context.tenant_id}", f"- User ID: {context.user_id}"]
+    if context.metadata:
+        lines.append(f"- Additional context: {orjson.dumps(context.metadata).decode()}")
+    return hide_keys(redact("\n".join(lines)))
 
 
 def _excerpt(excerpt: Excerpt, mark: str, redact: Redact) -> str:

@@ -390,6 +390,7 @@ class Turn:
             ),
             partial=result.partial,
             error=result.error,
+            stop=self.answers[-1].body["stop"] if self.answers else "",
         )
 
     def _used(self) -> Iterator[Block]:

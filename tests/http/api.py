@@ -113,7 +113,8 @@ def routes_of(app: FastAPI) -> list[tuple[str, str, Needs | None]]:
     found = []
     for route in app.routes:
         assert isinstance(route, APIRoute), f"{route} cannot declare a permission"
-        found += [(m, route.path, needs_of(route.endpoint)) for m in sorted(route.methods or ())]
+        path, needs = route.path_format, needs_of(route.endpoint)
+        found += [(m, path, needs) for m in sorted(route.methods or ())]
     return found
 
 

@@ -39,7 +39,7 @@ def instances(stage: Stage) -> dict[str, str]:
     """The instances that the examples of the document name, and a model that answers for them."""
     stage.script.on("Hello!", again=True)
     write_acme(stage.folder / "agent_configs")
-    return {"AGENT_CONFIGS_DIR": str(stage.folder / "agent_configs")}
+    return {"AGENT_CONFIGS_DIR": str(stage.folder / "agent_configs"), "HTTP_FACES": "openai"}
 
 
 async def furnished(api: Client) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -20,7 +20,7 @@ import orjson
 from bot.approvals.request import ALL, ApprovalRequest, callback_data
 from bot.approvals.store import ApprovalStore
 from bot.errors import SwitchboardError
-from bot.http.accounts.history import HistoryMessage, history_of
+from bot.http.accounts.history import EarlierMessage, HistoryMessage, history_of, records_of
 from bot.http.accounts.reader import EventReader
 from bot.http.accounts.transport import HttpUpdate
 from bot.messages import Clock, Json, TaskContext, TurnRef, User
@@ -28,6 +28,7 @@ from bot.store.events import START, StoredEvent
 from bot.store.journal import Journal, Record
 from bot.store.sessions import (
     CONVERSATION,
+    ONCE,
     TASK,
     NewMessage,
     SessionStore,
@@ -127,11 +128,15 @@ class SentMessage:
 
 @dataclass(frozen=True, slots=True)
 class TurnEvent:
-    """An event as it goes to a client; heartbeats have neither id nor data."""
+    """An event as it goes to a client; heartbeats have neither id nor data.
+
+    `summary` is that of the whole turn, in its last event: JSON of `bot.messages.TurnSummary`.
+    """
 
     id: str
     kind: Kind
     data: str
+    summary: str = ""
 
     @property
     def is_last(self) -> bool:
@@ -199,20 +204,28 @@ class Conversations:
         session: str | None = None,
         idempotency: str | None = None,
         grows: bool = True,
+        before: Sequence[EarlierMessage] = (),
+        context: TaskContext | None = None,
+        once: bool = False,
     ) -> SentMessage:
         """Accept a message into a session, which is made where there is none.
 
         With an `idempotency` key the same message is accepted once. `grows`: somebody will read the
-        answer while it is made. Raises SessionNotFound, MessageReused and StoreUnavailable.
+        answer while it is made. `before` is what was said before, as the client tells it: a session
+        that is made begins with it, one that is there has its own. `context` goes with the message.
+        `once`: nothing follows in the session that is made without one, and it is not kept. Raises
+        SessionNotFound, MessageReused and StoreUnavailable.
         """
         turn, made = secrets.token_hex(12), secrets.token_urlsafe(16)
         if idempotency is not None:  # a repeat must find the same session
             turn = made = turn_id(asker.account, asker.owner, idempotency)
-        session = session or made
-        if not SESSION.fullmatch(session):
+        if session is not None and not SESSION.fullmatch(session):
             raise SessionNotFound
-        update = HttpUpdate("message", asker.user, instance, turn, text, grows=grows)
-        return await self._accept(asker, session, update)
+        session = session or (ONCE + made if once else made)
+        update = HttpUpdate(
+            "message", asker.user, instance, turn, text, grows=grows, context=context
+        )
+        return await self._accept(asker, session, update, before)
 
     async def begin_task(
         self,
@@ -241,15 +254,21 @@ class Conversations:
             raise MessageReused from None
 
     async def _accept(
-        self, asker: Asker, session: str, update: HttpUpdate, about: Json | None = None
+        self,
+        asker: Asker,
+        session: str,
+        update: HttpUpdate,
+        about: Json | None = None,
+        before: Sequence[EarlierMessage] = (),
     ) -> SentMessage:
         line = line_of(asker.account, session)
         turn, instance = update.turn, update.instance
         update = replace(update, at=int(self.clock.wall()))
         # What a repeat must not change.
-        said = orjson.dumps([instance, session, update.text, update.context])
+        said = orjson.dumps([instance, session, update.text, update.context, before])
         digest = hashlib.sha256(said).hexdigest()[:16]
-        message = NewMessage(turn, digest, update.dump(), update.at)
+        records = records_of(before, update.person, update.at)
+        message = NewMessage(turn, digest, update.dump(), update.at, records)
         stored = StoredSession(asker.owner_of(line), instance, about or {}, update.at)
         outcome = await self.sessions.accept(line, stored, message)
         if outcome == "foreign":
@@ -312,7 +331,7 @@ class Conversations:
                 if event.kind == "approval":
                     data = orjson.dumps(await self._question(sent.line, event.data)).decode()
                 kind: Kind = "error" if event.kind == "partial" else event.kind
-                yield TurnEvent(f"{sent.turn}-{event.id}", kind, data)
+                yield TurnEvent(f"{sent.turn}-{event.id}", kind, data, event.summary)
                 if kind in ("done", "error"):
                     return
 

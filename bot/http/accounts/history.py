@@ -1,12 +1,14 @@
-"""What was said in a conversation over HTTP, as its client reads it: from the journal's records."""
+"""What was said in a conversation over HTTP: as its client reads it, and as its client tells it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from bot.messages import Json, text_of
-from bot.store.journal import Record
+from bot.messages import Json, User, text_of
+from bot.store.journal import Record, end_record
+from bot.turn.prompt import earlier_content
 from bot.turn.results import partial_facts
 
 _FACTS = ("partial", "error", "completion_status", "chunks_received")
@@ -34,7 +36,8 @@ def history_of(records: Sequence[Record]) -> list[HistoryMessage]:
         body = record.body
         if record.kind == "person":
             turn, at, texts, facts = body.get("stream", ""), body["at"], [], None
-            found.append(HistoryMessage("human", _own_words(body["content"]), at, turn))
+            if words := _own_words(body["content"]):
+                found.append(HistoryMessage("human", words, at, turn))
         elif record.kind == "model":
             at = body["at"]
             texts += [text] if (text := text_of(body["content"])) else []
@@ -66,3 +69,42 @@ def _facts(body: Json) -> Json:
 def _own_words(content: Sequence[Json]) -> str:
     """What the person wrote, without the line that the host puts in front for the model."""
     return "".join(block.get("text", "") for block in content).partition("\n")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierMessage:
+    """A message that a client says was sent before, in a conversation that it keeps itself."""
+
+    role: Literal["human", "assistant"]
+    text: str
+
+
+def records_of(messages: Sequence[EarlierMessage], person: User, at: int) -> list[Record]:
+    """The records of a transcript in which this was said before `at` (seconds since the epoch).
+
+    Each message of the person begins a turn. What the assistant said first answers nothing.
+    """
+    found: list[Record] = []
+    turns: list[tuple[str, list[str]]] = []
+    for one in messages:
+        if one.role == "human":
+            turns.append((one.text, []))
+            continue
+        if not turns:
+            turns.append(("", []))
+        turns[-1][1].append(one.text)
+    for number, (asked, answers) in enumerate(turns, 1):
+        turn = f"before-{number}"
+        content = earlier_content(person, asked)
+        body = {"turn": turn, "at": at, "message": 0, "by": person.id, "content": content}
+        found.append(Record("person", body))
+        found += [Record("model", _answer(turn, text, at)) for text in answers]
+        found.append(end_record(turn, "done", "\n\n".join(answers)))
+    return found
+
+
+def _answer(turn: str, text: str, at: int) -> Json:
+    """The body of an answer that no model of ours gave: it cost nothing."""
+    content = [{"type": "text", "text": text}]
+    said = {"turn": turn, "at": at, "content": content, "stop": "end_turn", "model": ""}
+    return {**said, "usage": [0, 0, 0, 0], "prefix": "", "start": "", "head": ""}

@@ -31,19 +31,23 @@ from bot.http.api import (
 )
 from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
 from bot.http.api.openapi import openapi_document
-from bot.http.api.problems import MEDIA_TYPE, ApiError, fault, not_found, refusal_of, unavailable
+from bot.http.api.problems import OPENAI, ApiError, fault, not_found, refusal_of, unavailable
 from bot.http.health import VERSION
 from registry.errors import InvalidValue, RegistryError
 from registry.fields import describe
 from registry.roles import RoleName, Scope
 
 _DOCUMENTS = (agents, instances, bindings, roles, keys, audit, reviews)
+FACES = frozenset({OPENAI})
+"""The forms of other APIs in which a host can answer as well."""
 _MAKING = threading.Lock()
 """FastAPI silences a warning while it reads models; two threads would undo that for each other."""
 
 
 def make_app(host: Host | None = None) -> FastAPI:
     """The API over the parts of a host; without one only its OpenAPI document is of use.
+
+    That of a host has the faces of other APIs that its operator turned on, the document has all.
 
     Each module of routes has a function `add_routes(app)` that is called here. Routes go into the
     app itself, not into routers of their own, so that a walk over `app.routes` finds every one.
@@ -63,6 +67,7 @@ def _made(host: Host | None) -> FastAPI:
         dependencies=[Depends(permitted)],
     )
     app.state.host = host
+    app.state.faces = host.talking.faces if host else FACES
     handlers: dict[type[Exception], Callable[[Any, Any], Awaitable[Response]]] = {
         ApiError: _on_api_error,
         RegistryError: _on_registry_error,
@@ -78,6 +83,10 @@ def _made(host: Host | None) -> FastAPI:
     more = (tasks, approvals, sign_in, legacy)
     for subject in (conversations, *_DOCUMENTS, *more):  # the most used first
         subject.add_routes(app)
+    if OPENAI in app.state.faces:
+        from bot.http.api import completions
+
+        completions.add_routes(app)
     return app
 
 
@@ -173,28 +182,28 @@ def _add_own_routes(app: FastAPI) -> None:
 # --- errors --------------------------------------------------------------------------------------
 
 
-def answer(error: ApiError) -> Response:
-    """A refusal as a response."""
-    headers = dict(error.headers or {})
-    return Response(error.body(), error.status, headers, media_type=MEDIA_TYPE)
+def answer(request: Request, error: ApiError) -> Response:
+    """A refusal as a response, in the form of the face that was asked."""
+    status, kind, body = error.answer(request.url.path, request.app.state.faces)
+    return Response(body, status, dict(error.headers or {}), media_type=kind)
 
 
-async def _on_api_error(_request: Request, error: ApiError) -> Response:
-    return answer(error)
+async def _on_api_error(request: Request, error: ApiError) -> Response:
+    return answer(request, error)
 
 
-async def _on_registry_error(_request: Request, error: RegistryError) -> Response:
-    return answer(refusal_of(error))
+async def _on_registry_error(request: Request, error: RegistryError) -> Response:
+    return answer(request, refusal_of(error))
 
 
-async def _on_invalid_value(_request: Request, error: InvalidValue) -> Response:
-    return answer(ApiError(422, "invalid", f"{error.message}; {error.cure}"))
+async def _on_invalid_value(request: Request, error: InvalidValue) -> Response:
+    return answer(request, ApiError(422, "invalid", f"{error.message}; {error.cure}"))
 
 
-async def _on_validation_error(_request: Request, error: RequestValidationError) -> Response:
+async def _on_validation_error(request: Request, error: RequestValidationError) -> Response:
     problems = tuple(map(_problem, error.errors()))
     field = problems[0]["field"] if problems else None
-    return answer(ApiError(422, "invalid", "The request is not valid.", field, problems))
+    return answer(request, ApiError(422, "invalid", "The request is not valid.", field, problems))
 
 
 def _problem(details: Any) -> dict[str, str]:
@@ -205,16 +214,18 @@ def _problem(details: Any) -> dict[str, str]:
     return {**said, "cure": cure} if cure else said
 
 
-async def _on_http_exception(_request: Request, error: HTTPException) -> Response:
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
-        return answer(not_found())
+        return answer(request, not_found())
     kind = {405: "method-not-allowed", 400: "bad-request"}.get(error.status_code, "refused")
-    return answer(ApiError(error.status_code, kind, str(error.detail), headers=error.headers))
+    refusal = ApiError(error.status_code, kind, str(error.detail), headers=error.headers)
+    return answer(request, refusal)
 
 
-async def _on_store_error(_request: Request, error: StoreError) -> Response:
-    return answer(unavailable() if isinstance(error, StoreUnavailable) else unavailable(str(error)))
+async def _on_store_error(request: Request, error: StoreError) -> Response:
+    is_away = isinstance(error, StoreUnavailable)
+    return answer(request, unavailable() if is_away else unavailable(str(error)))
 
 
-async def _on_fault(_request: Request, _error: Exception) -> Response:
-    return answer(fault())  # the error itself goes on to the door, which logs it
+async def _on_fault(request: Request, _error: Exception) -> Response:
+    return answer(request, fault())  # the error itself goes on to the door, which logs it

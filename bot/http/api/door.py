@@ -28,7 +28,7 @@ from bot.http.api.head import (
 from bot.http.api.idempotency import Answer, Idempotency
 from bot.http.api.later import Later
 from bot.http.api.pages import page_at
-from bot.http.api.problems import MEDIA_TYPE, ApiError, not_found, unavailable
+from bot.http.api.problems import ApiError, not_found, unavailable
 from bot.http.api.visitors import SESSION, Visitor, Visitors, begins_turn, caller_of
 from bot.http.limits import CONNECTION
 from bot.http.server import BODY_LIMIT
@@ -170,7 +170,7 @@ class ApiGate:
         if is_inner or (self.api is None and not self._expected):
             await self._inner(scope, receive, send)
         elif self.api is None:
-            await _refuse(unavailable("The host is starting."), scope, send)
+            await self._refuse(unavailable("The host is starting."), scope, send)
         elif not self.api.exists:
             await self._inner(scope, receive, send)
         else:
@@ -181,7 +181,13 @@ class ApiGate:
                     await later.run(receive, _with_headers(send))
             except ApiError as refusal:
                 self._counters.add(f"api:{refusal.status}")
-                await _refuse(refusal, scope, send)
+                await self._refuse(refusal, scope, send)
+
+    async def _refuse(self, refusal: ApiError, scope: Scope, send: Send) -> None:
+        status, kind, body = refusal.answer(scope["path"], self._rules.faces)
+        headers = [(b"content-type", kind.encode())]
+        headers += [(n.lower().encode(), v.encode()) for n, v in (refusal.headers or {}).items()]
+        await _send(Answer(status, tuple(headers), body), scope, send)
 
     @property
     def is_open(self) -> bool:
@@ -255,12 +261,6 @@ class ApiGate:
 
 def _too_many(detail: str, wait: float) -> ApiError:
     return ApiError(429, "too-many", detail, headers={"Retry-After": str(int(wait) + 1)})
-
-
-async def _refuse(refusal: ApiError, scope: Scope, send: Send) -> None:
-    headers = [(b"content-type", MEDIA_TYPE.encode())]
-    headers += [(n.lower().encode(), v.encode()) for n, v in (refusal.headers or {}).items()]
-    await _send(Answer(refusal.status, tuple(headers), refusal.body()), scope, send)
 
 
 async def _send(answer: Answer, scope: Scope, send: Send) -> None:

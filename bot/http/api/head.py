@@ -29,13 +29,15 @@ class GateRules:
     """Under which names the API is called, and how many requests a minute it takes.
 
     `requests` are those of one key, `failures` those of one address that show no valid key. Pages
-    at the name `secure` are ours only over https.
+    at the name `secure` are ours only over https. `faces` are the forms of other APIs in which the
+    host answers as well.
     """
 
     hosts: frozenset[str] = frozenset()
     requests: int = 600
     failures: int = 60
     secure: str | None = None
+    faces: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

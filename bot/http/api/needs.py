@@ -41,7 +41,8 @@ class Talking:
 
     `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
     routes do; `count` counts who uses them. `tools` names the tools that an agent is known to have
-    for an account, `specializations` the values that have texts, by dimension.
+    for an account, `specializations` the values that have texts, by dimension. `faces` are the
+    forms of other APIs in which the host answers as well.
     """
 
     sign_ins: SignIns
@@ -51,6 +52,7 @@ class Talking:
     count: Callable[[str], None] = lambda _name: None
     tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
     specializations: Callable[[], Mapping[str, list[str]]] = dict
+    faces: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from bot.http.api.needs import needs_of
-from bot.http.api.problems import MEDIA_TYPE, NOT_FOUND
+from bot.http.api.problems import MEDIA_TYPE, NOT_FOUND, OPENAI_PREFIX
 
 _ABOUT = (
     "Conversations with the agents of this host; agents, bindings, roles, keys and the audit. "
@@ -75,6 +75,22 @@ _PROBLEM: dict[str, Any] = {
         "detail": NOT_FOUND,
     },
 }
+_OPENAI_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
 _WRITES = {"post", "put", "patch", "delete"}
 _USER = "Who the request is made for, where the key does not say it."
 _REPEAT = "A repeat with the same text within 24 hours gets the first answer again."
@@ -86,7 +102,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=_ABOUT, routes=app.routes
     )
     components = document.setdefault("components", {})
-    components.setdefault("schemas", {})["Problem"] = _PROBLEM
+    components.setdefault("schemas", {}).update(Problem=_PROBLEM, OpenAIError=_OPENAI_ERROR)
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
     bearer = {"type": "http", "scheme": "bearer", "description": "A key: `sbk_…`."}
@@ -103,9 +119,13 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
 def _complete(operation: dict[str, Any], method: str, route: APIRoute) -> None:
     """Add to an operation what the door does with every request."""
     common = {**_COMMON, **({409: _CONFLICT} if method in _WRITES else {})}
-    schema = {"$ref": "#/components/schemas/Problem"}
+    kind, schema = MEDIA_TYPE, {"$ref": "#/components/schemas/Problem"}
+    if route.path.startswith(OPENAI_PREFIX):
+        kind, schema = "application/json", {"$ref": "#/components/schemas/OpenAIError"}
+        common[400] = common.pop(422)
+        operation["responses"].pop("422", None)
     for status, words in common.items():
-        content = {MEDIA_TYPE: {"schema": schema}}
+        content = {kind: {"schema": schema}}
         answer = {"description": words, "content": content}
         if status in (429, 503):
             answer["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}

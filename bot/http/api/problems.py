@@ -1,8 +1,8 @@
-"""Errors as `application/problem+json` (RFC 9457), and which error has which status."""
+"""Errors as `application/problem+json` (RFC 9457) or as OpenAI's, and which has which status."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import PurePath
@@ -16,6 +16,8 @@ from registry.sources.instance_files import CONFIG
 from registry.sources.stored_values import is_document
 
 MEDIA_TYPE = "application/problem+json"
+OPENAI, OPENAI_PREFIX = "openai", "/v1/"
+"""A face of the API, and where its routes are: their errors have the form that OpenAI's have."""
 RETRY_SECONDS = 1
 NOT_FOUND = "There is nothing here, or nothing that this key may see."
 """What every 404 says: of what is unknown, and of what is another account's."""
@@ -56,6 +58,19 @@ class ApiError(Exception):
     headers: Mapping[str, str] | None = None
     more: Mapping[str, Any] | None = None
 
+    def answer(self, path: str, faces: Collection[str]) -> tuple[int, str, bytes]:
+        """The status, media type and body of the answer to a request for a path."""
+        if OPENAI not in faces or not path.startswith(OPENAI_PREFIX):
+            return self.status, MEDIA_TYPE, self.body()
+        status = 400 if self.status == 422 else self.status
+        kind, code = _OPENAI_ERRORS.get(status, ("invalid_request_error", None))
+        if status >= 500:
+            kind, code = "server_error", self.kind
+        code = (self.more or {}).get("code", code)
+        told = "; ".join(f"{one.get('field')}: {one.get('message')}" for one in self.problems)
+        error = {"message": told or self.detail, "type": kind, "param": self.field, "code": code}
+        return status, "application/json", orjson.dumps({"error": error})
+
     def body(self) -> bytes:
         """The answer's body."""
         said: dict[str, Any] = {
@@ -69,6 +84,15 @@ class ApiError(Exception):
         if self.problems:
             said["problems"] = self.problems
         return orjson.dumps({**said, **(self.more or {})})
+
+
+_OPENAI_ERRORS: Mapping[int, tuple[str, str | None]] = {
+    401: ("invalid_request_error", "invalid_api_key"),
+    403: ("permission_error", "permission_denied"),
+    404: ("invalid_request_error", "not_found"),
+    429: ("requests", "rate_limit_exceeded"),
+}
+"""The type and the code of OpenAI's errors by status."""
 
 
 def not_found() -> ApiError:

@@ -62,7 +62,12 @@ class GrantRequest(BaseModel):
 class RolesRequest(BaseModel):
     """All roles that the person is to hold, as far as the key may see them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"grants": [{"role": "instance_manager", "account": "acme"}]}
+        },
+    )
 
     grants: list[GrantRequest] = Field(min_length=1, max_length=64)
 

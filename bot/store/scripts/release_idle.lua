@@ -1,8 +1,8 @@
 -- Give an HTTP conversation back, unless something waits in it; it is due again with its next timer.
--- The fence moves, so that a beat on its way does not take the line for ours.
--- A task that is over is kept for a while: that of its keys which lives forever elsewhere gets an end.
+-- The fence moves, so that a beat on its way does not take the line for ours. One of a single turn that
+-- is over is kept for a while: what lives forever elsewhere gets an end.
 -- KEYS: fence, lease, inbox, outbox, timers, lines:due, dead, lines:open, session
--- ARGV: token, line, how long a task is kept (ms; 0: it is none)
+-- ARGV: token, line, how long one of a single turn is kept (ms; 0: it is none)
 -- Returns whether it was given back.
 if redis.call('XLEN', KEYS[3]) > 0 or redis.call('XLEN', KEYS[4]) > 0 then return 0 end
 local time = redis.call('TIME')
