@@ -85,10 +85,11 @@ from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
 from bot.tools.cache import ToolResultCache
-from bot.tools.policy import CallContext
+from bot.tools.policy import CallContext, name_of
 from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
 from bot.turn.runner import TurnRunner
+from bot.turn.slots import TurnSlots
 from bot.turn.transcript import Transcripts
 from bot.usage.budgets import SpendLimit, spend_limit
 from bot.usage.ledger import BudgetService, Ledger
@@ -410,7 +411,7 @@ class App:
             events=self._events,
         )
         turns = self.settings.limits.turns
-        slots = asyncio.Semaphore(turns) if turns else None
+        slots = TurnSlots(turns) if turns else None
         runner = TurnRunner(services, transcripts, self._model, self._tools, budgets, slots)
         approvals = ApprovalService(services, stores.inbox, transcripts.forget)
         self._turns = Turns(
@@ -628,11 +629,19 @@ class App:
                 settings.page_url,
                 settings.legacy_routes,
                 self.counters.add,
+                self._tool_names,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
             return make_app(Host(*parts, settings.own_keys))
 
         return await asyncio.to_thread(make)
+
+    def _tool_names(self, agent: str, account: str) -> list[str]:
+        """The names of the tools that an agent is known to have for an account."""
+        if (made := self._resolver.current(agent)) is None:
+            return []
+        listed = self._tools.listed(made.tools, CallContext(agent=agent, account=account))
+        return sorted({name_of(tool.key) for tool in listed})
 
     def _page_person(self, who: SignIn) -> Actor | None:
         """A person in Telegram who signed in by a link, if they may still use the page."""

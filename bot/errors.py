@@ -16,7 +16,9 @@ SwitchboardError
 │   └── ChannelRevoked        the credential is no longer valid
 ├── ModelError                a model request failed
 │   ├── ModelBusy             429, 529, 5xx, no connection: another try may help
+│   │   └── ModelTimeout      no answer in time
 │   ├── BrokenStream          the stream ended early: the step is made again
+│   │   └── StreamTimeout     nothing more came in time
 │   ├── StaleThinking         the thinking in the history is not taken back as it is
 │   └── ModelRefused          401, 403, 404, a setting: another try will not help
 │       └── RequestRefused    400: something that was sent is at fault; less of it may pass
@@ -137,8 +139,16 @@ class ModelBusy(ModelError):
         self.retry_after = retry_after
 
 
+class ModelTimeout(ModelBusy):
+    """No answer came in time."""
+
+
 class BrokenStream(ModelError):
     """The stream was cut, stalled, or ended without its last event."""
+
+
+class StreamTimeout(BrokenStream):
+    """The stream stalled: nothing more came in time."""
 
 
 class StaleThinking(ModelError):

@@ -294,7 +294,7 @@ class TurnSummary:
 
     `outcome` is done, refused, failed, stopped, or waiting for people. `failure` is what a person
     is told where it failed; `partial` says what is known of an incomplete answer. Tokens are those
-    of the whole turn, `tools` the names of what was called.
+    of the whole turn, `tools` the names of what was called. `error` is the kind of what went wrong.
     """
 
     outcome: str
@@ -304,6 +304,7 @@ class TurnSummary:
     tools: tuple[str, ...] = ()
     model: str = ""
     partial: Json | None = None
+    error: str = ""
 
     def as_json(self) -> Json:
         """Its fields, for the store."""

@@ -18,6 +18,7 @@ from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import InboxEntry, inbox_entry
 from bot.store.outbox import outbox_item
+from bot.store.sessions import TASK_KEPT_MS, is_task
 
 SecondsLeft = Callable[[], float]
 """Seconds for which a line is certain to be ours."""
@@ -176,8 +177,10 @@ class Leases:
         line = fence.line
         names = [keys.fence(line), keys.lease(line), keys.inbox(line), keys.outbox(line)]
         names += [keys.timers(line), keys.LINES_DUE, keys.dead_letters(line), keys.LINES_OPEN]
+        names += [keys.session(line)]
+        kept = TASK_KEPT_MS if is_task(line) else 0
         held = self._held.pop(line, None)  # a beat from now on does not ask about it
-        done = bool(await self._client.run("release_idle", names, [fence.token, line]))
+        done = bool(await self._client.run("release_idle", names, [fence.token, line, kept]))
         if held is not None and not done:
             self._held[line] = held
         return done

@@ -17,7 +17,15 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from bot.errors import BrokenStream, ConfigError, ModelBusy, ModelError, ModelRefused
+from bot.errors import (
+    BrokenStream,
+    ConfigError,
+    ModelBusy,
+    ModelError,
+    ModelRefused,
+    ModelTimeout,
+    StreamTimeout,
+)
 from bot.messages import Clock, Meter, ModelRequest, Piece
 from bot.model.parameters import (
     DEFAULT_URL,
@@ -210,7 +218,7 @@ class MessagesModel:
             wait = retry_after(error.response.headers, self._clock.wall())
             return status_error(error.status_code, error.body, wait, self._key)
         if isinstance(error, anthropic.APITimeoutError):
-            return ModelBusy(f"{self.place} did not answer in time")
+            return ModelTimeout(f"{self.place} did not answer in time")
         cause = type(error.__cause__ or error).__name__
         return ModelBusy(f"{self.place} cannot be reached ({cause})")
 
@@ -246,7 +254,8 @@ class MessagesModel:
             silent = isinstance(error, httpx2.TimeoutException)
             how = f"was silent for {self._silence:g} s" if silent else "cut the stream"
             text = f"{self.place} {how} ({type(error).__name__})"
-            failure = BrokenStream(text) if answer.started else ModelBusy(text)
+            kinds = (ModelTimeout, StreamTimeout) if silent else (ModelBusy, BrokenStream)
+            failure = kinds[answer.started](text)
         else:
             kind = events.response.headers.get("content-type", "")
             if not answer.started and kind and not kind.startswith("text/event-stream"):

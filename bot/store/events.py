@@ -121,12 +121,12 @@ class EventLog:
     async def read(self, line: str, turn: str, after: str = START) -> list[StoredEvent]:
         """The events after an id, in order."""
         found = await self._client.read("XRANGE", keys.events(line, turn), f"({after}", "+")
-        return [_event(id, fields) for id, fields in found]
+        return [read_event(id, fields) for id, fields in found]
 
     async def find(self, line: str, turn: str, id: str) -> StoredEvent | None:
         """One event; None where it is not kept any more."""
         found = await self._client.read("XRANGE", keys.events(line, turn), id, id)
-        return _event(*found[0]) if found else None
+        return read_event(*found[0]) if found else None
 
     async def read_many(
         self, after: Mapping[tuple[str, str], str]
@@ -139,7 +139,7 @@ class EventLog:
         found = await self._client.command(*words)
         pairs = found.items() if isinstance(found, Mapping) else found or ()
         return {
-            names[name.decode()]: [_event(id, fields) for id, fields in entries]
+            names[name.decode()]: [read_event(id, fields) for id, fields in entries]
             for name, entries in pairs
         }
 
@@ -175,7 +175,8 @@ def _settle(items: Sequence[_Append], ids: Sequence[bytes]) -> None:
             one.done.set_exception(FencedOut(f"FENCED {one.fence.line}"))
 
 
-def _event(id: bytes, fields: Mapping[bytes, bytes] | Sequence[bytes]) -> StoredEvent:
+def read_event(id: bytes, fields: Mapping[bytes, bytes] | Sequence[bytes]) -> StoredEvent:
+    """An entry of an event stream, as the store gives it."""
     if not isinstance(fields, Mapping):
         fields = dict(zip(fields[::2], fields[1::2], strict=True))
     kind: EventKind = fields[b"e"].decode()  # type: ignore[assignment]

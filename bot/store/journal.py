@@ -46,12 +46,18 @@ class Record:
         return replace(self, body={**self.body, ATTRIBUTION: attribution.as_json()})
 
 
-def end_record(entry: str, outcome: str, text: str, *, refused: bool = False) -> Record:
+def end_record(
+    entry: str, outcome: str, text: str, *, refused: bool = False, summary: Json | None = None
+) -> Record:
     """The record of how a turn ended, and what the person was told.
 
     `refused`: the model's API does not accept what was said in this turn, so it is not sent again.
+    A turn over HTTP has a `summary`, as its event stream does; its `text` is the answer as readers
+    got it, where that is another one.
     """
-    body = {"turn": entry, "outcome": outcome, "text": text}
+    body: dict[str, Any] = {"turn": entry, "outcome": outcome, "text": text}
+    if summary is not None:
+        body["summary"] = summary
     return Record("end", body | {"refused": True} if refused else body)
 
 

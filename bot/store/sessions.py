@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
+import orjson
+
+from bot.messages import Json
 from bot.store import keys
 from bot.store.client import StoreClient, pairs_of
+from bot.store.events import StoredEvent, read_event
 from bot.store.inbox import SEEN_FOR_MS
 
 Accepted = Literal["new", "repeated", "foreign", "reused"]
 """`foreign`: the session is another's, or another instance's. `reused`: the turn answers another
 message."""
 PREFIX = "api:"
+TASK = "task:"
+"""In front of a task's id: what stands for its session."""
+CONVERSATION = "0"
+"""The only conversation of a line of the HTTP API."""
+TASK_KEPT_MS = 48 * 3600 * 1000
+"""How long a task is kept after its end."""
 
 
 def line_of(account: str, session: str) -> str:
@@ -30,12 +40,41 @@ def account_of(line: str) -> str:
     return line.removeprefix(PREFIX).partition(":")[0]
 
 
+def is_task(line: str) -> bool:
+    """Whether a line is a task, in which nothing comes after its one turn."""
+    return is_http(line) and session_of(line).startswith(TASK)
+
+
+def session_of(line: str) -> str:
+    """The session of a conversation over HTTP."""
+    return line.split(":", 2)[2]
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """Whose a conversation is, and which instance answers in it."""
+    """Whose a conversation is, and which instance answers in it.
+
+    `about` says more about a task; `at` is when it began, in seconds since the epoch.
+    """
 
     owner: str
     instance: str
+    about: Json = field(default_factory=dict)
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LineProgress:
+    """What is going on in a conversation: the state of its open turn, '' where none is.
+
+    `nonce` names the question that the turn asked last, `waiting` is the length of the inbox.
+    `newest` is the last event of a turn.
+    """
+
+    state: str
+    nonce: str
+    waiting: int
+    newest: StoredEvent | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +99,8 @@ class SessionStore:
         names = [keys.inbox(line), keys.seen(line), keys.lease(line), keys.LINES_DUE]
         names += [keys.session(line), keys.api_turn(message.turn)]
         args = [SEEN_FOR_MS, line, self.host, message.turn, message.raw]
-        args += [session.owner, session.instance, message.digest, message.at]
+        about = orjson.dumps(session.about) if session.about else b""
+        args += [session.owner, session.instance, message.digest, message.at, about]
         found = await self.client.run("accept_message", names, args)
         return cast(Accepted, found.decode())
 
@@ -71,10 +111,24 @@ class SessionStore:
 
     async def find(self, line: str) -> StoredSession | None:
         """Whose a conversation is; None where there is none."""
-        owner, instance = await self.client.command(
-            "HMGET", keys.session(line), "owner", "instance"
+        names = ("owner", "instance", "about", "at")
+        owner, instance, about, at = await self.client.command("HMGET", keys.session(line), *names)
+        if not owner or not instance:
+            return None
+        more = orjson.loads(about) if about else {}
+        return StoredSession(owner.decode(), instance.decode(), more, int(at or 0))
+
+    async def progress(self, line: str, turn: str) -> LineProgress:
+        """What is going on in a conversation now; `turn` is whose newest event to read."""
+        open_turn = keys.open_turn(line, CONVERSATION)
+        state, nonce = await self.client.command("HMGET", open_turn, "state", "nonce")
+        waiting = await self.client.command("XLEN", keys.inbox(line))
+        # Read last: a turn that ends between the reads has its last event by then.
+        newest = await self.client.command(
+            "XREVRANGE", keys.events(line, turn), "+", "-", "COUNT", 1
         )
-        return StoredSession(owner.decode(), instance.decode()) if owner and instance else None
+        event = read_event(*newest[0]) if newest else None
+        return LineProgress((state or b"").decode(), (nonce or b"").decode(), waiting, event)
 
     async def line_of_turn(self, turn: str) -> str | None:
         """The line in which a turn is; None where it is not known, or no longer."""

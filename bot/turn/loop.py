@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 import structlog
 
 from bot.approvals.request import PendingCall, Suspension
-from bot.errors import ModelError, ModelRefused, OutOfBudget, PromptTooLong, RequestRefused
+from bot.errors import (
+    ModelError,
+    ModelRefused,
+    ModelTimeout,
+    OutOfBudget,
+    PromptTooLong,
+    RequestRefused,
+    StreamTimeout,
+)
 from bot.messages import Answer, Json
 from bot.ops.tasks import expiring_on, offload_if_long
 from bot.turn import results
@@ -26,12 +34,19 @@ from bot.usage.budgets import RequestRate
 
 log = structlog.get_logger("turn")
 
-_ENDS: Mapping[str, tuple[Outcome, str]] = {
-    "refusal": ("refused", results.REFUSED),
-    "max_tokens": ("done", results.CUT),
-    "model_context_window_exceeded": ("failed", results.FULL),
+_ENDS: Mapping[str, tuple[Outcome, str, str]] = {
+    "refusal": ("refused", results.REFUSED, "Refused"),
+    "max_tokens": ("done", results.CUT, ""),
+    "model_context_window_exceeded": ("failed", results.FULL, "PromptTooLong"),
 }
-"""How a turn ends by the stop reason of its last answer, and what is added to that."""
+"""How a turn ends by the stop reason of its last answer: the outcome, what is added, the error."""
+TOO_MANY = "TooManyRequests"
+OUT_OF_TIME = "OutOfTime"
+
+
+def _kind_of(error: Exception) -> str:
+    is_timeout = isinstance(error, ModelTimeout | StreamTimeout)
+    return results.TIMEOUT if is_timeout else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +75,20 @@ class AgentLoop:
                 raise
             return await self._interrupted(by_person=stop.is_set())
         except OutOfBudget as error:
-            return await self._gave_up("refused", results.OUT_OF_BUDGET.format(error))
+            note = results.OUT_OF_BUDGET.format(error)
+            return await self._gave_up("refused", note, error)
         except RequestRefused as error:
             log.error("model.refused", agent=self.turn.agent.id, error=str(error), cause="message")
             note = results.TOO_LONG if isinstance(error, PromptTooLong) else results.NOT_TAKEN
-            return replace(await self._gave_up("failed", note), is_refused=True)
+            return replace(await self._gave_up("failed", note, error), is_refused=True)
         except ModelRefused as error:
             cause, agent = error.cause, self.turn.agent.id
             log.error("model.refused", agent=agent, error=str(error), cause=cause)
-            return await self._gave_up("failed", results.BROKEN)
+            return await self._gave_up("failed", results.BROKEN, error)
         except ModelError as error:
             cause, agent = error.cause, self.turn.agent.id
             log.warning("model.gave_up", agent=agent, error=str(error), cause=cause)
-            return replace(await self._gave_up("failed", results.BUSY), can_retry=True)
+            return replace(await self._gave_up("failed", results.BUSY, error), can_retry=True)
         return end
 
     async def step(self) -> TurnResult | Suspension | None:
@@ -82,9 +98,9 @@ class AgentLoop:
             return self._suspension(await self.calls.resume(open_calls))
         who = (turn.line.name, turn.opened.ref.conversation, turn.incoming.person.id)
         if not self.rate.take(who, turn.usage.limits.per_minute):
-            return turn_result("refused", turn.said(), results.TOO_MANY_REQUESTS)
+            return self._too_many(results.TOO_MANY_REQUESTS)
         if not await turn.budget.take_request(turn.usage.limits):
-            return turn_result("refused", turn.said(), results.TOO_MUCH_AT_ONCE)
+            return self._too_many(results.TOO_MUCH_AT_ONCE)
         last = turn.usage.is_last_request
         answer = await self.model.ask(last=last)
         has_calls = any(block["type"] == "tool_use" for block in answer.content)
@@ -103,6 +119,9 @@ class AgentLoop:
             await turn.record()
         return None
 
+    def _too_many(self, note: str) -> TurnResult:
+        return replace(turn_result("refused", self.turn.said(), note), error=TOO_MANY)
+
     def _suspension(self, pending: list[PendingCall]) -> Suspension | None:
         return Suspension(tuple(pending), self.turn.said()) if pending else None
 
@@ -111,14 +130,15 @@ class AgentLoop:
         spoken = [block for block in answer.content if block["type"] != "tool_use"]
         self.turn.add_answer(replace(answer, content=spoken))
         self.progress.end_step()
-        outcome, note = _ENDS.get(answer.stop, ("done", self.turn.note))
-        return turn_result(outcome, self.turn.said(), note)
+        outcome, note, error = _ENDS.get(answer.stop, ("done", self.turn.note, ""))
+        return replace(turn_result(outcome, self.turn.said(), note), error=error)
 
-    async def _gave_up(self, outcome: Outcome, note: str) -> TurnResult:
+    async def _gave_up(self, outcome: Outcome, note: str, error: Exception) -> TurnResult:
         """The end of a turn that gets no answer; what was shown of one stays, and is marked."""
         facts = results.partial_facts(note, self.progress.chunks)
         said, has_partial = await self._keep_partial(outcome, facts)
-        return turn_result(outcome, said, note, facts if has_partial else None)
+        result = turn_result(outcome, said, note, facts if has_partial else None)
+        return replace(result, error=_kind_of(error))
 
     async def _keep_partial(self, outcome: Outcome, facts: Json | None) -> tuple[str, bool]:
         """All that was said, with what of the present answer can have been seen; whether any was.
@@ -143,7 +163,8 @@ class AgentLoop:
         if by_person:
             note = results.STOPPED if said else results.STOPPED_EARLY
             return turn_result(outcome, said, note)
-        return turn_result(outcome, said, results.OUT_OF_TIME, facts if has_partial else None)
+        result = turn_result(outcome, said, results.OUT_OF_TIME, facts if has_partial else None)
+        return replace(result, error=OUT_OF_TIME)
 
     async def _redacted(self, text: str) -> str:
         """What was said before the turn was interrupted, as it may be stored."""

@@ -13,9 +13,18 @@ from functools import partial
 import orjson
 import structlog
 
-from bot.errors import BrokenStream, ModelBusy, ModelError, RequestRefused, StaleThinking
+from bot.errors import (
+    BrokenStream,
+    ModelBusy,
+    ModelError,
+    ModelTimeout,
+    RequestRefused,
+    StaleThinking,
+    StreamTimeout,
+)
 from bot.messages import Answer, Model, ModelRequest, TextDelta, ToolChosen
 from bot.ops.tasks import offload_if_long
+from bot.store.sessions import is_task
 from bot.turn.narrowing import narrowed
 from bot.turn.progress import Progress
 from bot.turn.results import TRYING_AGAIN
@@ -24,6 +33,9 @@ from bot.turn.turn import Turn
 log = structlog.get_logger("turn")
 
 FIRST_PAUSE = 0.5
+TRIES_IN_TIME = 3
+"""How often a model is asked that does not answer in time; document 5, 15.3."""
+FIRST_PAUSE_IN_TIME = 2.0
 NO_THINKING = "none"
 UNKNOWN_TOOL = "unknown_tool"
 """The name under which a call is recorded whose own name no server takes back."""
@@ -95,7 +107,9 @@ class ModelCaller:
         The fallback model begins with the first one again.
         """
         turn, limits = self.turn, self.turn.usage.limits
-        has_more = attempt < limits.attempts
+        is_timeout = isinstance(error, ModelTimeout | StreamTimeout)
+        most = min(limits.attempts, TRIES_IN_TIME) if is_timeout else limits.attempts
+        has_more = attempt < most
         if isinstance(error, RequestRefused):
             self._narrow(error)
             return attempt
@@ -129,9 +143,9 @@ class ModelCaller:
     def _has_broken(self, error: ModelError) -> bool:
         """Whether a stream has broken off for the second time; over HTTP it is asked for once more.
 
-        Spec 3, error handling: once, as long as nothing was shown.
+        Spec 3, error handling: once, as long as nothing was shown. A task is tried as spec 5 says.
         """
-        if isinstance(error, BrokenStream):
+        if isinstance(error, BrokenStream) and not is_task(self.turn.line.name):
             self._broken += 1
         return self._broken > 1
 
@@ -149,6 +163,8 @@ class ModelCaller:
 def _pause(error: ModelError, attempt: int) -> float:
     """Seconds until the next attempt; turns that failed together do not come back together."""
     wanted = error.retry_after if isinstance(error, ModelBusy) else None
+    if isinstance(error, ModelTimeout | StreamTimeout):
+        return max(wanted or 0.0, FIRST_PAUSE_IN_TIME * 2.0 ** (attempt - 1))
     return max(wanted or 0.0, FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.5))  # noqa: S311
 
 

@@ -44,6 +44,9 @@ TOO_LONG = (
 UNREAD = "_(I can't read {} yet, so I answered only the text.)_"
 LEFT_OUT = "_(Earlier messages are left out from now on: the model refused them.)_"
 
+TIMEOUT = "TimeoutError"
+"""The kind of error of a turn whose model did not answer in time, each time it was asked."""
+
 RETRY_PREFIX = "again:"
 LETTER_PREFIX = "letter:"
 RETRY_BUTTON = "Try again"
@@ -61,7 +64,8 @@ class TurnResult:
 
     `can_retry` offers a button that asks for the answer once more. `is_refused`: what was said in
     the turn cannot be sent to the model again. `said` is the agent's part of the text, `note` the
-    host's; `partial` is what is known of an answer that broke off.
+    host's; `partial` is what is known of an answer that broke off, `error` the kind of what went
+    wrong.
     """
 
     outcome: Outcome
@@ -71,6 +75,7 @@ class TurnResult:
     said: str = ""
     note: str = ""
     partial: Json | None = None
+    error: str = ""
 
 
 def turn_result(

@@ -23,6 +23,7 @@ from bot.turn.model_fallback import ModelCaller
 from bot.turn.progress import Progress
 from bot.turn.prompt import PromptCache
 from bot.turn.results import TurnResult
+from bot.turn.slots import TurnSlots
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.transcript import Transcripts, size_of
 from bot.turn.turn import Turn, TurnRequest
@@ -49,7 +50,7 @@ class TurnRunner:
     model: Model
     tools: ToolsetFactory
     budgets: BudgetService
-    slots: asyncio.Semaphore | None = None
+    slots: TurnSlots | None = None
     rate: RequestRate = field(init=False)
     _prompts: PromptCache = field(init=False)
     _suspects: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
@@ -72,7 +73,8 @@ class TurnRunner:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 if self.slots is not None and not has_slot:
-                    await stack.enter_async_context(self.slots)
+                    entry = request.entry
+                    await stack.enter_async_context(self.slots.slot(entry.id, entry.stop))
                 loop = await self._open_isolated(request, stack)
                 if isinstance(loop, OpenTurn):
                     return loop

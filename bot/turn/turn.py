@@ -298,7 +298,9 @@ class Turn:
         services = self.services
         rendered = await self._rendered(result, shown)
         parts = [replace(part, turn=self.request.ref) for part in rendered]
-        end = end_record(self.id, result.outcome, result.text, refused=result.is_refused)
+        summary = self._summary_with(result, rendered) if self.stream else None
+        text, refused = result.text, result.is_refused
+        end = end_record(self.id, result.outcome, text, refused=refused, summary=summary)
         records = self._with_unwritten(end)
         lines = self.budget.usage_records(records, self.transcript.size)
         stored = [*self._attributed(records), *lines]
@@ -343,8 +345,7 @@ class Turn:
         channel, address = self.line.channel, self.incoming.address
         links = self.agent.effective.definition.link_previews
         buttons = retry_button(self.id) if result.can_retry else ()
-        is_failure = self.stream is not None and result.outcome == "failed"
-        text = result.said if is_failure else result.text  # the failure itself is no answer
+        text = self._answer(result)
         out = await offload_if_long(len(text), partial(self.agent.filter.redact_output, text))
         if self.stream is None:
 
@@ -356,9 +357,20 @@ class Turn:
 
             return await offload_if_long(len(text), rendered)
         await self.stream.load()
-        if not (is_failure or out.startswith(self.stream.text)):
+        if result.outcome != "failed" and not out.startswith(self.stream.text):
             await self.close_partial()
         return channel.render(address, out, summary=self._summary(result, state))
+
+    def _answer(self, result: TurnResult) -> str:
+        """What of a result is the answer: over HTTP the failure itself is none."""
+        is_failure = self.stream is not None and result.outcome == "failed"
+        return result.said if is_failure else result.text
+
+    def _summary_with(self, result: TurnResult, parts: Sequence[OutgoingPart]) -> Json:
+        """The summary for the journal, with the text that goes out where that is another one."""
+        summary = self._summary(result, "").as_json()
+        shown = parts[0].payload["text"]
+        return summary if shown == result.text else {**summary, "text": shown}
 
     def _summary(self, result: TurnResult, state: str) -> TurnSummary:
         records = [*self.recorded(), *self._unwritten]
@@ -375,6 +387,7 @@ class Turn:
             tools=tuple(dict.fromkeys(names)),
             model=next((m for one in reversed(self.answers) if (m := one.body["model"])), ""),
             partial=result.partial,
+            error=result.error,
         )
 
     def _used(self) -> Iterator[Block]:

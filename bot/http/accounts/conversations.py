@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -25,19 +25,28 @@ from bot.http.accounts.reader import EventReader
 from bot.http.accounts.transport import HttpUpdate
 from bot.messages import Clock, Json, TaskContext, TurnRef, User
 from bot.store.events import START, StoredEvent
-from bot.store.journal import Journal
-from bot.store.sessions import NewMessage, SessionStore, StoredSession, account_of, line_of
+from bot.store.journal import Journal, Record
+from bot.store.sessions import (
+    CONVERSATION,
+    TASK,
+    NewMessage,
+    SessionStore,
+    StoredSession,
+    account_of,
+    is_task,
+    line_of,
+    session_of,
+)
 
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What an id of a session may be."""
-TASK = "task:"
-"""In front of a task's id: what stands for its session."""
-CONVERSATION = "0"
-"""The only conversation of a line of the HTTP API."""
 DECIDE_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 _EVENT_ID = re.compile(r"([0-9a-f]{24})-([0-9]{1,20}-[0-9]{1,20})")
 HISTORY_RECORDS = 2_000
+CALL_RECORDS = 50
+"""Of the newest records, among which a call is that waits for an answer."""
+NOT_KEPT = "This answer is not kept any more."
 
 Kind = Literal["message", "tool", "approval", "done", "error", "heartbeat"]
 Decision = Literal["approve", "deny"]
@@ -53,6 +62,14 @@ class MessageReused(SwitchboardError):
 
 class NotAllowed(SwitchboardError):
     """The caller may not answer this question."""
+
+
+class DecidedBefore(SwitchboardError):
+    """The question was answered before, or nobody may answer it any more; `status` says which."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,15 @@ class Asker:
     is_named: bool = True
 
     @property
+    def task_owner(self) -> str:
+        """Whose their tasks are: of a key, whomever it names as the person of one."""
+        return f"key:{self.key}:" if self.key else self.owner
+
+    def owner_of(self, line: str) -> str:
+        """Whose a line is that they have begun."""
+        return self.task_owner if is_task(line) else self.owner
+
+    @property
     def user(self) -> User:
         """The person as a turn knows them."""
         return User(
@@ -85,13 +111,18 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class SentMessage:
-    """A message that was accepted, by its turn; `repeated` where it was accepted before."""
+    """A message that was accepted, by its turn; `repeated` where it was accepted before.
+
+    `about` says more about a task; `at` is when its line began, in seconds since the epoch.
+    """
 
     turn: str
     session: str
     instance: str
     line: str
     repeated: bool = False
+    about: Json = field(default_factory=dict)
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +144,26 @@ class TurnAnswer:
     """What a turn came to: `text` is the answer, or what there is of it.
 
     `failure` says why there is no whole one; `approval` what people must decide first. `summary` is
-    that of the stream's last event, see `bot.messages.TurnSummary`.
+    that of the stream's last event, see `bot.messages.TurnSummary`. `ended_at` is when it ended, in
+    milliseconds since the epoch.
     """
 
     text: str
     summary: Json = field(default_factory=dict)
     failure: str = ""
     approval: Json | None = None
+    ended_at: int = 0
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The tokens of the turn, as answers have them."""
+        asked = self.summary.get("prompt_tokens", 0)
+        said = self.summary.get("completion_tokens", 0)
+        return {
+            "prompt_tokens": asked,
+            "completion_tokens": said,
+            "total_tokens": asked + said,
+        }
 
 
 def turn_id(account: str, key: str, text: str) -> str:
@@ -177,22 +221,28 @@ class Conversations:
         text: str,
         *,
         context: TaskContext,
+        about: Json | None = None,
         idempotency: str | None = None,
         grows: bool = True,
     ) -> SentMessage:
         """Accept a task: a message in a line of its own, `api:<account>:task:<id>`.
 
-        Raises MessageReused and StoreUnavailable.
+        `about` is kept with it. Raises MessageReused and StoreUnavailable.
         """
         turn = secrets.token_hex(12)
         if idempotency is not None:
-            turn = turn_id(asker.account, asker.owner, idempotency)
+            turn = turn_id(asker.account, asker.task_owner, idempotency)
         update = HttpUpdate(
             "message", asker.user, instance, turn, text, grows=grows, context=context
         )
-        return await self._accept(asker, TASK + turn, update)
+        try:
+            return await self._accept(asker, TASK + turn, update, about)
+        except SessionNotFound:  # the key was used for a task of another agent
+            raise MessageReused from None
 
-    async def _accept(self, asker: Asker, session: str, update: HttpUpdate) -> SentMessage:
+    async def _accept(
+        self, asker: Asker, session: str, update: HttpUpdate, about: Json | None = None
+    ) -> SentMessage:
         line = line_of(asker.account, session)
         turn, instance = update.turn, update.instance
         update = replace(update, at=int(self.clock.wall()))
@@ -200,28 +250,47 @@ class Conversations:
         said = orjson.dumps([instance, session, update.text, update.context])
         digest = hashlib.sha256(said).hexdigest()[:16]
         message = NewMessage(turn, digest, update.dump(), update.at)
-        outcome = await self.sessions.accept(line, StoredSession(asker.owner, instance), message)
+        stored = StoredSession(asker.owner_of(line), instance, about or {}, update.at)
+        outcome = await self.sessions.accept(line, stored, message)
         if outcome == "foreign":
             raise SessionNotFound
         if outcome == "reused":
             raise MessageReused
         self.look(line)
-        return SentMessage(turn, session, instance, line, repeated=outcome == "repeated")
+        if outcome == "repeated":
+            stored = await self.sessions.find(line) or stored
+        of = (turn, session, instance, line, outcome == "repeated")
+        return SentMessage(*of, stored.about, stored.at)
 
     async def repeated(self, asker: Asker, idempotency: str) -> SentMessage | None:
         """The message that this caller sent with an Idempotency-Key before, if they did."""
         return await self.find(asker, turn_id(asker.account, asker.owner, idempotency))
 
-    async def find(self, asker: Asker, turn: str) -> SentMessage | None:
-        """A turn in a session of the caller; None where it is nobody's, or another's."""
+    async def find(self, asker: Asker, turn: str, *, look: bool = True) -> SentMessage | None:
+        """A turn in a session of the caller; None where it is nobody's, or another's.
+
+        With `look` its line is served at once, where something waits in it.
+        """
+        found = await self._found(asker.account, turn)
+        if found is None or found[1].owner != asker.owner_of(found[0].line):
+            return None
+        if look:
+            self.look(found[0].line)
+        return found[0]
+
+    async def of_account(self, account: str, turn: str) -> SentMessage | None:
+        """A turn of anybody in an account; whoever asks must be allowed to see it."""
+        found = await self._found(account, turn)
+        return found[0] if found else None
+
+    async def _found(self, account: str, turn: str) -> tuple[SentMessage, StoredSession] | None:
         line = await self.sessions.line_of_turn(turn)
-        if line is None or account_of(line) != asker.account:
+        if line is None or account_of(line) != account:
             return None
-        held = await self.sessions.find(line)
-        if held is None or held.owner != asker.owner:
+        if (held := await self.sessions.find(line)) is None:
             return None
-        self.look(line)
-        return SentMessage(turn, _session_of(line), held.instance, line, repeated=True)
+        of = (turn, session_of(line), held.instance, line, True)
+        return SentMessage(*of, held.about, held.at), held
 
     # --- following ---
 
@@ -229,6 +298,10 @@ class Conversations:
         self, sent: SentMessage, after: str = START
     ) -> AsyncGenerator[TurnEvent, None]:
         """The events of a turn after an entry, up to the one that ends the response."""
+        if after == START and (answer := await self.kept_answer(sent)):
+            for one in _events_of(sent, answer):
+                yield one
+            return
         following = self.reader.follow(sent.line, sent.turn, after)
         async with aclosing(following) as events:
             async for event in events:
@@ -245,6 +318,8 @@ class Conversations:
 
     async def answer(self, sent: SentMessage) -> TurnAnswer:
         """Wait for the end of a turn, or until it waits for people."""
+        if kept := await self.kept_answer(sent):
+            return kept
         pieces: list[str] = []
         events = self.reader.events
         async with aclosing(self.reader.follow(sent.line, sent.turn)) as following:
@@ -262,13 +337,45 @@ class Conversations:
                         return TurnAnswer("".join(pieces), approval=question)
                 elif event.kind in ("done", "error"):
                     return _answer("".join(pieces), event)
-        return TurnAnswer("", failure="This answer is not kept any more.")
+        return TurnAnswer("", failure=NOT_KEPT)
+
+    async def kept_answer(self, sent: SentMessage) -> TurnAnswer | None:
+        """The answer of a turn whose events are not kept any more, from the journal.
+
+        None where the turn has events, or is not over.
+        """
+        if not sent.repeated:
+            return None
+        now = await self.sessions.progress(sent.line, sent.turn)
+        if now.newest or now.state or now.waiting:
+            return None
+        return await self.recorded_answer(sent)
+
+    async def recorded_answer(self, sent: SentMessage) -> TurnAnswer:
+        """The answer of a turn that is over, as the journal has it."""
+        ref = TurnRef("", CONVERSATION, sent.instance)
+        records = await self.journal.newest(sent.line, ref, HISTORY_RECORDS)
+        entries = {one.body["turn"] for one in records if one.body.get("stream") == sent.turn}
+        for record in records:
+            if record.kind == "end" and record.body["turn"] in entries:
+                return _recorded(record)
+        return TurnAnswer("", failure=NOT_KEPT)
 
     async def _question(self, line: str, data: str) -> Json:
         """What an event asks, with what is known of the request now."""
         asked: dict[str, Any] = orjson.loads(data)
         request = await self.requests.load(line, asked["id"])
-        return question_of(request) if request else asked | {"status": "gone"}
+        return await self.question(line, request) if request else asked | {"status": "gone"}
+
+    async def question(self, line: str, request: ApprovalRequest) -> Json:
+        """A request as clients see it, with the arguments of its calls."""
+        wanted = {call.call_id for call in request.calls}
+        found: dict[str, Any] = {}
+        for record in await self.journal.newest(line, request.turn, CALL_RECORDS):
+            if record.kind == "model":
+                calls = (one for one in record.body["content"] if one["type"] == "tool_use")
+                found |= {one["id"]: one["input"] for one in calls if one["id"] in wanted}
+        return question_of(request, found, is_task=is_task(line))
 
     # --- what else a caller may do ---
 
@@ -305,7 +412,7 @@ class Conversations:
             if request is None or request.closed or not request.pending:
                 await self.sessions.forget_approval(asker.account, nonce)
             elif await self._sees(asker, line):
-                found.append(question_of(request))
+                found.append(await self.question(line, request))
         return found
 
     async def decide(
@@ -313,7 +420,7 @@ class Conversations:
     ) -> Json | None:
         """Answer a question; what it came to, None where the caller sees no such question.
 
-        Raises NotAllowed where they may see it, but not answer.
+        Raises NotAllowed where they may see it, but not answer, and DecidedBefore.
         """
         line = (await self.sessions.approvals(asker.account)).get(nonce)
         if line is None or not await self._sees(asker, line):
@@ -323,16 +430,18 @@ class Conversations:
             return None
         if not self._may_decide(asker, request):
             raise NotAllowed
-        if request.pending and not request.closed:
-            choice: Literal["once", "deny"] = "once" if decision == "approve" else "deny"
-            data, turn = callback_data(nonce, ALL, choice), request.address.stream or ""
-            update = HttpUpdate(
-                "press", asker.user, request.address.instance or "", turn, data, reason=reason
-            )
-            await self.sessions.signal(line, f"press:{secrets.token_hex(8)}", update.dump())
-            self.look(line)
-            request = await self._decided(line, nonce, request)
-        return question_of(request)
+        if not request.pending or request.closed:
+            raise DecidedBefore(_status_of(request))
+        choice: Literal["once", "deny"] = "once" if decision == "approve" else "deny"
+        data, turn = callback_data(nonce, ALL, choice), request.address.stream or ""
+        instance = request.address.instance or ""
+        update = HttpUpdate("press", asker.user, instance, turn, data, reason=reason)
+        await self.sessions.signal(line, f"press:{secrets.token_hex(8)}", update.dump())
+        self.look(line)
+        request = await self._decided(line, nonce, request)
+        if _is_anothers(request, asker, decision):  # both answered at once
+            raise DecidedBefore(_status_of(request))
+        return await self.question(line, request)
 
     async def _decided(self, line: str, nonce: str, request: ApprovalRequest) -> ApprovalRequest:
         """A request once its calls are decided, or as it is after a while."""
@@ -344,38 +453,80 @@ class Conversations:
 
     async def _sees(self, asker: Asker, line: str) -> bool:
         held = await self.sessions.find(line)
-        return held is not None and (asker.may_decide or held.owner == asker.owner)
+        return held is not None and (asker.may_decide or held.owner == asker.owner_of(line))
 
     def _may_decide(self, asker: Asker, request: ApprovalRequest) -> bool:
         is_own = request.asker.id == asker.person and asker.is_named
         return asker.may_decide or ("asker" in request.approvers and is_own)
 
 
-def _session_of(line: str) -> str:
-    return line.split(":", 2)[2]
-
-
 def _answer(text: str, event: StoredEvent) -> TurnAnswer:
     summary: Json = orjson.loads(event.summary) if event.summary else {}
     failure = orjson.loads(event.data)["message"] if event.kind == "error" else ""
-    return TurnAnswer(text, summary, failure)
+    return TurnAnswer(text, summary, failure, ended_at=int(event.id.partition("-")[0]))
+
+
+def _recorded(end: Record) -> TurnAnswer:
+    """The answer of a turn by its last record; one that people ended has no summary."""
+    body, at = end.body, int(end.id.partition("-")[0])
+    if (summary := body.get("summary")) is not None:
+        text = str(summary.get("text", body["text"]))
+        return TurnAnswer(text, summary, summary["failure"], ended_at=at)
+    is_failure = body["outcome"] == "failed"
+    text, failure = ("", body["text"] or NOT_KEPT) if is_failure else (body["text"], "")
+    return TurnAnswer(text, {"outcome": body["outcome"]}, failure, ended_at=at)
+
+
+def _events_of(sent: SentMessage, answer: TurnAnswer) -> Iterator[TurnEvent]:
+    """The events of a turn that is over, whose own are not kept any more."""
+    if answer.text:
+        yield TurnEvent(f"{sent.turn}-1-0", "message", answer.text)
+    if answer.failure:
+        data = orjson.dumps({"message": answer.failure, "partial": bool(answer.text)}).decode()
+        yield TurnEvent(f"{sent.turn}-2-0", "error", data)
+    else:
+        yield TurnEvent(f"{sent.turn}-2-0", "done", "")
 
 
 _OUTCOMES = {"granted": "approved", "pending": "pending"}
 
 
-def question_of(request: ApprovalRequest) -> Json:
-    """A request as clients see it: what is asked, of which turn, until when, and its outcome."""
-    states: Sequence[str] = [_OUTCOMES.get(call.state, call.state) for call in request.calls]
-    status = "pending" if "pending" in states and not request.closed else states[0]
+def _status_of(request: ApprovalRequest) -> str:
+    states = [_OUTCOMES.get(call.state, call.state) for call in request.calls]
+    return "pending" if "pending" in states and not request.closed else states[0]
+
+
+def _is_anothers(request: ApprovalRequest, asker: Asker, decision: Decision) -> bool:
+    """Whether a request was decided otherwise than by this answer of this caller."""
+    call = request.calls[0]
+    wanted = "granted" if decision == "approve" else "denied"
+    return call.state != "pending" and (call.state, call.decided_by) != (wanted, asker.person)
+
+
+def question_of(
+    request: ApprovalRequest, arguments: Mapping[str, Any], *, is_task: bool = False
+) -> Json:
+    """A request as clients see it: what is asked, of which turn, until when, and its outcome.
+
+    `arguments` are those of its calls by their ids. Tool and arguments of the first call stand
+    beside the list as well: most often it is the only one.
+    """
     calls = [
-        {"tool": call.key, "description": call.description, "status": state}
-        for call, state in zip(request.calls, states, strict=True)
+        {
+            "tool": call.key,
+            "arguments": arguments.get(call.call_id),
+            "description": call.description,
+            "status": _OUTCOMES.get(call.state, call.state),
+        }
+        for call in request.calls
     ]
     return {
         "id": request.nonce,
+        "task_id": request.address.stream if is_task else None,
         "output_id": request.address.stream,
-        "status": status,
+        "status": _status_of(request),
+        "tool": calls[0]["tool"],
+        "arguments": calls[0]["arguments"],
         "calls": calls,
         "approvers": [one for one in request.approvers if isinstance(one, str)],
         "expires_at": request.expires_at,

@@ -41,10 +41,19 @@ def history_of(records: Sequence[Record]) -> list[HistoryMessage]:
         elif record.kind == "partial":
             found.append(HistoryMessage("assistant", body["text"], at, turn, _facts(body)))
         elif record.kind == "end":
-            text = "\n\n".join(texts) if facts else body["text"]
+            text = _shown(body, texts if facts else None)
             if text:
                 found.append(HistoryMessage("assistant", text, at, turn, facts))
     return found
+
+
+def _shown(body: Json, said: Sequence[str] | None) -> str:
+    """The answer as it went out; of an incomplete one what was `said`, without the host's words."""
+    shown: str | None = body.get("summary", {}).get("text")
+    if said is not None:
+        return "\n\n".join(said) if shown is None else shown
+    is_answer = shown is not None and body["outcome"] != "failed"
+    return str(shown if is_answer else body["text"])
 
 
 def _facts(body: Json) -> Json:

@@ -188,6 +188,8 @@ class HttpChannel(OutboxChannel):
         failure, stored = summary.get("failure", ""), orjson.dumps(summary).decode()
         if failure:
             data = {"message": failure, "partial": bool(stream.text)}
+            if kind := summary.get("error"):
+                data["error_type"] = kind
             await stream.end(text, "error", orjson.dumps(data).decode(), stored)
         else:
             await stream.end(text, "done", "", stored)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from bot.http.accounts.conversations import Asker, NotAllowed
+from bot.http.accounts.conversations import Asker, DecidedBefore, NotAllowed
 from bot.http.api import documents as docs
 from bot.http.api.caller import Caller
 from bot.http.api.conversations import asker_of
 from bot.http.api.needs import CallerDep, HostDep, needs_key
 from bot.http.api.problems import ApiError, not_found
+from bot.http.api.tasks import TaskStatusAnswer, status_answer
 
 PATH = "/api/v1/approvals"
 ApprovalId = Annotated[str, Path(max_length=64, examples=["k3v9d0"])]
@@ -23,14 +24,21 @@ class Call(BaseModel):
     """A tool call that a person is asked about."""
 
     tool: str = Field(examples=["mcp:mail:send_mail"])
+    arguments: Any = Field(None, examples=[{"to": "ann@example.com"}])
     description: str = Field(examples=["Send a mail to ann@example.com"])
     status: str = Field(examples=["pending"])
 
 
 class Approval(BaseModel):
-    """A question, and what came of it: pending, approved, denied, or why it is void."""
+    """A question, and what came of it: pending, approved, denied, or why it is void.
+
+    `tool` and `arguments` are those of its first call.
+    """
 
     id: str = Field(examples=["k3v9d0"])
+    task_id: str | None = Field(None, description="Where it is a question of a task.")
+    tool: str = Field(examples=["mcp:mail:send_mail"])
+    arguments: Any = None
     output_id: str | None = Field(examples=["3f9a01c2d4e5f60718293a4b"])
     status: str = Field(examples=["pending"])
     calls: list[Call]
@@ -60,7 +68,10 @@ def add_routes(app: FastAPI) -> None:
     """Add the routes of approvals."""
     tags = docs.tags("approvals")
     app.get(PATH, tags=tags)(list_approvals)
-    app.post(f"{PATH}/{{approval_id}}", tags=tags)(decide)
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {"description": "The question as it was answered; of a task, how the task stands."}
+    }
+    app.post(f"{PATH}/{{approval_id}}", tags=tags, responses=answers)(decide)
 
 
 @needs_key()
@@ -77,7 +88,7 @@ async def decide(
     approval_id: ApprovalId,
     body: DecisionRequest,
     account: Account = None,
-) -> Approval:
+) -> Approval | TaskStatusAnswer:
     """Approve or deny the calls of a question; the turn continues, and so does its stream.
 
     A question that was answered before is answered with what came of it.
@@ -90,8 +101,15 @@ async def decide(
     except NotAllowed:
         detail = "Another person has to answer this question: see its approvers."
         raise ApiError(403, "denied", detail) from None
+    except DecidedBefore as before:
+        detail = f"This question is no longer open: {before.status}."
+        raise ApiError(409, "decided-before", detail) from None
     if found is None:
         raise not_found()
+    if (id := found["task_id"]) is not None:
+        task = await host.tasks.of_account(asker.account, id)
+        if task is not None:
+            return status_answer(await host.tasks.status(task))
     return Approval.model_validate(found)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,6 +42,8 @@ from registry.roles import Target, verdict
 AGENTS = "/accounts/{account}/agents"
 ONE = f"{AGENTS}/{{instance}}"
 EVENT_STREAM = "text/event-stream"
+UNBUFFERED = {"X-Accel-Buffering": "no"}
+"""A header for proxies that would keep a stream back until it is whole."""
 _LONGEST_MESSAGE = 100_000
 _FIRST_SECONDS = 0.25
 """How long a reader that comes back may wait for its status, which says whether there is more."""
@@ -362,7 +364,7 @@ def asker_of(caller: Caller, account: str) -> Asker:
         account=account,
         key=key.id if key else None,
         may_decide=admins and not (key and key.is_narrow),
-        is_named=key is None or caller.user is not None,
+        is_named=key is None or key.user is not None,
     )
 
 
@@ -434,8 +436,13 @@ async def send(
     except SessionNotFound:
         raise not_found() from None
     except MessageReused:
-        detail = "This Idempotency-Key was used for another message. Choose a new one."
-        raise ApiError(422, "key-reused", detail, field="Idempotency-Key") from None
+        raise key_reused("message") from None
+
+
+def key_reused(what: str) -> ApiError:
+    """The refusal of an `Idempotency-Key` that belongs to something else."""
+    detail = f"This Idempotency-Key was used for another {what}. Choose a new one."
+    return ApiError(422, "key-reused", detail, field="Idempotency-Key")
 
 
 def _with_session(
@@ -470,9 +477,15 @@ async def _send_answer(
     headers: list[tuple[bytes, bytes]],
     send: Send,
 ) -> None:
-    response = shown(turn, await conversations.answer(turn))
+    await send_whole(shown(turn, await conversations.answer(turn)), send, headers)
+
+
+async def send_whole(
+    response: Response, send: Send, more_headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Send a response that is there as a whole."""
     start = {"type": "http.response.start", "status": response.status_code}
-    await send({**start, "headers": [*response.raw_headers, *headers]})
+    await send({**start, "headers": [*response.raw_headers, *more_headers]})
     await send({"type": "http.response.body", "body": response.body})
 
 
@@ -484,7 +497,7 @@ def answer_json(turn: SentMessage, answer: TurnAnswer) -> Response:
         return Response(orjson.dumps(said), 202, media_type="application/json")
     if answer.failure:
         raise failure(turn, answer)
-    of, summary = {"response": answer.text, "usage": usage_of(answer)}, answer.summary
+    of, summary = {"response": answer.text, "usage": answer.usage}, answer.summary
     is_whole = summary.get("outcome") in ("done", "refused") and not summary.get("partial")
     metadata = {
         "tools_used": summary.get("tools") or [],
@@ -496,18 +509,11 @@ def answer_json(turn: SentMessage, answer: TurnAnswer) -> Response:
     return Response(body, media_type="application/json")
 
 
-def usage_of(answer: TurnAnswer) -> dict[str, int]:
-    """The tokens of a turn, as answers have them."""
-    asked = answer.summary.get("prompt_tokens", 0)
-    said = answer.summary.get("completion_tokens", 0)
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
-
-
 def failure(turn: SentMessage, answer: TurnAnswer) -> ApiError:
     """What is said where the model failed, with what it said until then."""
     more = {
         "response": answer.text,
-        "usage": usage_of(answer),
+        "usage": answer.usage,
         "metadata": answer.summary.get("partial") or {"completion_status": "partial"},
         "output_id": turn.turn,
         "session_id": turn.session,
@@ -535,8 +541,7 @@ class Wanted:
 
 async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wanted) -> Response:
     """The stream of a new turn, or the rest of the turn of `Last-Event-ID`; raises ApiError."""
-    own = {"X-Accel-Buffering": "no", **wanted.headers}
-    after = START
+    own, after = {**UNBUFFERED, **wanted.headers}, START
     if wanted.after:
         session, turn, after = await _resumed(request, caller, host, wanted)
     else:
@@ -547,69 +552,87 @@ async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wan
             return Response(said, media_type=EVENT_STREAM, headers=own)
         session = session_of(request, caller, wanted.instance, wanted.session)
         turn = await send(request, host, session, wanted.message, grows=True)
-    response = Response(media_type=EVENT_STREAM, headers=own)
-    del response.headers["content-length"]
+    response = event_stream(own)
     _with_session(response, request, host, session, turn)
     stop_turn: Callable[[], Awaitable[object]] | None = None
     if wanted.on_disconnect == "cancel":
         stop_turn = partial(host.conversations.stop, session.asker, turn.turn)
-    headers = response.raw_headers
-    return Later(partial(_send_events, host.conversations, turn, after, headers), stop_turn)
+    stream = TurnStream(host.conversations, turn, after, response.raw_headers)
+    return Later(stream.send, stop_turn)
+
+
+def event_stream(headers: Mapping[str, str]) -> Response:
+    """The beginning of a stream: its headers."""
+    response = Response(media_type=EVENT_STREAM, headers=dict(headers))
+    del response.headers["content-length"]
+    return response
 
 
 async def _resumed(
     request: Request, caller: Caller, host: Host, wanted: Wanted
 ) -> tuple[Session, SentMessage, str]:
     """The turn that is read on, and after which entry; raises ApiError."""
-    if (found := parse_event_id(wanted.after or "")) is None:
-        detail = "Last-Event-ID is no id of an event of this host."
-        raise ApiError(422, "invalid", detail, field="Last-Event-ID")
     asker = asker_of(caller, wanted.instance.partition("/")[0])
     if not caller.owner:
         may_begin = False
         asker = session_of(request, caller, wanted.instance, None, may_begin=may_begin).asker
-    turn, entry = found
+    turn, entry = place_of(wanted.after or "")
     sent = await host.conversations.find(asker, turn)
     if sent is None or sent.instance != wanted.instance:
         raise not_found()
     return Session(asker, wanted.instance, sent.session), sent, entry
 
 
-async def _send_events(
-    conversations: Conversations,
-    turn: SentMessage,
-    after: str,
-    headers: list[tuple[bytes, bytes]],
-    send: Send,
-) -> None:
-    """Send the events of a turn as they come, or 204 where all of them were read."""
-    async with aclosing(conversations.follow(turn, after)) as events:
-        first = asyncio.ensure_future(anext(events, None)) if after != START else None
-        try:
-            if first is not None:
-                await asyncio.wait([first], timeout=_FIRST_SECONDS)
-                if first.done() and first.result() is None:
-                    start = {"type": "http.response.start", "status": 204, "headers": []}
-                    await send(start)
-                    await send({"type": "http.response.body"})
-                    return
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await _send_piece(send, place(f"{turn.turn}-{after}"))
-            if first is not None:
-                found, first = await first, None
-                if found is not None:
-                    await _send_piece(send, _piece(found))
-        finally:
-            if first is not None:
-                first.cancel()
-                await asyncio.wait([first])
-        async for one in events:
-            await _send_piece(send, _piece(one))
-    await send({"type": "http.response.body"})
+def place_of(event_id: str) -> tuple[str, str]:
+    """The turn and the entry in a `Last-Event-ID`; raises ApiError."""
+    if (found := parse_event_id(event_id)) is None:
+        detail = "Last-Event-ID is no id of an event of this host."
+        raise ApiError(422, "invalid", detail, field="Last-Event-ID")
+    return found
 
 
-def _piece(one: TurnEvent) -> bytes:
+def event_piece(one: TurnEvent) -> bytes:
+    """An event as the streams of conversations have it."""
     return HEARTBEAT if one.kind == "heartbeat" else event(one.kind, one.data, one.id)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStream:
+    """The events of a turn after an entry, each sent as the bytes that `piece` makes of it."""
+
+    conversations: Conversations
+    turn: SentMessage
+    after: str
+    headers: Sequence[tuple[bytes, bytes]]
+    piece: Callable[[TurnEvent], bytes] = event_piece
+
+    async def send(self, send: Send) -> None:
+        """Send the events as they come, or 204 where all of them were read."""
+        after, piece = self.after, self.piece
+        async with aclosing(self.conversations.follow(self.turn, after)) as events:
+            first = asyncio.ensure_future(anext(events, None)) if after != START else None
+            try:
+                if first is not None:
+                    await asyncio.wait([first], timeout=_FIRST_SECONDS)
+                    if first.done() and first.result() is None:
+                        start = {"type": "http.response.start", "status": 204, "headers": []}
+                        await send(start)
+                        await send({"type": "http.response.body"})
+                        return
+                start = {"type": "http.response.start", "status": 200}
+                await send({**start, "headers": [*self.headers]})
+                await _send_piece(send, place(f"{self.turn.turn}-{after}"))
+                if first is not None:
+                    found, first = await first, None
+                    if found is not None:
+                        await _send_piece(send, piece(found))
+            finally:
+                if first is not None:
+                    first.cancel()
+                    await asyncio.wait([first])
+            async for one in events:
+                await _send_piece(send, piece(one))
+        await send({"type": "http.response.body"})
 
 
 async def _send_piece(send: Send, piece: bytes) -> None:

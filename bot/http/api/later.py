@@ -113,6 +113,11 @@ def event(kind: str, data: str, id: str = "") -> bytes:
     return ("\n".join(lines) + "\n\n").encode()
 
 
+def data_event(data: str, id: str) -> bytes:
+    """One event without a name of its own; the data is a single line."""
+    return f"id: {id}\ndata: {data}\n\n".encode()
+
+
 def _lines(data: str) -> list[str]:
     # A CR would end a line as well, and the client would read it as LF.
     return data.replace("\r\n", "\n").replace("\r", "\n").split("\n")

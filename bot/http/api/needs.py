@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import Depends, Request
 
 from bot.http.accounts.conversations import Conversations
+from bot.http.accounts.tasks import Tasks
 from bot.http.api.caller import Caller
 from bot.http.api.cursors import Cursors
 from bot.http.api.problems import ApiError, not_found
@@ -39,7 +40,8 @@ class Talking:
     """What the routes of conversations and of sign-in work with.
 
     `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
-    routes do; `count` counts who uses them.
+    routes do; `count` counts who uses them. `tools` names the tools that an agent is known to have
+    for an account.
     """
 
     sign_ins: SignIns
@@ -47,6 +49,7 @@ class Talking:
     page_url: str = ""
     legacy: Literal["serve", "308", "301", "gone"] = "serve"
     count: Callable[[str], None] = lambda _name: None
+    tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,11 @@ class Host:
     def conversations(self) -> Conversations:
         """The conversations over HTTP."""
         return self.talking.conversations
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks over HTTP."""
+        return Tasks(self.talking.conversations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ _OF_PAGE = re.compile(
     r"|/accounts/[^/]+/agents(/[^/]+/(chat|stream|history|stop))?"
 )
 """What a cookie opens."""
-_BEGINS = re.compile(r"/accounts/[^/]+/agents/[^/]+/(chat|stream)")
+_BEGINS = re.compile(r"/accounts/[^/]+/agents/[^/]+/(chat|stream)|/api/v1/agent/([^/]+/)?execute")
 """What begins a turn, with GET as well."""
 _VALUE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 People = Callable[[SignIn], Actor | None]

@@ -2,7 +2,7 @@
 -- seen-set makes a repeat harmless. An owner on another host is notified.
 -- KEYS: inbox, seen, lease, lines:due, session, turn
 -- ARGV: how long names are remembered (ms), line, our host, turn, JSON, owner of the session, instance,
---   digest of the message, seconds since the epoch
+--   digest of the message, seconds since the epoch, what is known of a task (JSON, or '')
 -- Returns 'new', 'repeated', 'foreign' (the session is another's, or another instance's) or 'reused'
 -- (the turn answers another message).
 local held = redis.call('HMGET', KEYS[5], 'owner', 'instance')
@@ -15,6 +15,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[4]) == 0 then return 'repeated' end
 if not held[1] then
   redis.call('HSET', KEYS[5], 'owner', ARGV[6], 'instance', ARGV[7], 'at', ARGV[9])
+  if ARGV[10] ~= '' then redis.call('HSET', KEYS[5], 'about', ARGV[10]) end
 end
 redis.call('SET', KEYS[6], answers, 'PX', ARGV[1])
 redis.call('XADD', KEYS[1], '*', 'u', '0', 'r', ARGV[5])

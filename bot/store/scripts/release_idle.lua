@@ -1,7 +1,8 @@
 -- Give an HTTP conversation back, unless something waits in it; it is due again with its next timer.
 -- The fence moves, so that a beat on its way does not take the line for ours.
--- KEYS: fence, lease, inbox, outbox, timers, lines:due, dead, lines:open
--- ARGV: token, line
+-- A task that is over is kept for a while: that of its keys which lives forever elsewhere gets an end.
+-- KEYS: fence, lease, inbox, outbox, timers, lines:due, dead, lines:open, session
+-- ARGV: token, line, how long a task is kept (ms; 0: it is none)
 -- Returns whether it was given back.
 if redis.call('XLEN', KEYS[3]) > 0 or redis.call('XLEN', KEYS[4]) > 0 then return 0 end
 local time = redis.call('TIME')
@@ -13,6 +14,12 @@ if due then
   redis.call('ZADD', KEYS[6], due, ARGV[2])
 else
   redis.call('ZREM', KEYS[6], ARGV[2])
+  if ARGV[3] ~= '0' then
+    local agent = redis.call('HGET', KEYS[9], 'instance') or ''
+    local log = '{' .. ARGV[2] .. '}:conv:0:' .. agent .. ':log'
+    redis.call('DEL', KEYS[3], KEYS[4])
+    for _, key in ipairs({KEYS[1], KEYS[9], log}) do redis.call('PEXPIRE', key, ARGV[3]) end
+  end
 end
 if redis.call('XLEN', KEYS[7]) > 0 then redis.call('ZADD', KEYS[8], 'NX', 0, ARGV[2]) end
 redis.call('INCR', KEYS[1])
