@@ -40,7 +40,9 @@ from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
 from bot.http.accounts.conversations import Conversations
 from bot.http.accounts.reader import EventReader
+from bot.http.accounts.tasks import Tasks
 from bot.http.accounts.transport import HttpTransport
+from bot.http.accounts.webhooks import TaskWebhooks, WebhookRules
 from bot.http.api.caller import Credentials
 from bot.http.api.cursors import Cursors, shared_secret
 from bot.http.api.door import Api, ApiGate, Application
@@ -81,6 +83,7 @@ from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
 from bot.store.sessions import SessionStore
 from bot.store.sign_ins import SignIn, SignIns
+from bot.store.webhooks import WebhookStore
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
@@ -617,6 +620,7 @@ class App:
         await self.started.wait()
         await self._background(self.http_lines.run(), "http.lines")
         await self._background(self._reader.run(), "http.reader")
+        rules = self._webhook_rules()
 
         def make() -> Application:
             from bot.http.api.app import make_app
@@ -630,11 +634,31 @@ class App:
                 settings.legacy_routes,
                 self.counters.add,
                 self._tool_names,
+                rules,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
             return make_app(Host(*parts, settings.own_keys))
 
-        return await asyncio.to_thread(make)
+        app = await asyncio.to_thread(make)
+        if rules is not None:
+            await self._background(self._send_webhooks(rules), "http.webhooks")
+        return app
+
+    def _webhook_rules(self) -> WebhookRules | None:
+        """What the operator says of the webhooks of tasks; None where there are none."""
+        settings = self.settings
+        if (secret := settings.task_webhook_secret) is None:
+            return None
+        hosts = settings.guest_permissions().internal_hosts
+        return WebhookRules(secret.get_secret_value(), hosts, settings.proxy_judges)
+
+    async def _send_webhooks(self, rules: WebhookRules) -> None:
+        """Send the webhooks of tasks, those of other hosts as well."""
+        from bot.http.api.tasks import webhook_message
+
+        store, pause = WebhookStore(self.store), self.settings.sweep_seconds
+        webhooks = TaskWebhooks(rules, store, self.clock, self.counters, pause)
+        await webhooks.run(partial(webhook_message, Tasks(self.conversations)))
 
     def _tool_names(self, agent: str, account: str) -> list[str]:
         """The names of the tools that an agent is known to have for an account."""

@@ -51,6 +51,8 @@ LINES_CHANGED = "lines:stirred"
 LINE_CHANGES = "lines:stirs"
 LINES_DUE = "lines:due"
 """HTTP conversations that need an owner, by the time (ms) from which they do."""
+WEBHOOKS_DUE = "webhooks:due"
+"""Tasks whose webhook is still to be sent, by the time (ms) from which it is due; +inf: not yet."""
 host = Key("host:<incarnation>")
 """That a host is alive (its owner name); its leases end when this key does."""
 running = Key("hosts:running:<life>")

@@ -19,6 +19,8 @@ message."""
 PREFIX = "api:"
 TASK = "task:"
 """In front of a task's id: what stands for its session."""
+WEBHOOK = "webhook"
+"""What names, in what is known of a task, the address that hears of its end."""
 CONVERSATION = "0"
 """The only conversation of a line of the HTTP API."""
 TASK_KEPT_MS = 48 * 3600 * 1000
@@ -99,8 +101,10 @@ class SessionStore:
         names = [keys.inbox(line), keys.seen(line), keys.lease(line), keys.LINES_DUE]
         names += [keys.session(line), keys.api_turn(message.turn)]
         args = [SEEN_FOR_MS, line, self.host, message.turn, message.raw]
+        names.append(keys.WEBHOOKS_DUE)
         about = orjson.dumps(session.about) if session.about else b""
         args += [session.owner, session.instance, message.digest, message.at, about]
+        args.append(1 if session.about.get(WEBHOOK) else 0)
         found = await self.client.run("accept_message", names, args)
         return cast(Accepted, found.decode())
 

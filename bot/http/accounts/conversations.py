@@ -29,6 +29,7 @@ from bot.store.journal import Journal, Record
 from bot.store.sessions import (
     CONVERSATION,
     TASK,
+    WEBHOOK,
     NewMessage,
     SessionStore,
     StoredSession,
@@ -247,7 +248,8 @@ class Conversations:
         turn, instance = update.turn, update.instance
         update = replace(update, at=int(self.clock.wall()))
         # What a repeat must not change.
-        said = orjson.dumps([instance, session, update.text, update.context])
+        hears = (about or {}).get(WEBHOOK)
+        said = orjson.dumps([instance, session, update.text, update.context, hears])
         digest = hashlib.sha256(said).hexdigest()[:16]
         message = NewMessage(turn, digest, update.dump(), update.at)
         stored = StoredSession(asker.owner_of(line), instance, about or {}, update.at)

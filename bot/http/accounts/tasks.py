@@ -20,7 +20,7 @@ from bot.http.accounts.conversations import (
 )
 from bot.messages import Json, Specialization, TaskContext
 from bot.store.events import ENDS
-from bot.store.sessions import is_task
+from bot.store.sessions import WEBHOOK, is_task
 from bot.turn.results import TIMEOUT
 
 State = Literal["queued", "running", "suspended", "completed", "failed", "cancelled"]
@@ -80,9 +80,15 @@ class Tasks:
         *,
         idempotency: str | None = None,
         grows: bool = False,
+        webhook: str = "",
     ) -> SentMessage:
-        """Accept a task for an agent or an instance; raises MessageReused and StoreUnavailable."""
+        """Accept a task for an agent or an instance; raises MessageReused and StoreUnavailable.
+
+        `webhook` is the address that hears of its end, '' for none.
+        """
         about = {"agent": shown_name(agent_type(agent), context.specialization)}
+        if webhook:
+            about[WEBHOOK] = webhook
         return await self.conversations.begin_task(
             asker, agent, text, context=context, about=about, idempotency=idempotency, grows=grows
         )

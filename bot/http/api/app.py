@@ -27,6 +27,7 @@ from bot.http.api import (
     roles,
     sign_in,
     tasks,
+    webhooks,
 )
 from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
 from bot.http.api.openapi import openapi_document
@@ -74,7 +75,7 @@ def _made(host: Host | None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
-    for subject in (*_DOCUMENTS, conversations, tasks, approvals, sign_in, legacy):
+    for subject in (*_DOCUMENTS, conversations, tasks, approvals, webhooks, sign_in, legacy):
         subject.add_routes(app)
     return app
 

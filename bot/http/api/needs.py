@@ -18,6 +18,7 @@ from fastapi import Depends, Request
 
 from bot.http.accounts.conversations import Conversations
 from bot.http.accounts.tasks import Tasks
+from bot.http.accounts.webhooks import WebhookRules
 from bot.http.api.caller import Caller
 from bot.http.api.cursors import Cursors
 from bot.http.api.problems import ApiError, not_found
@@ -41,7 +42,7 @@ class Talking:
 
     `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
     routes do; `count` counts who uses them. `tools` names the tools that an agent is known to have
-    for an account.
+    for an account. `webhooks` is None where the operator has set no secret for them.
     """
 
     sign_ins: SignIns
@@ -50,6 +51,7 @@ class Talking:
     legacy: Literal["serve", "308", "301", "gone"] = "serve"
     count: Callable[[str], None] = lambda _name: None
     tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
+    webhooks: WebhookRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
