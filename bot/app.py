@@ -455,7 +455,8 @@ class App:
             role = self._access.role(incoming.person.id)
             chat = "private" if incoming.address.private else "group"
             caller = CallContext(role, person=incoming.person.id, chat=chat, agent=agent)
-            return AgentTools(self._tools.listed(made.tools, caller), [*self._clashes(made)])
+            odd = [*self._clashes(made), *self._unknown_tools_of(agent, made)]
+            return AgentTools(self._tools.listed(made.tools, caller), odd)
 
         context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
@@ -764,6 +765,13 @@ class App:
                 names[base] = self._tools.names(made.tools) if made and made.tools.servers else None
             if (known := names[base]) is not None:
                 yield from unknown_tools(entry, known)
+
+    def _unknown_tools_of(self, id: str, made: RunnableAgent) -> Iterator[Problem]:
+        """The same of one instance; of an agent nothing."""
+        entry = self.catalog.snapshot().document.instances.get(id)
+        known = self._tools.names(made.tools) if entry and made.tools.servers else None
+        if entry is not None and known is not None:
+            yield from unknown_tools(entry, known)
 
     def _unanswered(self) -> Iterator[Problem]:
         """The bots in which no agent answers, though their token works."""

@@ -144,6 +144,8 @@ READ_DOCUMENTS = Need((("read", "agent_builder"), ("read", "instance")), anywher
 WRITE_DOCUMENTS = Need(
     (("write", "agent_builder"), ("write", "instance")), anywhere=True, reasons=True
 )
+READ_INSTANCES = Need((("read", "instance"),), anywhere=True)
+WRITE_INSTANCES = Need((("write", "instance"),), anywhere=True, reasons=True)
 GIVE_ROLES = Need((("read", "instance"), ("write", "client")), anywhere=True, reasons=True)
 
 

@@ -23,6 +23,7 @@ SwitchboardError
 │   └── ModelRefused          401, 403, 404, a setting: another try will not help
 │       └── RequestRefused    400: something that was sent is at fault; less of it may pass
 │           └── PromptTooLong 413, or in words: more was sent than the model takes
+├── UnreadableFile            a file that somebody sent cannot be read; says why
 ├── OutOfBudget               a budget has too little left for another model request
 └── ToolError                 a tool call without a result
     ├── ToolUnavailable       it did not run
@@ -191,6 +192,10 @@ class RequestRefused(ModelRefused):
 
 class PromptTooLong(RequestRefused):
     """More was sent than the model, or its server, takes at once."""
+
+
+class UnreadableFile(SwitchboardError):
+    """A file that somebody sent cannot be read; the message says why."""
 
 
 class OutOfBudget(SwitchboardError):

@@ -77,10 +77,14 @@ _OF_FILES = frozenset({"agent", "binding", "default"})
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write came to: the number of the newest revision, and whether nothing was there."""
+    """What a write came to: the number of the newest revision, and whether nothing was there.
+
+    It was not `changed` where the document said the same already.
+    """
 
     number: int
     created: bool
+    changed: bool = True
 
 
 @dataclass(eq=False, slots=True)
@@ -480,18 +484,14 @@ class Catalog:
             change = await self._may_write(actor, action, kind, id, (current, text), key, why)
             is_new = await self._must_write(where, text or "", change)
             if is_new and text is not None:
-                await self.check_document(kind, id, text)
-                self._check_instance(actor, kind, id, (current, text))
-                if kind == "binding":
-                    await self._require_reach(
-                        actor, AgentBinding.model_validate_json(text).agent_id
-                    )
+                await self.check_change(actor, kind, id, (current, text))
             if is_new and expected not in (None, revision or DELETED):
                 if expected == DELETED:
                     raise errors.AlreadyThere(f"there is already {kind} '{id}'")
                 raise errors.RevisionConflict(f"somebody else has just changed {id}")
             if not is_new or text == current:
-                return Written((await self.heads([where]))[0].number, created=False)
+                number = (await self.heads([where]))[0].number
+                return Written(number, created=False, changed=not is_new)
             if text is not None:
                 await self._hold_for_review(where, text, change)
             target = stored.target_of(where, text if text is not None else current)
@@ -515,18 +515,31 @@ class Catalog:
         where = stored.INSTANCE + id
         target = stored.target_of(where, None)
         change = await self.authorized(actor, "delete instance", id, target, key, why)
-        return await self._remove(where, change, target, expected)
+        if await self._remove(where, change, target, expected):
+            return True
+        if self.instances is not None and id in self.instances.packaged.instances:
+            raise errors.Packaged(id)
+        return False
 
-    def _check_instance(
+    async def check_change(
         self, actor: Actor, kind: Kind, id: str, texts: tuple[str | None, str]
     ) -> None:
+        """Raise DocumentErrors or Denied for what this actor may not put in place of a text.
+
+        Whether they may change the document at all is not asked here.
+        """
+        current, text = texts
+        await self.check_document(kind, id, text)
+        if kind == "instance":
+            self._check_instance(actor, id, current, text)
+        if kind == "binding":
+            await self._require_reach(actor, AgentBinding.model_validate_json(text).agent_id)
+
+    def _check_instance(self, actor: Actor, id: str, current: str | None, text: str) -> None:
         """Raise DocumentErrors for an agent or a model that an instance in the store may not have.
 
         What it has already may stay.
         """
-        if kind != "instance":
-            return
-        current, text = texts
         new, held = AgentInstance.model_validate_json(text), None
         with suppress(ValueError):  # no instance: SET by hand
             held = AgentInstance.model_validate_json(current) if current is not None else None

@@ -7,6 +7,7 @@ RegistryError
 ├── ReviewNeeded          the change is kept, and live once a second person has approved it
 ├── FileUnusable          what the agents file sets is not known, so nothing of that kind is changed
 ├── Owned                 the file or the environment owns it: it is changed there
+│   └── Packaged          it comes with the package: it is replaced, never deleted
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
 ├── RevisionConflict      somebody else has changed it in the meantime
@@ -125,6 +126,14 @@ class Owned(RegistryError):
     def __init__(self, what: str, place: str) -> None:
         super().__init__(f"{what} is set in {place} and is changed only there")
         self.place = place
+
+
+class Packaged(Owned):
+    """It comes with the package: a document of the same name replaces it, nothing deletes it."""
+
+    def __init__(self, what: str) -> None:
+        RegistryError.__init__(self, f"{what} comes with the package; replace it, or leave it")
+        self.place = "the package"
 
 
 class FileUnusable(RegistryError):

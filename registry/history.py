@@ -26,7 +26,7 @@ from registry.revisions import (
 )
 from registry.roles import NO_REASON, Actor, Target, Tier, Why, sees_grant
 from registry.secrets import redact
-from registry.snapshot import ONLY, PACKAGED, PLAIN, Entry, Snapshot, revision_of
+from registry.snapshot import UNWRITTEN, Entry, Snapshot, revision_of
 from registry.sources import stored_values as stored
 from registry.sources.revision_store import DELETED, KEPT_REVISIONS
 
@@ -395,7 +395,7 @@ def documents_in(
         wanted = [(key, _entry_of(groups, named, key)) for key in keys]
         found = ((key, entry) for key, entry in wanted if entry is not None)
     for where, entry in found:
-        if entry.document not in (ONLY, PLAIN, PACKAGED):
+        if entry.document not in UNWRITTEN:
             yield where, entry if entry.revision else _with_revision(entry)
 
 

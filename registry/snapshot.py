@@ -71,6 +71,13 @@ class Entry(Generic[T]):
     operator: bool = True
     revision: str = ""
 
+    @property
+    def owner(self) -> Literal["file", "package", "store"]:
+        """Who has it: the operator's files and variables, the package, or the store."""
+        if self.document == PACKAGED:
+            return "package"
+        return "file" if self.operator else "store"
+
 
 Entries = Mapping[str, Entry[T]]
 
@@ -183,6 +190,8 @@ PLAIN = "the bot's own name"
 """The document of agents that nobody has described."""
 PACKAGED = "the package"
 """The document of instances that come with the package."""
+UNWRITTEN = frozenset({ONLY, PLAIN, PACKAGED})
+"""The documents of what nobody has written here: it has no revisions, and may be replaced."""
 BUILT_IN_TYPE = "built in"
 """The place of agents that are types of instances on every host."""
 
@@ -304,7 +313,7 @@ def effective_instance(
 ) -> EffectiveAgent:
     """Merge an agent with what an instance of it sets, under the instance's name."""
     own = instance.value
-    places = {_SPELLED_LLM.get(name, name): place for name, place in instance.origins.items()}
+    places = {SPELLED_LLM.get(name, name): place for name, place in instance.origins.items()}
     layer = Layer("L3", own.settings, instance.place, places)
     found = effective(host_defaults, base, shared, (layer,), top)
     said = {"name": own.title, "description": own.description or base.value.description}
@@ -316,9 +325,10 @@ def effective_instance(
     )
 
 
-_SPELLED_LLM = {
+SPELLED_LLM = {
     f"llm.{name}": info.alias or name for name, info in LlmConfiguration.model_fields.items()
 }
+"""What an agent calls the settings that an instance writes under `llm`."""
 _SPELLED = {name: info.alias or name for name, info in AgentDefinition.model_fields.items()}
 
 
@@ -400,7 +410,8 @@ class Snapshot:
     # --- instances ---
 
     @cached_property
-    def _accounts(self) -> Mapping[str, Entries[AgentInstance]]:
+    def accounts(self) -> Mapping[str, Entries[AgentInstance]]:
+        """The instances of each account that has some, by their names, in order."""
         found: dict[str, dict[str, Entry[AgentInstance]]] = defaultdict(dict)
         for _, entry in sorted(self.document.instances.items()):
             found[entry.value.account][entry.value.instance_name] = entry
@@ -408,7 +419,7 @@ class Snapshot:
 
     def instances_of(self, account: str) -> Entries[AgentInstance]:
         """The instances of an account by their names, in order."""
-        return self._accounts.get(account, {})
+        return self.accounts.get(account, {})
 
     def instance(self, id: str) -> AgentInstance | None:
         """An instance by `<account>/<name>`, or None."""
@@ -463,18 +474,19 @@ class Snapshot:
 
     def odd_instances(self) -> Iterator[Problem]:
         """Types that nobody knows, and tools that nobody can have."""
-        for id, entry in self.document.instances.items():
-            if entry.document == PACKAGED:
-                continue
-            base, at = self.type_named(entry.value.agent_type), entry.origins
-            if base is None:
-                known = ", ".join(sorted([*self.agents, *_BUILT_IN]))
-                message = f"instance '{id}': unknown agent type: {entry.value.agent_type}"
-                place = at.get("agent_type", entry.place)
-                yield Problem(place, message, f"name one of: {known}", level="warning")
-                continue
-            if not servers_of(base.value, self.servers):  # else only those know their tools
-                yield from unknown_tools(entry, {one.name for one in base.value.skills})
+        for entry in self.document.instances.values():
+            if entry.document != PACKAGED:
+                yield from self._odd_instance(entry)
+
+    def _odd_instance(self, entry: Entry[AgentInstance]) -> Iterator[Problem]:
+        id, base = entry.value.id, self.type_named(entry.value.agent_type)
+        if base is None:
+            known = ", ".join(sorted([*self.agents, *_BUILT_IN]))
+            message = f"instance '{id}': unknown agent type: {entry.value.agent_type}"
+            place = entry.origins.get("agent_type", entry.place)
+            yield Problem(place, message, f"name one of: {known}", level="warning")
+        elif not servers_of(base.value, self.servers):  # else only those know their tools
+            yield from unknown_tools(entry, {one.name for one in base.value.skills})
 
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
         """Which agent answers in a chat of a bot, by which rule and why."""
@@ -532,7 +544,9 @@ class Snapshot:
             yield Problem(places[hidden.slot].place, message, "remove one of the two")
 
     def review(self, agent_id: str) -> list[Problem]:
-        """What is valid but surprising in one agent."""
+        """What is valid but surprising in one agent or instance."""
+        if instance := self.document.instances.get(agent_id):
+            return [*self._odd_instance(instance)]
         if (entry := self.agents.get(agent_id)) is None:
             return []
         own, at = entry.value, entry.origins
@@ -544,8 +558,11 @@ class Snapshot:
 
 
 def unknown_tools(entry: Entry[AgentInstance], known: Container[str]) -> Iterator[Problem]:
-    """Names under `tools` of an instance that no tool, server or skill has; not its patterns."""
-    for name in entry.value.tools or ():
+    """Names under `tools` of an instance that no tool, server or skill has; not its patterns.
+
+    Those of the package are not told: nobody here wrote them.
+    """
+    for name in () if entry.document == PACKAGED else entry.value.tools or ():
         if name not in known and not _PATTERN.search(name):
             message = f"instance '{entry.value.id}': no tool is named '{name}'"
             cure = "give its agent a server or skill with it, or remove it"

@@ -42,7 +42,7 @@ from registry.fields import (
     is_slug,
     issues_of,
 )
-from registry.instance import AgentInstance
+from registry.instance import SLASH, AgentInstance
 from registry.review import Proposal
 from registry.roles import RoleDocument
 from registry.secrets import shown
@@ -239,9 +239,16 @@ class DocumentReader:
             issues += missing_names(readable, shared) if shared is not None else ()
         return self._entry(part, agent, issues)
 
-    def instance(self, part: RawValue) -> Entry[AgentInstance] | None:
-        """An instance of an agent, with the place of each field."""
+    def instance(self, part: RawValue, id: str = "") -> Entry[AgentInstance] | None:
+        """An instance of an agent, with the place of each field.
+
+        With an id (`<account>/<name>`) it is the instance of this id, and may leave its names out.
+        """
+        misnamed = list[ValidationIssue]()
+        if id and isinstance(part.value, Mapping):
+            part, misnamed = _named(part, id)
         instance, issues = _validated(part, AgentInstance)
+        issues = [*misnamed, *issues]
         if instance is not None and instance.llm is not None and instance.llm.model is not None:
             issues += no_reference(instance.llm.model, ("llm", "model"))
         return self._entry(part, instance, issues)
@@ -328,6 +335,20 @@ class DocumentReader:
             for name in inner if isinstance(inner, Mapping) else ():
                 origins[f"{block}.{name}"] = part.at((block, name))
         return Entry(value, part.document, part.place, origins, self.writer.operator)
+
+
+def _named(part: RawValue, id: str) -> tuple[RawValue, list[ValidationIssue]]:
+    """An instance with the names in its id, and where it says others."""
+    account, _, name = id.partition(SLASH)
+    names, issues = {"account": account, "instance_name": name}, list[ValidationIssue]()
+    value = dict(part.value)
+    with suppress(InvalidValue):
+        value = canonical(part.value, AgentInstance)
+    for field_name, own in names.items():
+        if (given := value.get(field_name)) not in (None, own):
+            message, cure = f"'{field_name}' is {shown(given)}", f"leave it out, or write {own}"
+            issues.append(ValidationIssue((field_name,), f"{message}, and not '{own}'", cure))
+    return replace(part, value={**value, **names}), issues
 
 
 def _validated(

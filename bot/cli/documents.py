@@ -6,7 +6,6 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from bot.cli.registry import (
 from bot.errors import ConfigError, WrongWords
 from registry.access import AccessGrant
 from registry.binding import AgentBinding, AgentBindingType
-from registry.errors import AlreadyThere
 from registry.history import documents_in, text_of
 from registry.instance import is_instance_id
 from registry.revisions import FieldChange, Kind, Revision, differences, json_of
@@ -61,8 +59,10 @@ def read_text(name: str) -> tuple[str, str]:
 # --- all kinds of documents ----------------------------------------------------------------------
 
 
-def documents(registry: Registry, kind: Kind) -> dict[str, Entry[Any]]:
-    """The documents of a kind that are in force, by id."""
+def documents(registry: Registry, kind: Kind, *, packaged: bool = False) -> dict[str, Entry[Any]]:
+    """The documents of a kind that are in force, by id; `packaged`: also what nobody wrote here."""
+    if packaged and kind == "instance":
+        return dict(sorted(registry.catalog.snapshot().document.instances.items()))
     found: dict[str, Entry[Any]] = {}
     for where, entry in documents_in(registry.catalog.snapshot()):
         own, id = stored.name_of(where)
@@ -91,23 +91,23 @@ def shown(kind: Kind, id: str, entry: Entry[Any], revision: int) -> dict[str, An
         "kind": kind,
         "id": id,
         "place": entry.place,
-        "owner": "file" if entry.operator else "store",
+        "owner": entry.owner,
         "revision": revision or None,
-        "hash": entry.revision,
+        "hash": None if entry.owner == "package" else entry.revision,
         "value": json_of(text_of(entry.value)),
     }
 
 
 async def listing(registry: Registry, kind: Kind) -> list[dict[str, Any]]:
     """All documents of a kind as JSON shows them."""
-    found = documents(registry, kind)
+    found = documents(registry, kind, packaged=True)
     last = await numbers(registry, kind, found)
     return [shown(kind, id, entry, last[id]) for id, entry in found.items()]
 
 
 def found_in(registry: Registry, kind: Kind, id: str) -> Entry[Any]:
     """A document that is in force; raises ConfigError."""
-    known = documents(registry, kind)
+    known = documents(registry, kind, packaged=True)
     if id not in known:
         cure = f"there are: {', '.join(sorted(known)[:20]) or 'none'}"
         raise not_there(NAMES[kind], id, known, cure)
@@ -201,15 +201,16 @@ def _change_line(change: FieldChange) -> str:
 async def restore_document(registry: Registry, given: Namespace) -> Said:
     """Make an old revision the newest one."""
     key, why = registry.key("restore"), why_of(given)
-    made = await registry.history.restore(
+    newest = await registry.history.restore(
         ACTOR, given.kind, given.id, given.revision, key=key, why=why
     )
     line = f"restored {NAMES[given.kind]} {given.id} to revision {given.revision}"
-    data = _made(given.kind, given.id, "restored", made)
-    return Said([f"{line}, as revision {made}"], data)
+    data = made(given.kind, given.id, "restored", newest)
+    return Said([f"{line}, as revision {newest}"], data)
 
 
-def _made(kind: Kind, id: str, change: str, revision: int) -> dict[str, Any]:
+def made(kind: Kind, id: str, change: str, revision: int) -> dict[str, Any]:
+    """The outcome of a change, as JSON shows it."""
     return {"kind": kind, "id": id, "change": change, "revision": revision or None}
 
 
@@ -237,37 +238,48 @@ async def put_agent(registry: Registry, given: Namespace) -> Said:
     """Create an agent, or change it, from JSON or YAML; an equal one is left as it is."""
     text, called = read_text(given.file)
     agent = await registry.catalog.parse_pasted(text, called)
-    where, new = stored.DEFINITION + agent.id, agent.to_text()
-    there, why = await registry.catalog.writable.text(where), why_of(given)
+    return await put_document(registry, given, agent.id, agent.to_text())
+
+
+async def put_document(registry: Registry, given: Namespace, id: str, new: str) -> Said:
+    """Create a document, or change it as a whole; an equal one is left as it is."""
+    kind, catalog, why = given.kind, registry.catalog, why_of(given)
+    where, name = stored.key_of(kind, id), f"{NAMES[kind]} {id}"
+    there = await catalog.writable.text(where)
     fields = [one.field for one in differences(json_of(there or "{}"), json_of(new))]
-    if there is not None and not fields and not registry.catalog.owner(where):
-        data = _made("agent", agent.id, "unchanged", await number(registry, "agent", agent.id))
-        return Said([f"agent {agent.id} is as it was"], data)
-    if there is None:
-        with suppress(AlreadyThere):
-            await registry.catalog.create_agent(ACTOR, agent, key=registry.key("create"), why=why)
-            revision = await number(registry, "agent", agent.id)
-            line = f"created agent {agent.id}, revision {revision}"
-            return Said([line], _made("agent", agent.id, "created", revision))
-    await registry.catalog.update_agent(ACTOR, agent, key=registry.key("update"), why=why)
-    revision = await number(registry, "agent", agent.id)
-    line = f"changed agent {agent.id}, revision {revision}: {', '.join(fields)}"
-    return Said([line], _made("agent", agent.id, "changed", revision) | {"fields": fields})
+    if there is not None and not fields and not catalog.owner(where):
+        data = made(kind, id, "unchanged", await number(registry, kind, id))
+        return Said([f"{name} is as it was"], data)
+    act = "create" if there is None else "update"
+    written = await catalog.put_document(
+        ACTOR, kind, id, new, key=registry.key(act), why=why, action=act
+    )
+    if written.created:
+        data = made(kind, id, "created", written.number)
+        return Said([f"created {name}, revision {written.number}"], data)
+    data = made(kind, id, "changed", written.number) | {"fields": fields}
+    return Said([f"changed {name}, revision {written.number}: {', '.join(fields)}"], data)
 
 
 async def delete_document(registry: Registry, given: Namespace) -> Said:
-    """Delete an agent or a binding."""
+    """Delete an agent, an instance or a binding."""
     kind, id, catalog = given.kind, given.id, registry.catalog
-    remove = catalog.delete_agent if kind == "agent" else catalog.unbind
+    remove = {
+        "agent": catalog.delete_agent,
+        "instance": catalog.delete_instance,
+        "binding": catalog.unbind,
+    }[kind]
     if not await remove(ACTOR, id, key=registry.key("delete"), why=why_of(given)):
         found_in(registry, kind, id)
         raise ConfigError(f"{NAMES[kind]} '{id}' was deleted by somebody else")
-    data = _made(kind, id, "deleted", await number(registry, kind, id))
-    notes = _left_over(registry, id) if kind == "agent" else []
+    data = made(kind, id, "deleted", await number(registry, kind, id))
+    notes = _left_over(registry, kind, id) if kind != "binding" else []
     return Said([f"deleted {NAMES[kind]} {id}"], data, notes=notes)
 
 
-def _left_over(registry: Registry, agent: str) -> list[str]:
+def _left_over(registry: Registry, kind: Kind, agent: str) -> list[str]:
+    if agent in documents(registry, kind, packaged=True):
+        return ["the one that comes with the package is in force again"]
     bindings = documents(registry, "binding").values()
     slots = [one.value.slot for one in bindings if one.value.agent_id == agent]
     slots += ["the default agent"] if registry.catalog.snapshot().default == agent else []
@@ -322,21 +334,20 @@ async def set_binding(registry: Registry, given: Namespace) -> Said:
     of, key = next((of, key) for of, key in kinds.items() if key is not None)
     if given.on_bot is not None and of is AgentBindingType.TelegramBot:
         raise WrongWords("--on-bot goes with --chat or --person: it narrows them to one bot")
-    if given.agent not in registry.catalog.snapshot().runnable:
-        found_in(registry, "instance" if is_instance_id(given.agent) else "agent", given.agent)
+    found_in(registry, "instance" if is_instance_id(given.agent) else "agent", given.agent)
     key = key.removeprefix("tg:") if of is AgentBindingType.UserId else key
     binding = valid(AgentBinding, agent_id=given.agent, type=of, binding_key=key, bot=given.on_bot)
     slot = binding.slot
     before = documents(registry, "binding").get(slot)
     was = before.value.agent_id if before else None
     if before and was == given.agent and not before.operator:
-        data = _made("binding", slot, "unchanged", await number(registry, "binding", slot))
+        data = made("binding", slot, "unchanged", await number(registry, "binding", slot))
         return Said([f"{slot} is bound to {was} already"], data)
     await registry.catalog.bind(ACTOR, binding, key=registry.key("bind"), why=why_of(given))
     revision = await number(registry, "binding", slot)
     line = f"bound {slot} to {given.agent}" + (f", before it was {was}" if was else "")
     change = "changed" if was else "created"
-    return Said([line], _made("binding", slot, change, revision) | {"agent": given.agent})
+    return Said([line], made("binding", slot, change, revision) | {"agent": given.agent})
 
 
 # --- roles ---------------------------------------------------------------------------------------
@@ -375,11 +386,11 @@ async def grant_role(registry: Registry, given: Namespace) -> Said:
     person, grant = _grant_of(given)
     what = f"{grant.role} of {grant.place}"
     if grant in registry.catalog.snapshot().roles_held_by(person):
-        data = _made("role", person, "unchanged", await number(registry, "role", person))
+        data = made("role", person, "unchanged", await number(registry, "role", person))
         return Said([f"{person} is {what} already"], data)
     key, why = registry.key("grant"), why_of(given)
     await registry.catalog.grant_role(ACTOR, person, grant, key=key, why=why)
-    data = _made("role", person, "granted", await number(registry, "role", person))
+    data = made("role", person, "granted", await number(registry, "role", person))
     return Said([f"{person} is {what} now"], data | {"grant": grant.model_dump(mode="json")})
 
 
@@ -394,7 +405,7 @@ async def revoke_role(registry: Registry, given: Namespace) -> Said:
         raise ConfigError(
             f"{person} is not {what}; {f'they are {roles}' if roles else 'they have no role'}"
         )
-    data = _made("role", person, "revoked", await number(registry, "role", person))
+    data = made("role", person, "revoked", await number(registry, "role", person))
     return Said([f"{person} is no longer {what}"], data)
 
 
@@ -431,10 +442,10 @@ async def set_access(registry: Registry, given: Namespace) -> Said:
     before = documents(registry, "access").get(subject)
     word = "let in" if given.level == "member" else "blocked"
     if before and before.value.level == given.level:
-        data = _made("access", subject, "unchanged", await number(registry, "access", subject))
+        data = made("access", subject, "unchanged", await number(registry, "access", subject))
         return Said([f"{subject} is {word} already"], data)
     await catalog.set_access(ACTOR, grant, key=registry.key("access"), why=why_of(given))
-    data = _made("access", subject, word, await number(registry, "access", subject))
+    data = made("access", subject, word, await number(registry, "access", subject))
     return Said([f"{subject} is {word}"], data)
 
 
@@ -446,5 +457,5 @@ async def clear_access(registry: Registry, given: Namespace) -> Said:
     if not await registry.catalog.clear_access(ACTOR, subject, key=key, why=why):
         found_in(registry, "access", subject)
         raise ConfigError(f"{subject} was cleared by somebody else")
-    data = _made("access", subject, "cleared", await number(registry, "access", subject))
+    data = made("access", subject, "cleared", await number(registry, "access", subject))
     return Said([f"{subject} is neither let in nor blocked now"], data)

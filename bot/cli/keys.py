@@ -41,11 +41,11 @@ def expiry(text: str) -> float | None:
 
 async def create_key(registry: Registry, given: Namespace) -> Said:
     """Make a key; stdout has the key alone, and everything else is on stderr."""
-    agents = registry.catalog.snapshot().agents
     snapshot = registry.catalog.snapshot()
     if given.agent is not None and not snapshot.has_named(given.account, given.agent):
-        cure = f"there are: {', '.join(sorted(agents)[:20]) or 'none'}"
-        raise not_there("agent", given.agent, agents, cure)
+        known = sorted([*snapshot.agents, *snapshot.instances_of(given.account)])
+        cure = f"there are: {', '.join(known[:20]) or 'none'}"
+        raise not_there("agent or instance", given.agent, known, cure)
     secret = new_secret()
     key = _key(given, secret, registry.catalog.wall())
     await registry.catalog.create_key(ACTOR, key, key=registry.key("create"), why=why_of(given))

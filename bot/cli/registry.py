@@ -26,7 +26,7 @@ from bot.startup import agents_source, instance_files
 from bot.store.client import StoreClient
 from registry.api_key import ApiKey
 from registry.catalog import Catalog
-from registry.errors import Problem, RegistryError
+from registry.errors import Problem, ReasonMissing, RegistryError
 from registry.fields import RegistryModel, issues_of
 from registry.history import History
 from registry.roles import OPERATOR_ACTOR, Why
@@ -95,6 +95,8 @@ async def run(settings: Settings, given: Namespace) -> Said:
             notes = [f"without a store, only the file is shown. {registry.missing}."]
             notes = [*(notes if registry.missing else ()), *map(str, wrong), *said.notes]
             return replace(said, notes=notes)
+    except ReasonMissing as error:
+        raise ConfigError(f"{error}, with --reason or --ticket") from None
     except RegistryError as error:
         raise ConfigError(str(error) or type(error).__name__) from None
     except StoreError as error:

@@ -120,7 +120,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What an import does with one document; `expected` is the hash of what is there."""
+    """What an import does with one document; `there` is what is there, `expected` its hash."""
 
     act: Literal["create", "change", "delete", "skip", "keep"]
     kind: Kind
@@ -128,6 +128,7 @@ class Step:
     text: str | None = None
     expected: str | None = None
     detail: str = ""
+    there: str | None = None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -230,7 +231,7 @@ async def _step(registry: Registry, item: Item) -> Step:
         return Step("keep", item.kind, item.id)
     fields = [one.field for one in differences(json_of(there), json_of(item.text))]
     detail = ", ".join(filter(None, fields)) or ("" if fields else "only its spelling")
-    return Step("change", item.kind, item.id, item.text, revision_of(there), detail)
+    return Step("change", item.kind, item.id, item.text, revision_of(there), detail, there)
 
 
 def _pruned(registry: Registry, items: Sequence[Item], kinds: Sequence[Kind]) -> list[Step]:
@@ -251,7 +252,7 @@ async def _problems(registry: Registry, steps: Sequence[Step], called: str) -> l
         if step.text is None:
             continue
         try:
-            await registry.catalog.check_document(step.kind, step.id, step.text)
+            await registry.catalog.check_change(ACTOR, step.kind, step.id, (step.there, step.text))
         except DocumentErrors as errors:
             place = f"{called}: {step.kind} {step.id}"
             found += (Problem(place, one.message, one.cure) for one in errors.problems)

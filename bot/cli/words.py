@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bot.cli import audit, documents, keys, transfer
+from bot.cli import audit, documents, instances, keys, transfer
 from bot.cli.registry import Work
 from registry.revisions import Kind
 from registry.roles import DEFAULT_ACCOUNT, ROLES, Duty
@@ -128,6 +128,30 @@ def _agents(parser: argparse.ArgumentParser) -> None:
     acts.revisions("ID", what)
 
 
+def _instances(parser: argparse.ArgumentParser) -> None:
+    names = "list | show | put | create | delete | templates | history | diff | restore"
+    acts, what = (
+        _add_acts(parser, names, "instance"),
+        "its account and name: acme/sales-smb",
+    )
+    one = acts.reading("list", "list the agent instances", instances.list_instances)
+    one.add_argument("--account", metavar="A", help="only those of this account")
+    one = acts.reading("show", "show an instance as JSON", documents.show_document)
+    one.add_argument("id", metavar="ID", help=what)
+    about = "create an instance, or change it, from YAML or JSON"
+    one = acts.add("put", about, instances.put_instance, writes=True)
+    one.add_argument("file", metavar="FILE", help="a file, or - for standard input")
+    about = "create an instance from a template, or of an agent type"
+    one = acts.add("create", about, instances.new_instance, writes=True)
+    one.add_argument("id", metavar="ID", help=what)
+    about = "the name of a template, or an agent type"
+    one.add_argument("source", metavar="SOURCE", help=about)
+    one = acts.add("delete", "delete an instance", documents.delete_document, writes=True)
+    one.add_argument("id", metavar="ID", help=what)
+    acts.reading("templates", "list the templates", instances.list_templates)
+    acts.revisions("ID", what)
+
+
 def _bindings(parser: argparse.ArgumentParser) -> None:
     names = "list | show | set | delete | history | diff | restore"
     acts, what = _add_acts(parser, names, "binding"), "what is bound, as `list` shows it"
@@ -136,7 +160,7 @@ def _bindings(parser: argparse.ArgumentParser) -> None:
     one.add_argument("id", metavar="SLOT", help=what)
     about = "let an agent answer in a bot, in a chat, or to a person"
     one = acts.add("set", about, documents.set_binding, writes=True, needs_file=True)
-    one.add_argument("agent", metavar="AGENT", help="the agent's id")
+    one.add_argument("agent", metavar="AGENT", help="the id of an agent or an instance")
     slot = one.add_mutually_exclusive_group(required=True)
     about = "the bot's @username, its numeric id, or the hash of its token"
     slot.add_argument("--bot", metavar="BOT", help=about)
@@ -202,7 +226,7 @@ def _keys(parser: argparse.ArgumentParser) -> None:
     one = acts.add("create", "create a key, and show it once", keys.create_key, writes=True)
     _add_role(one, option=True)
     one.add_argument("--user", metavar="ID", help="the user whom the key stands for")
-    one.add_argument("--agent", metavar="ID", help="only this agent")
+    one.add_argument("--agent", metavar="ID", help="only this agent or instance")
     about = "90d, 12h, 2027-01-31 (UTC) or never (default)"
     one.add_argument("--expires", metavar="WHEN", type=keys.expiry, help=about)
     one.add_argument("--tokens", metavar="N", type=_number, help="tokens that it may use a day")
@@ -258,6 +282,7 @@ def _import(parser: argparse.ArgumentParser) -> None:
 
 _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "agents": _agents,
+    "instances": _instances,
     "bindings": _bindings,
     "roles": _roles,
     "access": _access,

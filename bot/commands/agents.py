@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -25,13 +26,14 @@ from bot.command import (
     split_reason,
 )
 from bot.commands.host import AdminContext, BotState, no_agent, server_line, server_name
-from bot.errors import ChannelError
+from bot.errors import ChannelError, UnreadableFile
 from bot.safety.text_safety import printable
 from bot.tools.policy import Decision
 from bot.tools.toolset import ListedTool
 from registry.binding import AgentBinding, AgentBindingType
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import AlreadyThere
+from registry.instance import is_instance_id
 from registry.roles import NO_REASON
 from registry.snapshot import EffectiveAgent, Entry, Snapshot
 
@@ -88,18 +90,32 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     if not wanted:
         return Reply("Which agent? Write /agent ID; /agents lists them.")
     snapshot = host.catalog.snapshot()
+    if is_instance_id(wanted):
+        hint = code(f"/instance {wanted}")
+        return Reply(f"{code(wanted)} names an instance of an agent: {hint} shows it.")
     found = snapshot.effective(wanted, host.defaults)
     if found is None:
         return Reply(no_agent(snapshot, wanted))
-    head = f"**{escape_markdown(found.definition.name)}** ({code(wanted)})"
-    offered = host.tools(wanted, context)
-    settings = "\n".join(_settings(found, host.defaults))
-    tools, advice = _tools(offered.listed), "\n".join(_advice(host, found))
-    review = problem_lines([*snapshot.review(wanted), *offered.clashes])
-    servers = "\n".join(_servers(host, wanted))
+    return described(host, context, wanted, found.definition.name, _settings(found, host.defaults))
+
+
+def described(
+    host: AdminContext, context: CommandContext, id: str, name: str, settings: Iterable[str]
+) -> Reply:
+    """An agent or an instance with its settings, its tools, where it answers, and what is odd."""
+    snapshot = host.catalog.snapshot()
+    found, offered = snapshot.effective(id, host.defaults), host.tools(id, context)
+    advice = "\n".join(advice_lines(host, found)) if found else ""
+    review = problem_lines([*snapshot.review(id), *offered.problems])
     return Reply(
         paragraphs(
-            head, settings, tools, _answers(snapshot, wanted, host.bots()), servers, advice, review
+            f"**{escape_markdown(name)}** ({code(id)})",
+            "\n".join(settings),
+            _tools(offered.listed),
+            _answers(snapshot, id, host.bots()),
+            "\n".join(_servers(host, id)),
+            advice,
+            review,
         )
     )
 
@@ -119,16 +135,23 @@ def _settings(agent: EffectiveAgent, defaults: LlmConfiguration) -> Iterator[str
         "costConfig": _json(own.cost_config),
         "linkPreviews": str(own.link_previews).lower(),
     }
-    variables = (field.replace("_", "").upper() for field in defaults.model_fields_set)
-    host_places = {name: f"LLM__{name}" for name in variables}
     for name, value in values.items():
-        text = "" if value is None else str(value)
-        cut = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
-        place = agent.origins[name]
-        if agent.layers.get(name) == "L0":
-            place = host_places.get(name.upper(), "default")
-        shown = f"{code(cut)} · " if text else "– · "
-        yield f"• {name}: {shown}{escape_markdown(place)}"
+        yield setting_line(name, value, place_in_force(agent, name, defaults))
+
+
+def place_in_force(agent: EffectiveAgent, name: str, defaults: LlmConfiguration) -> str:
+    """Where a setting of an agent as it runs is written, `default` where it is nowhere."""
+    if agent.layers.get(name) != "L0":
+        return agent.origins[name]
+    variables = (field.replace("_", "").upper() for field in defaults.model_fields_set)
+    return f"LLM__{name.upper()}" if name.upper() in variables else "default"
+
+
+def setting_line(name: str, value: Any, place: str) -> str:
+    """A line on a setting, with its value and where that is written."""
+    text = "" if value is None else str(value)
+    cut = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+    return f"• {name}: {f'{code(cut)} · ' if text else '– · '}{escape_markdown(place)}"
 
 
 def _json(part: BaseModel | None) -> str:
@@ -186,7 +209,8 @@ def _servers(host: AdminContext, agent_id: str) -> Iterator[str]:
             yield more.strip()
 
 
-def _advice(host: AdminContext, agent: EffectiveAgent) -> list[str]:
+def advice_lines(host: AdminContext, agent: EffectiveAgent) -> list[str]:
+    """A line for each setting that the agent's model does not accept."""
     return [f"⚠ {escape_markdown(sentence)}" for sentence in host.advice(agent.llm)]
 
 
@@ -201,12 +225,7 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
     catalog = host.catalog
     head = _HEAD.match(context.arguments)
     replaces, why = (bool(head[1]), reason_of(head[2] or "")) if head else (False, NO_REASON)
-    try:
-        text, file = await _document(context)
-    except ChannelError as error:
-        return Reply(f"I could not read the file: {escape_markdown(error.description)}.")
-    except UnicodeDecodeError:
-        return Reply("I could not read the file: it is not UTF-8 text.")
+    text, file = await document_in(context, _HEAD.sub("", context.arguments))
     if not text:
         return Reply(escape_markdown(HOW_TO_ADD))
     agent = await catalog.parse_pasted(text, file)
@@ -218,23 +237,34 @@ async def add_agent(host: AdminContext, context: CommandContext) -> CommandResul
     snapshot = catalog.snapshot()
     effective = snapshot.effective(agent.id, host.defaults)
     warnings = [problem_lines(snapshot.review(agent.id))]
-    warnings += _advice(host, effective) if effective else []
+    warnings += advice_lines(host, effective) if effective else []
     done = f"{'Updated' if replaces else 'Created'} agent **{escape_markdown(agent.name)}**"
     hint = "" if replaces else f"{escape_markdown(f'/bind {agent.id}')} lets it answer here."
     return Reply(paragraphs(f"{done} ({code(agent.id)}).", hint, "\n".join(filter(None, warnings))))
 
 
-async def _document(context: CommandContext) -> tuple[str, str]:
-    """The text of an agent, without a code fence around it, and the name of its file, if any."""
-    text, quoted = _HEAD.sub("", context.arguments), context.incoming.quoted
+async def document_in(context: CommandContext, text: str) -> tuple[str, str]:
+    """A document and the name of its file, if any: the text, else what is replied to.
+
+    A code fence around it is left out. Raises UnreadableFile.
+    """
+    quoted = context.incoming.quoted
     if not text and quoted is not None:
         if quoted.file is not None:
-            content = await context.fetch(quoted.file.id, MAX_BYTES)
             name = " ".join(printable(quoted.file.name, MAX_NAME).split())
-            return content.decode("utf-8-sig").rstrip(), name or "the file"
+            return await _read(context, quoted.file.id), name or "the file"
         text = quoted.text
     fenced = _FENCED.match(text)
     return (fenced[1] if fenced else text).strip(), ""
+
+
+async def _read(context: CommandContext, file: str) -> str:
+    try:
+        return (await context.fetch(file, MAX_BYTES)).decode("utf-8-sig").rstrip()
+    except ChannelError as error:
+        raise UnreadableFile(error.description) from None
+    except UnicodeDecodeError:
+        raise UnreadableFile("it is not UTF-8 text") from None
 
 
 @command("deleteagent", "delete an agent", needs=WRITE_AGENTS, usage="ID [because …]")

@@ -20,6 +20,7 @@ from bot.command import (
     split_reason,
 )
 from bot.commands.host import AdminContext, no_agent
+from bot.commands.instances import found_instance
 from registry.binding import (
     AgentBinding,
     AgentBindingType,
@@ -27,6 +28,7 @@ from registry.binding import (
     BotIdentity,
     Resolution,
 )
+from registry.instance import is_instance_id
 
 WHERE = "[bot | chat ID | user ID] [everywhere]"
 HOW_TO_BIND = f"Write /bind AGENT {WHERE}; without a target it means this chat in this bot."
@@ -116,6 +118,8 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     except ValueError:
         wrong = f"'{words[0][:64]}' or the id after it is not valid."
         return Reply(escape_markdown(f"{wrong} {HOW_TO_BIND}"))
+    if is_instance_id(binding.agent_id):
+        found_instance(host, context, binding.agent_id)
     if binding.agent_id not in catalog.snapshot().runnable:
         return Reply(f"{no_agent(catalog.snapshot(), binding.agent_id)} Nothing was changed.")
     await catalog.bind(host.actor(context), binding, key=context.key, why=why)

@@ -26,6 +26,7 @@ from bot.command import (
     paragraphs,
     problem_lines,
 )
+from bot.errors import UnreadableFile
 from bot.messages import ANONYMOUS_ADMIN
 from bot.tools.toolset import ListedTool
 from registry.audit import AuditRecord
@@ -70,10 +71,13 @@ class BotState:
 
 @dataclass(frozen=True, slots=True)
 class AgentTools:
-    """The tools that an agent has for somebody, and what keeps skills of it from being used."""
+    """The tools that an agent has for somebody, and what is odd about those that it names.
+
+    These are skills that cannot be used, and tools that do not exist.
+    """
 
     listed: Sequence[ListedTool] = ()
-    clashes: Sequence[Problem] = ()
+    problems: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +146,29 @@ def retrying(row: BotCommand) -> BotCommand:
                 log.warning("command.waits", error=str(error), again_in=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE_S)
-            except DocumentErrors as errors:
-                return Reply(f"Nothing was changed.\n{problem_lines(errors.problems)}")
-            except KeyReused:
-                return Reply("This was already done.")
-            except ReviewNeeded as error:
-                hint = f"That person finds it with {code('/reviews')}."
-                return Reply(f"Kept, not yet in force: {escape_markdown(str(error))}. {hint}")
-            except ReasonMissing:
-                return Reply(NO_WHY)
-            except (Denied, NotThere) as error:
-                return Reply(escape_markdown(sentence(str(error))))
-            except RegistryError as error:
-                return Reply(f"Nothing was changed: {escape_markdown(str(error))}.")
+            except (RegistryError, UnreadableFile) as error:
+                return Reply(_refusal(error))
 
     return replace(row, function=run)
+
+
+def _refusal(error: Exception) -> str:
+    """What is answered where a command could not do what it was asked for."""
+    text = escape_markdown(str(error))
+    match error:
+        case DocumentErrors():
+            return f"Nothing was changed.\n{problem_lines(error.problems)}"
+        case UnreadableFile():
+            return f"I could not read the file: {text}."
+        case KeyReused():
+            return "This was already done."
+        case ReviewNeeded():
+            return f"Kept, not yet in force: {text}. That person finds it with {code('/reviews')}."
+        case ReasonMissing():
+            return NO_WHY
+        case Denied() | NotThere():
+            return escape_markdown(sentence(str(error)))
+    return f"Nothing was changed: {text}."
 
 
 def sentence(text: str) -> str:

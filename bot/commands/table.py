@@ -20,7 +20,18 @@ from bot.command import (
     paragraphs,
     visible,
 )
-from bot.commands import agents, audit, bindings, host, keys, page, reviews, roles, versions
+from bot.commands import (
+    agents,
+    audit,
+    bindings,
+    host,
+    instances,
+    keys,
+    page,
+    reviews,
+    roles,
+    versions,
+)
 from bot.commands.host import AdminContext, retrying
 from bot.ops.shown_once import ShownOnce
 from bot.tools.policy import Decision
@@ -39,6 +50,8 @@ def all_commands(
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first += [instances.instances, instances.instance, instances.new_instance]
+    first += [instances.edit_instance, instances.delete_instance]
     first += [versions.versions, versions.diff, versions.restore]
     first += [bindings.bind, bindings.unbind, bindings.default]
     last = (audit.audit, audit.rollback, reviews.reviews, host.bots, host.status, host.reload)
@@ -101,8 +114,8 @@ MAX_TOOLS = 30
 def _about(admin_context: AdminContext, context: CommandContext) -> str:
     """The agent that answers here: its name, what it is for, and its tools in words."""
     agent = context.resolution.agent_id or ""
-    found = admin_context.catalog.snapshot().agent(agent)
-    about = " ".join((found.description or "").split()) if found else ""
+    found = admin_context.catalog.snapshot().effective(agent, admin_context.defaults)
+    about = " ".join((found.definition.description or "").split()) if found else ""
     name = f"I am **{escape_markdown(context.agent or '')}**."
     can: dict[str, list[str]] = {"Without asking, I can": [], "With a person's approval, I can": []}
     by_itself, asking = can.values()

@@ -24,6 +24,7 @@ from bot.command import (
 )
 from bot.commands.host import AdminContext, ago, no_agent
 from registry.history import Diff
+from registry.instance import is_instance_id
 from registry.revisions import KINDS, FieldChange, Kind, Revision, WordChange, differences
 from registry.sources.stored_values import DEFAULT_ID
 
@@ -34,9 +35,9 @@ MAX_TEXT = 2_000
 MAX_VALUE = 300
 KEPT = 40
 """Characters of unchanged text that are shown on each side of a change."""
-WHICH = "AGENT | binding SLOT | default"
+WHICH = "AGENT | INSTANCE | binding SLOT | default"
 HOW = (
-    f"Write {{}}. /agents lists the agents, and /agent ID says what is bound to one. "
+    f"Write {{}}. /agents and /instances list them, and /agent ID says what is bound to one. "
     f"{', '.join(KINDS[:-1])} or {KINDS[-1]} before an id says what it is the id of."
 )
 _INDENT = re.compile(r"\n[ \t]+")
@@ -62,30 +63,36 @@ class DocumentName:
         """The document as Markdown."""
         if self.kind == "default":
             return "the default agent"
-        return code(self.id) if self.kind == "agent" else f"{self.kind} {code(self.id)}"
+        is_plain = self.kind in ("agent", "instance")
+        return code(self.id) if is_plain else f"{self.kind} {code(self.id)}"
 
     @property
     def typed(self) -> str:
         """The document as the commands take it."""
         is_plain = self.kind == "agent" and self.id not in KINDS and not self.id.isdecimal()
-        return self.id if is_plain or self.kind == "default" else f"{self.kind} {self.id}"
+        is_plain = is_plain or self.kind in ("default", "instance")
+        return self.id if is_plain else f"{self.kind} {self.id}"
 
 
 def named_document(words: Sequence[str], here: str | None = None) -> DocumentName | None:
     """The document that the words begin with, or without a name the agent `here`; else None."""
     if not words or (here and all(map(str.isdecimal, words))):
-        return DocumentName("agent", here, tuple(words)) if here else None
+        return DocumentName(_kind_of(here), here, tuple(words)) if here else None
     first, *rest = words
     kind = first.lower()
     if kind == "default":
         return DocumentName("default", DEFAULT_ID, tuple(rest))
     is_kind = kind in KINDS and rest and (kind in ("agent", "role") or not rest[0].isdecimal())
     if not is_kind:
-        return DocumentName("agent", kind, tuple(rest))
+        return DocumentName(_kind_of(kind), kind, tuple(rest))
     id = rest[0] if kind == "key" else rest[0].lower()
     if kind == "role" and id.isdecimal():
         id = f"tg:{id}"
     return DocumentName(kind, id, tuple(rest[1:]))  # type: ignore[arg-type]
+
+
+def _kind_of(id: str) -> Kind:
+    return "instance" if is_instance_id(id) else "agent"
 
 
 @command(
@@ -117,6 +124,8 @@ async def versions(host: AdminContext, context: CommandContext) -> CommandResult
 def _never(host: AdminContext, document: DocumentName) -> str:
     if document.kind == "agent":
         return no_agent(host.catalog.snapshot(), document.id)
+    if document.kind == "instance":
+        return f"There never was an agent instance {document}; /instances lists them."
     return f"There never was {document}."
 
 

@@ -1,4 +1,4 @@
-"""An agent as people paste it into a chat: JSON typed on a phone, JavaScript's, or YAML.
+"""An agent or an instance as people paste it: JSON typed on a phone, JavaScript's, or YAML.
 
 Phones make quotes curly, and people press Enter inside a text or leave comments. What has one clear
 meaning is read; everything else is a problem with its line number.
@@ -7,14 +7,20 @@ meaning is read; everything else is a problem with its line number.
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from registry.authorization import WriterPermissions
 from registry.definition import AgentDefinition, Servers
 from registry.errors import DocumentErrors, Problem
-from registry.fields import Path, casefolded, nearest_place
+from registry.fields import Path, casefolded, fields_of, nearest_place
+from registry.instance import AgentInstance
+from registry.snapshot import Entry
 from registry.sources.json_yaml import MalformedText, lines_of, parse_json, parse_yaml
 from registry.validation import DocumentReader, RawValue
+
+T = TypeVar("T")
 
 _CURLY = "\u201c\u201d\u201e\u201f\u2033\uff02"
 _ANGLE = "\u00ab\u00bb"
@@ -35,48 +41,89 @@ _CURLY_VALUE = re.compile(
 )
 _AT_THE_END = "it ends unexpectedly"
 _SEND_WHOLE = "close every bracket, or send it as a file: Telegram cuts long messages"
-_NO_AGENT = "this is not an agent"
-_WRITE_ONE = 'write {"id": "jack", "name": "Jack"}, or the same in YAML'
 _JSON = ("{", "[", "//", "/*")
 _EXTRA = "extra data"
-_ONE_AT_A_TIME = "send one agent at a time, with nothing after it"
+_ONE_AT_A_TIME = "send one {} at a time, with nothing after it"
 _ROOTS = frozenset({"agents", "bindings", "defaultagentid", "mcpservers", "$schema"})
 _LEFT = frozenset({"agents", "$schema"})
-_FIELDS = "|".join(info.alias or name for name, info in AgentDefinition.model_fields.items())
-_STARTS_WITH_FIELD = re.compile(
-    rf"^[^\w\n]*+(?:{_FIELDS}|agents|bindings|defaultAgentId)\b\W{{0,3}}:",
-    re.MULTILINE | re.IGNORECASE,
+
+
+def _field_line(*names: str) -> re.Pattern[str]:
+    """A line that begins as YAML does with one of these names, and not as a sentence."""
+    fields = "|".join(names)
+    return re.compile(rf"^[^\w\n]*+(?:{fields})\b\W{{0,3}}:", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is pasted: in words, an example of it, and how a line of it begins."""
+
+    noun: str
+    example: str
+    field_line: re.Pattern[str]
+
+
+_AGENT = _Kind(
+    "agent",
+    'write {"id": "jack", "name": "Jack"}, or the same in YAML',
+    _field_line(*fields_of(AgentDefinition), "agents", "bindings", "defaultAgentId"),
 )
-"""A line that begins as YAML does, and not as a sentence."""
+_INSTANCE = _Kind(
+    "agent instance",
+    "write agent_type: simple_chat, or the same in JSON",
+    _field_line(*fields_of(AgentInstance)),
+)
 
 
 def parse_pasted_agent(
     text: str, file: str, writer: WriterPermissions, shared: Servers
 ) -> AgentDefinition:
     """One agent from a message, or a file with this name; raises `DocumentErrors`."""
+    raw = _sole_agent(_whole(text, file, _AGENT))
+    return _value(raw, _AGENT, DocumentReader(writer), lambda reader: reader.agent(raw, shared))
+
+
+def parse_pasted_instance(
+    text: str, file: str, writer: WriterPermissions, id: str = ""
+) -> AgentInstance:
+    """One instance from a message or a file, as above; with an `id` it may leave its names out."""
+    raw = _whole(text, file, _INSTANCE)
+    return _value(raw, _INSTANCE, DocumentReader(writer), lambda reader: reader.instance(raw, id))
+
+
+def _value(
+    raw: RawValue,
+    kind: _Kind,
+    reader: DocumentReader,
+    read: Callable[[DocumentReader], Entry[T] | None],
+) -> T:
+    if not isinstance(raw.value, dict):
+        message = f"this is not an {kind.noun}"
+        raise DocumentErrors([Problem(raw.place, message, kind.example)])
+    if (entry := read(reader)) is None:
+        raise DocumentErrors(sorted(reader.problems, key=_line_of))
+    return entry.value
+
+
+def _whole(text: str, file: str, kind: _Kind) -> RawValue:
+    """What a text says, with the line of each of its parts; raises `DocumentErrors`."""
 
     def place(line: int) -> str:
         return f"{file}, line {line}" if file else f"line {line}"
 
     try:
-        value, lines = _read(text)
+        value, lines = _read(text, kind)
     except MalformedText as fault:
         cure = _SEND_WHOLE if fault.message == _AT_THE_END else fault.cure
         message = fault.message
         if message == _EXTRA:
-            message, cure = "something follows after the end of the agent", _ONE_AT_A_TIME
+            message = f"something follows after the end of the {kind.noun}"
+            cure = _ONE_AT_A_TIME.format(kind.noun)
         where = place(fault.line)
         if "\n" not in text.strip() and fault.column > 1:
             where = f"{where}, character {fault.column}"
         raise DocumentErrors([Problem(where, message, cure)]) from None
-    whole = RawValue(value, lambda path: place(nearest_place(path, lines)), file or "message")
-    raw = _sole_agent(whole)
-    if not isinstance(raw.value, dict):
-        raise DocumentErrors([Problem(raw.place, _NO_AGENT, _WRITE_ONE)])
-    reader = DocumentReader(writer)
-    if (entry := reader.agent(raw, shared)) is None:
-        raise DocumentErrors(sorted(reader.problems, key=_line_of))
-    return entry.value
+    return RawValue(value, lambda path: place(nearest_place(path, lines)), file or "message")
 
 
 def _sole_agent(raw: RawValue) -> RawValue:
@@ -86,7 +133,8 @@ def _sole_agent(raw: RawValue) -> RawValue:
     """
     value = raw.value
     if isinstance(value, list) and len(value) > 1 and isinstance(value[0], dict):
-        raise DocumentErrors([Problem(raw.place, f"these are {len(value)} agents", _ONE_AT_A_TIME)])
+        cure = _ONE_AT_A_TIME.format(_AGENT.noun)
+        raise DocumentErrors([Problem(raw.place, f"these are {len(value)} agents", cure)])
     if isinstance(value, list) and len(value) == 1:
         return raw.inner(0)
     names = {casefolded(str(name)): name for name in value} if isinstance(value, dict) else {}
@@ -107,9 +155,9 @@ def _line_of(problem: Problem) -> int:
     return int(found[0]) if found else 0
 
 
-def _read(text: str) -> tuple[Any, dict[Path, int]]:
+def _read(text: str, kind: _Kind) -> tuple[Any, dict[Path, int]]:
     """The value of a text, and the line of each of its parts; raises `MalformedText`."""
-    text = _without_preface(text)
+    text = _without_preface(text, kind)
     if not text.lstrip().startswith(_JSON):
         return parse_yaml(_with_straight_lines(text))
     try:
@@ -126,12 +174,12 @@ def _read(text: str) -> tuple[Any, dict[Path, int]]:
         raise wrong from None
 
 
-def _without_preface(text: str) -> str:
+def _without_preface(text: str, kind: _Kind) -> str:
     """A text without the words before its JSON, and the code fence around that; its lines stay."""
     head, bracket, _ = text.partition("{")
     if not bracket or head.lstrip().startswith(_JSON) or "#" in head:
         return text
-    if not head.strip() or _STARTS_WITH_FIELD.search(head):
+    if not head.strip() or kind.field_line.search(head):
         return text
     after = text[len(head) :]
     after = after.partition("```")[0] if "```" in head else after

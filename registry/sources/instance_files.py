@@ -16,6 +16,7 @@ from registry.authorization import OPERATOR
 from registry.errors import DocumentErrors, NotThere, Problem
 from registry.fields import SLUG_RULE, is_slug, valid_slug
 from registry.instance import AgentInstance, instance_id
+from registry.roles import DEFAULT_ACCOUNT
 from registry.secrets import shown
 from registry.snapshot import PACKAGED, Document, Entry, revision_of
 from registry.sources.file import GRAIN_SECONDS, LOOK_SECONDS, Signature, signature_of
@@ -113,6 +114,10 @@ class InstanceFiles:
     async def template_names(self) -> list[str]:
         """The names of the templates, in order."""
         return sorted(await asyncio.to_thread(_templates, self.templates))
+
+    async def read_templates(self) -> dict[str, AgentInstance]:
+        """The templates that can be used, by their names, in order; each as an instance of it."""
+        return await asyncio.to_thread(_read_templates, self.templates)
 
     async def from_template(self, template: str, account: str, name: str) -> AgentInstance:
         """A new instance as a template has it; raises NotThere or DocumentErrors."""
@@ -323,9 +328,20 @@ def _from_template(folder: Path | None, template: str, account: str, name: str) 
         raise NotThere(f"there is no template {shown(template)}; there are: {there}")
     names = {"account": valid_slug(account), "instance_name": valid_slug(name)}
     path = known[template]
-    part = _raw_value(path.read_bytes(), str(path))
+    try:
+        part = _raw_value(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DocumentErrors([_unreadable(path, error)]) from None
     reader = DocumentReader(OPERATOR)
     entry = reader.instance(replace(part, value={**part.value, **names}))
     if entry is None:
         raise DocumentErrors(reader.problems)
     return entry.value
+
+
+def _read_templates(folder: Path | None) -> dict[str, AgentInstance]:
+    found: dict[str, AgentInstance] = {}
+    for name in sorted(_templates(folder)):
+        with suppress(DocumentErrors, NotThere):  # it is told to those who use it
+            found[name] = _from_template(folder, name, DEFAULT_ACCOUNT, name)
+    return found

@@ -238,7 +238,7 @@ async def test_an_answer_grows_while_the_next_message_is_written_and_waits(
         await say(tab, "and the label?")
         await tab.until("document.querySelector('.waiting .note').textContent.includes('Waiting')")
         await say(tab, "never mind")
-        await tab.click(".waiting li:last-child button")
+        await tab.click(".waiting article:last-child button")
         assert await tab.run("document.querySelector('#message').value") == "never mind"
         assert await tab.run(f"{GROWING} !== null")
         await tab.until(shown("It comes by mail."))
@@ -252,7 +252,7 @@ async def test_an_answer_grows_while_the_next_message_is_written_and_waits(
         }.items():
             assert await tab.run(f"{answer}.querySelector('{selector}').textContent") == words
         assert not await tab.run(f"{answer}.classList.contains('partial-response')")
-        assert await tab.run("document.querySelectorAll('.waiting li, .typing').length") == 0
+        assert await tab.run("document.querySelectorAll('.waiting article, .typing').length") == 0
         loads = "performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname)"
         paths = set(await tab.run(loads))
         assert "/accounts/acme/agents/customer-support/stream" in paths
@@ -309,7 +309,8 @@ async def test_an_answer_that_a_killed_host_left_is_marked_and_comes_anew_from_t
     acme = {f"API_KEYS__0__{name}": text for name, text in (("KEY", key), ("ACCOUNT", "acme"))}
     async with staged(tmp_path) as stage, browser.tab() as tab:
         furnish(stage)
-        stage.script.on(Turn((Text(WORDS),), pace=60), Turn((Text("Another way."),)))
+        other = Turn((Text(WORDS.replace("word", "step")),), pace=100)
+        stage.script.on(Turn((Text(WORDS),), pace=60), other)
         host = await stage.process(**acme, API_KEYS__0__ROLE="instance_manager")
         async with wire_to(str(host.address)) as wire:
             await tab.go(f"{wire.url}/")
@@ -322,11 +323,17 @@ async def test_an_answer_that_a_killed_host_left_is_marked_and_comes_anew_from_t
             await host.start()
             wire.upstream = ("127.0.0.1", urlsplit(str(host.address)).port or 0)
             await wire.reopen()
-            await tab.until(shown("Another way."), 60)
-        partial = "document.querySelector('.partial-response')"
-        assert await tab.run(shown("⚠️ Response incomplete", partial))
-        assert await tab.run(count("word9 ")) == 1
-        assert await tab.run(count("Another way.")) == 1
+            await tab.until(shown("step9 ", GROWING), 60)
+            await tab.call("Page.reload")
+            await tab.until(shown("step9 ", GROWING))
+            await tab.until(shown("step399"), 60)
+            partial = "document.querySelector('.partial-response')"
+            for _ in range(2):
+                assert await tab.run(shown("⚠️ Response incomplete", partial))
+                assert await tab.run(count("word9 ")) == 1
+                assert await tab.run(count("step9 ")) == 1
+                await tab.call("Page.reload")
+                await tab.until(shown("step399"))
 
 
 async def test_stop_ends_the_answer_and_keeps_what_was_written(
@@ -368,7 +375,7 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
     visit: Visit, browser: Browser
 ) -> None:
     evil = '"><img src=x onerror="window.planted=1">'
-    cancel = Call("desk__cancel_order", {"order": evil})
+    cancel = Call("desk__cancel_order", {"order": evil + " and " * 60})
     visit.answers("cancel it", Turn((Text("I will."), cancel)), Turn((Text("Done."),)))
     visit.answers("not this", Turn((cancel,)), Turn((Text("Then not."),)))
     visit.answers("ask again", Turn((cancel,)))
@@ -380,6 +387,10 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
         assert await tab.run(shown("onerror", card))
         assert await tab.run(f"{card}.querySelectorAll('img').length") == 0
         assert await tab.run("document.querySelector('#stop').hidden")
+        hidden = (
+            f"{card}.querySelector('pre').scrollWidth - {card}.querySelector('pre').clientWidth"
+        )
+        assert await tab.run(hidden) == 0
         await tab.click("#chat .approval .primary")
         await tab.until(shown("Done."))
         await tab.until(shown("✓ Approved", card))
@@ -395,9 +406,31 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
         await say(tab, "ask again")
         await tab.until(f"{card}.querySelector('.danger')")
         await say(tab, "leave it")
+        assert await tab.run("document.querySelectorAll('.waiting article').length") == 0
         await tab.until(shown("As you like."))
         assert await tab.run(shown("you wrote instead", card))
         assert await tab.run("typeof window.planted") == "undefined"
+
+
+async def test_messages_behind_a_question_are_sent_when_somebody_writes_instead_of_answering(
+    visit: Visit, browser: Browser
+) -> None:
+    gate = asyncio.Event()
+    ask = Turn((Call("desk__cancel_order", {"order": "4714"}),), gate=gate)
+    visit.answers("cancel later", ask)
+    visit.answers("one more", Turn((Text("The first."),)))
+    visit.answers("then this", Turn((Text("The second."),)))
+    async with visit.tab(browser) as tab:
+        await say(tab, "cancel later")
+        await say(tab, "one more")
+        await tab.until("document.querySelector('.waiting article')")
+        gate.set()
+        await tab.until("document.querySelector('#chat .approval .primary')")
+        await say(tab, "then this")
+        await tab.until(shown("The second."))
+        assert await tab.run(count("The first.")) == 1
+        card = "document.querySelector('#chat .approval')"
+        assert await tab.run(shown("you wrote instead", card))
 
 
 async def test_what_people_models_and_operators_write_is_only_text(
@@ -498,6 +531,7 @@ async def test_a_question_of_a_tab_that_was_closed_can_still_be_answered(
         await tab.until("document.querySelector('#questions-button').textContent === '1 question'")
         await tab.click("#questions-button")
         await tab.until(shown("4712", "document.querySelector('#questions')"))
+        assert await tab.run(shown("acme/customer-support", "document.querySelector('#questions')"))
         await tab.click("#questions .primary")
         await tab.until(shown("✓ Approved", "document.querySelector('#questions .approval')"))
         await tab.key("Escape", 27)
@@ -580,7 +614,7 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
     visit.answers("How do I return", Turn((Call("desk__search", {"words": "return"}),)), story)
     visit.answers("And who pays", Turn((Text("W" * 400),)))
     async with visit.tab(browser) as tab:
-        await tab.look(820, 540, dark=False)
+        await tab.look(780, 540, dark=False)
         await say(tab, "Which papers come with my order?")
         await tab.until("document.querySelector('.error-notice')")
         await shot(tab, folder / "page-partial.png", MOST)
@@ -591,8 +625,8 @@ async def test_it_fits_a_phone_and_a_desk_in_light_and_dark(
         (visit.stage.folder / "found").touch()
         await tab.until(f"{GROWING}?.querySelector('td')")
         await say(tab, "And who pays for it?")
-        await tab.look(820, 660, dark=False)
-        await tab.until("document.querySelector('.waiting li')")
+        await tab.look(780, 620, dark=False)
+        await tab.until("document.querySelector('.waiting article')")
         assert await tab.run(shown("Used desk: search", f"{GROWING}.querySelector('.tool')"))
         await shot(tab, folder / "page-light.png", MOST)
         await tab.look(390, 680, dark=True, phone=True)

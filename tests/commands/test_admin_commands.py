@@ -145,6 +145,11 @@ async def test_every_change_is_made_once_and_answered_alike_however_often_it_is_
         "/roles grant 7 instance_manager",
         "/roles revoke 7 instance_manager",
         "/keys create account acme role instance_admin",
+        "/newinstance default/shop sales_agent",
+        "/editinstance default/shop temperature 0.3",
+        '/editinstance default/shop {"agent_type": "sales_agent", "llm": {"temperature": 0.4}}',
+        "/bind default/shop",
+        "/deleteinstance default/shop",
         "/deleteagent jack",
     ]
     for number, text in enumerate(changes):
@@ -175,6 +180,7 @@ async def test_a_change_whose_answer_was_lost_is_made_once_and_answered(redis: R
     await catalog.open()
     rows = with_desk(catalog)
     changes = [f"/addagent {JACK}", "/bind jack", "/default jack", "/unbind", "/deleteagent jack"]
+    changes += ["/newinstance default/shop sales_agent", "/editinstance default/shop name Shop"]
     for number, text in enumerate(changes):
         assert "Nothing" not in await said(rows, catalog, text, f"bot:123:{number}-0")
     assert store.writes == await audit_length(catalog) == len(changes)
@@ -250,6 +256,15 @@ REFUSED = [
     ("/bind jack user 99999999999999999999", "takes a numeric id; /id shows it"),
     ("/unbind user -5", "Write /unbind"),
     ("/unbind here", "Write /unbind"),
+    ("/instance", "Which instance?"),
+    ("/instance acme/nobody", "There is no agent instance"),
+    ("/instances acme", "no agent instances in account `acme` that you may see"),
+    ("/newinstance acme", "Write /newinstance"),
+    ("/newinstance default/x nobody", "no template and no agent type"),
+    ("/newinstance default/x {", "Nothing was changed"),
+    ("/editinstance default/x name X", "There is no agent instance"),
+    ("/deleteinstance default/x", "There is no agent instance"),
+    ("/bind acme/nobody", "There is no agent instance"),
     ("/versions", "Write /versions"),
     ("/versions nobody", "There is no agent"),
     ("/versions binding chatid:5", "There never was"),

@@ -15,6 +15,11 @@ READ, EDIT = "instance read", "instance write"
 TAKES = {
     "agents": [READ_AGENT],
     "agent": [READ_AGENT],
+    "instances": [READ],
+    "instance": [READ],
+    "newinstance": [EDIT],
+    "editinstance": [EDIT],
+    "deleteinstance": [EDIT],
     "versions": [READ_AGENT, READ],
     "diff": [READ_AGENT, READ],
     "addagent": [EDIT_AGENT],
@@ -38,6 +43,11 @@ TAKES = {
 ANYWHERE = {
     "agents",
     "agent",
+    "instances",
+    "instance",
+    "newinstance",
+    "editinstance",
+    "deleteinstance",
     "versions",
     "diff",
     "restore",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = {"lines": 47_000, "lines of code": 33_700, "files": 206}
+MOST = {"lines": 52_000, "lines of code": 37_500, "files": 225}
 """What there is today, and no more: a feature that is added brings its own lines."""
 MOST_PARTS = 7
 LEAST_LINES = 40

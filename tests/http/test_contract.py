@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.host.stage import ROOT, staged
+from tests.host.stage import ROOT, Stage, staged
+from tests.http.accounts import write_acme
 from tests.http.api import OPERATOR_KEY, Client, api_host
 
 FUZZER = ROOT / ".venv" / "fuzzer"
@@ -34,6 +35,13 @@ def fuzzer() -> None:
         pytest.skip("the fuzzer is not installed: make dev")
 
 
+def instances(stage: Stage) -> dict[str, str]:
+    """The instances that the examples of the document name, and a model that answers for them."""
+    stage.script.on("Hello!", again=True)
+    write_acme(stage.folder / "agent_configs")
+    return {"AGENT_CONFIGS_DIR": str(stage.folder / "agent_configs")}
+
+
 async def furnished(api: Client) -> None:
     """What the examples of the document name is there, each with a history."""
     for text in ("You are Jack.", "You are Jack, a pirate."):
@@ -41,12 +49,13 @@ async def furnished(api: Client) -> None:
         await api.ask("PUT", "/api/v1/registry/agents/jack", json=sent)
     slot = quote("chatid:-100123:bot:@demobot", safe="")
     puts: dict[str, Any] = {
-        f"registry/bindings/{slot}": {"agentId": "jack"},
-        "registry/default": {"agent_id": "jack"},
-        "roles/api:acme:ann": {"grants": [{"role": "instance_manager", "account": "acme"}]},
+        f"/api/v1/registry/bindings/{slot}": {"agentId": "jack"},
+        "/api/v1/registry/default": {"agent_id": "jack"},
+        "/api/v1/roles/api:acme:ann": {"grants": [{"role": "instance_manager", "account": "acme"}]},
+        "/accounts/acme/agents/shop-desk": {"agent_type": "sales_agent"},
     }
     for path, sent in puts.items():
-        made = await api.ask("PUT", f"/api/v1/{path}", json=sent, Change_Reason="furnishing")
+        made = await api.ask("PUT", path, json=sent, Change_Reason="furnishing")
         assert made.status == 201, made.body
 
 
@@ -74,7 +83,7 @@ async def judged(api: Client, folder: Path, *options: str) -> str:
 
 @pytest.mark.timeout(300)
 async def test_a_fuzzer_finds_no_server_error_and_no_undocumented_answer(tmp_path: Path) -> None:
-    async with staged(tmp_path) as stage, api_host(stage) as api:
+    async with staged(tmp_path) as stage, api_host(stage, **instances(stage)) as api:
         await furnished(api)
         await judged(api, tmp_path, "--phases", "fuzzing,stateful", "--max-examples", "1")
 
@@ -82,7 +91,7 @@ async def test_a_fuzzer_finds_no_server_error_and_no_undocumented_answer(tmp_pat
 @pytest.mark.attack
 @pytest.mark.timeout(1800)
 async def test_a_fuzzer_that_has_time_finds_no_more(tmp_path: Path) -> None:
-    async with staged(tmp_path) as stage, api_host(stage) as api:
+    async with staged(tmp_path) as stage, api_host(stage, **instances(stage)) as api:
         await furnished(api)
         phases = "examples,coverage,fuzzing,stateful"
         await judged(api, tmp_path, "--phases", phases, "--max-examples", "25")

@@ -476,6 +476,7 @@ async def test_a_stream_is_read_on_at_another_replica_and_ends_with_its_host(
                 async with asyncio.timeout(20):
                     while piece := await answer.content.readany():
                         text += piece
+            answer.close()
             await stopping
             assert b"event: done" not in text
             stage.sim.gates.open("both")

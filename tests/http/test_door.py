@@ -171,7 +171,13 @@ async def test_a_role_that_the_table_does_not_allow_is_refused(
     assert (answer.status, answer.json["type"]) == (403, "urn:switchboard:problem:denied")
 
 
-OF_ANY_KEY = {"/api/v1/me", "/openapi.json", "/api/v1/registry/agents", "/session"}
+OF_ANY_KEY = {
+    "/api/v1/me",
+    "/openapi.json",
+    "/api/v1/registry/agents",
+    "/api/v1/agent-templates",
+    "/session",
+}
 """What a key of one agent may ask for besides that agent; the list shows it that one alone."""
 OF_ITS_OWN = {"/api/v1/approvals", "/accounts/{account}/agents"}
 """Lists in which such a key sees nothing here."""

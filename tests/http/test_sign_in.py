@@ -281,6 +281,14 @@ async def test_cookies_that_are_not_ours_or_stand_twice_open_nothing(
         f"switchboard_chat={value}",
     ):
         assert (await talk.client.get("/session", None, Cookie=cookie)).status == 401, cookie
+    own = {"Cookie": f"{KEY_COOKIE}={value}"}
+    for path in (
+        *("//session", "/session/", "/Session", "/session%0a", "/session;a", "/session%00"),
+        *("/api/v1/me/", "/api/v1/approvals/a/b", "/accounts/acme", "/accounts/acme/agents/"),
+        *("/accounts/acme/agents/sales-smb", "/accounts/acme/agents/sales-smb/chat%0a"),
+        *("/accounts/acme%2fagents%2fx/agents", "/api/v1/registry/agents", "/openapi.json"),
+    ):
+        assert (await talk.client.get(path, None, **own)).status == 401, path
     twice = f"{KEY_COOKIE}={value}; {KEY_COOKIE}={value}"
     answer = await talk.client.get("/session", None, Cookie=twice)
     assert (answer.status, answer.json["field"]) == (400, "cookie")

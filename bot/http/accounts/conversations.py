@@ -526,6 +526,8 @@ def question_of(
         "id": request.nonce,
         "task_id": request.address.stream if is_task else None,
         "output_id": request.address.stream,
+        "person": request.asker.name,
+        "instance": request.address.instance,
         "status": _status_of(request),
         "tool": calls[0]["tool"],
         "arguments": calls[0]["arguments"],

@@ -21,6 +21,7 @@ from bot.http.api import (
     audit,
     bindings,
     conversations,
+    instances,
     keys,
     legacy,
     reviews,
@@ -37,7 +38,7 @@ from registry.errors import InvalidValue, RegistryError
 from registry.fields import describe
 from registry.roles import RoleName, Scope
 
-_DOCUMENTS = (agents, bindings, roles, keys, audit, reviews)
+_DOCUMENTS = (agents, instances, bindings, roles, keys, audit, reviews)
 _MAKING = threading.Lock()
 """FastAPI silences a warning while it reads models; two threads would undo that for each other."""
 

@@ -40,6 +40,8 @@ class Approval(BaseModel):
     tool: str = Field(examples=["mcp:mail:send_mail"])
     arguments: Any = None
     output_id: str | None = Field(examples=["3f9a01c2d4e5f60718293a4b"])
+    person: str = Field("", description="The name of the person who asked.", examples=["ann"])
+    instance: str | None = Field(None, examples=["acme/sales-smb"])
     status: str = Field(examples=["pending"])
     calls: list[Call]
     approvers: list[str] = Field(examples=[["asker"]])

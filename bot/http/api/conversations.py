@@ -45,6 +45,7 @@ EVENT_STREAM = "text/event-stream"
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 """A header for proxies that would keep a stream back until it is whole."""
 _LONGEST_MESSAGE = 100_000
+_LONGEST_IN_URL = 8_000
 _FIRST_SECONDS = 0.25
 """How long a reader that comes back may wait for its status, which says whether there is more."""
 
@@ -61,6 +62,12 @@ def _not_blank(text: str) -> str:
 Message = Annotated[
     str, Field(max_length=_LONGEST_MESSAGE, examples=["hello"]), AfterValidator(_not_blank)
 ]
+ShortMessage = Annotated[
+    str | None,
+    Query(max_length=_LONGEST_IN_URL, description="What begins a turn.", examples=["hello"]),
+    AfterValidator(lambda text: None if text is None else _not_blank(text)),
+]
+"""A message in a URL; a longer one goes into a body."""
 SessionId = Annotated[
     str,
     Field(
@@ -161,29 +168,46 @@ _EVENTS = (
     "id: 3f9a01c2d4e5f60718293a4b-1764499000000-0\nevent: message\ndata: Hello!\n\n"
     "id: 3f9a01c2d4e5f60718293a4b-1764499000100-0\nevent: done\ndata: \n\n"
 )
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "What Last-Event-ID takes."},
+        "event": {"enum": ["message", "tool", "approval", "done", "error"]},
+        "data": {"type": "string", "description": "Text in `message`, nothing in `done`, or JSON."},
+    },
+}
 STREAMS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events `message` (new text), `tool`, `approval`, `done` and `error`.",
-        "content": {EVENT_STREAM: {"schema": {"type": "string"}, "example": _EVENTS}},
+        "content": {EVENT_STREAM: {"schema": _EVENT, "example": _EVENTS}},
     },
     204: {"description": "The turn is over, and its last event was the one in `Last-Event-ID`."},
+    431: {"description": "The URL and the header are larger than 32 KB."},
 }
 """What the routes of streams answer."""
-_CHATS: dict[int | str, dict[str, Any]] = {
+
+
+def problem(words: str) -> dict[str, Any]:
+    """A refusal of a route, for the OpenAPI document."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": words, "content": {MEDIA_TYPE: {"schema": schema}}}
+
+
+CHATS: dict[int | str, dict[str, Any]] = {
     200: {"model": ChatAnswer, "description": "The answer."},
     202: {"model": WaitingTurn, "description": "The turn waits for an approval."},
-    502: {
-        "description": "The model failed; `response` is what it said until then.",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    },
+    502: problem("The model failed; `response` is what it said until then."),
 }
+"""What the routes of chats answer."""
 
 
 def add_routes(app: FastAPI) -> None:
     """Add the routes of conversations."""
     tags = docs.tags("conversations")
     app.get(AGENTS, tags=tags)(list_agents)
-    chats: dict[str, Any] = {"response_class": Response, "responses": _CHATS}
+    chats: dict[str, Any] = {"response_class": Response, "responses": CHATS}
     app.post(f"{ONE}/chat", tags=tags, **chats)(chat)
     streams: dict[str, Any] = {"response_class": Response, "responses": STREAMS}
     app.get(f"{ONE}/stream", tags=tags, **streams)(stream)
@@ -240,7 +264,7 @@ async def stream(
     host: HostDep,
     account: Account,
     instance: Instance,
-    message: Annotated[Message | None, Query(description="What begins a turn.")] = None,
+    message: ShortMessage = None,
     session_id: Annotated[SessionId | None, Query()] = None,
     on_disconnect: Annotated[
         OnDisconnect, Query(description="Whether the turn continues when the client goes.")

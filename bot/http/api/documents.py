@@ -23,7 +23,7 @@ from registry.fields import valid_slug
 from registry.history import kept_text, text_of
 from registry.revisions import FieldChange, Kind, Revision
 from registry.roles import RoleGrant, Why, sees_grant
-from registry.snapshot import ONLY, PLAIN, Entry, revision_of
+from registry.snapshot import UNWRITTEN, Entry, revision_of
 from registry.sources.json_yaml import read_value
 
 _QUICK = 16_000  # characters of a body that are read on the loop
@@ -213,14 +213,14 @@ def none_left() -> Response:
 
 def held(entry: Entry[Any]) -> str | None:
     """The hash of an entry, as its history has it; None for one that nobody has written."""
-    if entry.document in (ONLY, PLAIN):
+    if entry.document in UNWRITTEN:
         return None
     return entry.revision or revision_of(text_of(entry.value))
 
 
 def is_read_only(entry: Entry[Any]) -> bool:
     """Whether the operator's file or environment owns it."""
-    return entry.operator and entry.document not in (ONLY, PLAIN)
+    return entry.operator and entry.document not in UNWRITTEN
 
 
 def shown(entry: Entry[Any]) -> Any:
@@ -400,7 +400,8 @@ class DocumentRoutes:
     """The documents of one kind: their path and heading, how one is found, and how it is shown.
 
     `find` is a dependency that gives the document of a request, `needs` declares who may read it,
-    `shown` makes the answer for a revision of it.
+    `shown` makes the answer for a revision of it. `listed` is the last part of the path of its
+    revisions.
     """
 
     path: str
@@ -409,13 +410,14 @@ class DocumentRoutes:
     find: Callable[..., Awaitable[Document]]
     needs: Callable[[Callable[..., Any]], Callable[..., Any]]
     shown: Callable[[Document, Revision], Response]
+    listed: str = "history"
 
 
 def add_revisions(app: FastAPI, routes: DocumentRoutes) -> None:
     """Add the routes that all documents have: history, diff and restore."""
     path, heading, found = routes.path, tags(routes.tag), Depends(routes.find)
 
-    @app.get(f"{path}/history", tags=heading)
+    @app.get(f"{path}/{routes.listed}", tags=heading)
     @routes.needs
     async def history(
         document: Document = found, cursor: Cursor = None, limit: Limit = 50

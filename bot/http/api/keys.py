@@ -171,7 +171,7 @@ async def create_key(caller: CallerDep, host: HostDep, body: KeyRequest) -> Resp
     key = _made(caller, body, secret, host.catalog.wall())
     snapshot = host.catalog.snapshot()
     if key.agent is not None and not snapshot.has_named(key.account, key.agent):
-        message, cure = f"there is no agent '{key.agent}'", "name one that is there"
+        message, cure = f"there is no agent or instance '{key.agent}'", "name one that is there"
         raise DocumentErrors([Problem("body", message, cure, path="agent")])
     why = docs.why_of(caller, body.reason, body.ticket)
     await host.catalog.create_key(caller.actor, key, key=caller.change_key, why=why)

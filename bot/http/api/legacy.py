@@ -40,11 +40,22 @@ _BODY: dict[str, Any] = {
         },
     }
 }
+_ELSEWHERE: dict[int | str, dict[str, Any]] = {
+    301: {"description": "With LEGACY_ROUTES=301: the new route is in `Location`."},
+    308: {"description": "With LEGACY_ROUTES=308: the new route is in `Location`."},
+    410: talk.problem("With LEGACY_ROUTES=gone: this route is gone."),
+}
 _TEXT: dict[int | str, dict[str, Any]] = {
+    **_ELSEWHERE,
+    202: {
+        "description": "The turn waits for an approval.",
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": WAITING}},
+    },
+    502: talk.CHATS[502],
     200: {
         "description": "The answer as text.",
         "content": {"text/plain": {"schema": {"type": "string"}, "example": "Hello!"}},
-    }
+    },
 }
 
 
@@ -53,7 +64,7 @@ def add_routes(app: FastAPI) -> None:
     common: dict[str, Any] = {"tags": docs.tags("legacy"), "deprecated": True}
     common["response_class"] = Response
     app.post("/chat", openapi_extra=_BODY, responses=_TEXT, **common)(chat)
-    app.get("/events/stream", responses=talk.STREAMS, **common)(stream)
+    app.get("/events/stream", responses={**talk.STREAMS, **_ELSEWHERE}, **common)(stream)
 
 
 @needs_key()
@@ -72,7 +83,7 @@ async def stream(
     request: Request,
     caller: CallerDep,
     host: HostDep,
-    message: Annotated[talk.Message | None, Query()] = None,
+    message: talk.ShortMessage = None,
     session_id: Annotated[talk.SessionId | None, Query()] = None,
     on_disconnect: Annotated[talk.OnDisconnect, Query()] = "continue",
     last_event_id: Annotated[str | None, Query()] = None,

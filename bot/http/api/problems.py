@@ -12,6 +12,8 @@ import orjson
 
 from registry import errors
 from registry.errors import RegistryError
+from registry.sources.instance_files import CONFIG
+from registry.sources.stored_values import is_document
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
@@ -100,8 +102,15 @@ def refusal_of(error: RegistryError) -> ApiError:
 
 
 def shown_place(place: str) -> str:
-    """A place without its folder: where a file lies on the machine is nobody's business."""
-    return PurePath(place).name
+    """A place without its folder: where a file lies on the machine is nobody's business.
+
+    That of an instance begins with its account.
+    """
+    if is_document(place):
+        return place
+    path = PurePath(place)
+    kept = 3 if path.name.partition(":")[0] == CONFIG else 1
+    return "/".join(path.parts[-kept:])
 
 
 def unavailable(why: str = "The store is away. A repeat is safe.") -> ApiError:

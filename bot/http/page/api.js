@@ -56,6 +56,7 @@ export async function ask(method, path, body = undefined, { once = false, header
       body: body === undefined ? undefined : JSON.stringify(body),
       credentials: "same-origin",
       redirect: "error",
+      signal: AbortSignal.timeout(30_000),
     });
     if (response.status === 401 && !once) {
       await signedInAgain();

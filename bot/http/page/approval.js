@@ -41,7 +41,7 @@ export class ApprovalCard {
     this.reason.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.reason.value = "";
     });
-    this.outcome = h("p", { class: "outcome", role: "status" });
+    this.outcome = h("p", { class: "outcome", role: "status", tabindex: "-1" });
     this.actions = h("div", { class: "actions" }, this.approve, this.deny, this.reason);
     this.element = h("section", { class: "approval", "aria-label": "Approval", data: { approval: approval.id } },
       calls.length ? h("p", { class: "asks" }, words) : rendered(visible(String(approval.question ?? words))),
@@ -83,9 +83,10 @@ export class ApprovalCard {
   close(words) {
     this.isOpen = false;
     clearTimeout(this.#timer);
-    if (this.actions.contains(document.activeElement)) document.getElementById("message")?.focus();
+    const hadFocus = this.actions.contains(document.activeElement);
     this.actions.remove();
     this.outcome.textContent = words;
+    if (hadFocus) this.outcome.focus();
   }
 
   async #decide(decision) {

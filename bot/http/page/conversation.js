@@ -12,7 +12,7 @@ const FAILED = "Connection error. Please try again.";
 
 export class Conversation {
   #waiting = []; // messages for later, each {text, element}
-  #turn = null; // the one that runs: {text, key, place, isStopping, controller}
+  #turn = null; // the one that runs: {text, key, place, controller, …}
   #answer = null;
   #loading = null;
   #isReady = false;
@@ -22,9 +22,9 @@ export class Conversation {
     this.id = id;
     this.agent = agent;
     this.page = page;
-    this.log = h("ol", { class: "messages", role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-label": "Messages" });
-    this.growing = h("ol", { class: "messages growing", "aria-live": "off", "aria-label": "The answer that is being written" });
-    this.queue = h("ol", { class: "messages waiting", "aria-label": "Messages that wait" });
+    this.log = h("div", { class: "messages", role: "log", "aria-live": "polite", "aria-relevant": "additions", "aria-label": "Messages" });
+    this.growing = h("div", { class: "messages growing", role: "group", "aria-live": "off", "aria-label": "The answer that is being written" });
+    this.queue = h("div", { class: "messages waiting", role: "group", "aria-label": "Messages that wait" });
     this.element = h("div", { class: "conversation", hidden: true }, this.#greeting(), this.log, this.growing, this.queue);
   }
 
@@ -97,20 +97,23 @@ export class Conversation {
   /** Goes on with the turn that ran when the page was left. */
   #resume(messages) {
     const left = memory.get(this.#name("turn"));
-    const turn = left?.place.split("-")[0];
-    const own = messages.filter((one) => turn && one.output_id === turn);
-    if (!left || own.some((one) => one.role === "assistant")) {
+    const isOwn = ({ output_id }) => Boolean(left?.id) && output_id === left.id;
+    if (!left || messages.some((one) => isOwn(one) && one.role !== "human" && !one.metadata?.partial)) {
       this.#remember(null);
       return;
     }
     const last = messages.at(-1);
-    const isShown = own.length > 0 || (last?.role === "human" && last.content === left.text);
-    // From its beginning: what was read before is not on this page.
-    this.#run({ text: left.text, key: left.key, place: { id: turn ? `${turn}-0-0` : "" } }, isShown);
+    const isShown = messages.some(isOwn) || (last?.role === "human" && last.content === left.text);
+    // It is read from its beginning, as nothing of it is on this page but what the history calls partial.
+    const parts = [...this.log.children].filter((_, at) => isOwn(messages[at]) && messages[at].role !== "human");
+    this.#run({ text: left.text, key: left.key, place: { id: left.id ? `${left.id}-0-0` : "" }, parts }, isShown);
   }
 
   #remember(turn) {
-    memory.set(this.#name("turn"), turn && { text: turn.text, key: turn.key, place: turn.place.id });
+    const id = turn?.place.id.split("-")[0];
+    if (turn && turn.remembered === id) return;
+    memory.set(this.#name("turn"), turn && { text: turn.text, key: turn.key, id });
+    if (turn) turn.remembered = id;
   }
 
   #forget() {
@@ -125,6 +128,7 @@ export class Conversation {
     if (this.#turn || this.#waiting.length || !this.#isReady) {
       if (this.#waiting.length >= MOST_WAITING) return false;
       this.#wait(text);
+      if (this.#isReady) this.#next(); // those that waited behind a question
     } else {
       this.#run({ text, key: randomName(), place: { id: "" } });
     }
@@ -147,13 +151,13 @@ export class Conversation {
       this.#withdraw(item);
       this.page.giveBack(text);
     };
-    item.element = h("li", { class: "message person" },
+    item.element = h("article", { class: "message person" },
       h("div", { class: "bubble", dir: "auto" }, text),
       h("p", { class: "note" }, "Waiting ", button("Withdraw", withdraw, { class: "quiet" })));
     this.#waiting.push(item);
     this.queue.append(item.element);
     this.#keepWaiting();
-    announce("Your message is sent when the answer is complete.");
+    announce("Your message waits until the answer is complete.");
   }
 
   #withdraw(item) {
@@ -217,6 +221,7 @@ export class Conversation {
   #hear(turn, event) {
     this.#remember(turn);
     if (turn.isStopping === "asked" && turn.place.id) this.#sendStop(turn);
+    if (event.kind !== "place") turn.parts?.splice(0).forEach((one) => one.remove());
     if (event.kind === "message") {
       this.#answer.append(event.data);
       this.page.onChange();
@@ -250,7 +255,6 @@ export class Conversation {
     if (error && !turn.isStopping) toast(FAILED);
     const reason = error && !turn.isStopping && this.#answer.isEmpty ? error.message || "There is no answer." : "";
     this.#settle({ isPartial, note: turn.isStopping ? "Stopped." : reason });
-    if (!error && !turn.isStopping) announce("The answer is complete.");
     this.#end();
     this.#next();
   }
@@ -300,7 +304,7 @@ export class Conversation {
 
   /** The session is not this person's any more: the message goes into a new one. */
   #beginAgain(turn) {
-    const note = h("li", { class: "note" }, "The earlier conversation has ended. The agent does not know it any more.");
+    const note = h("p", { class: "note" }, "The earlier conversation has ended. The agent does not know it any more.");
     turn.element?.before(note);
     Object.assign(turn, { isSecondTry: true, key: randomName() });
     memory.set(this.#name("session"), randomName());

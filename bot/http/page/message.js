@@ -8,12 +8,12 @@ const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short",
 
 /** What a person wrote, as it was written. */
 export function personMessage(text, at = new Date()) {
-  return h("li", { class: "message person" }, author("You"), h("div", { class: "bubble", dir: "auto" }, text), timeElement(at));
+  return h("article", { class: "message person" }, author("You"), h("div", { class: "bubble", dir: "auto" }, text), timeElement(at));
 }
 
 /** An answer that is whole, as the history has it. */
 export function agentMessage(text, { name, at, isPartial }) {
-  const element = h("li", { class: "message agent" }, author(name), h("div", { class: "text" }, rendered(text)), timeElement(at));
+  const element = h("article", { class: "message agent" }, author(name), h("div", { class: "text" }, rendered(text)), timeElement(at));
   if (isPartial) markPartial(element);
   return element;
 }
@@ -43,7 +43,7 @@ export class Answer {
   constructor(name) {
     this.name = name;
     this.cards = [];
-    this.element = h("li", { class: "message agent", "aria-busy": "true" }, author(name), this.#typing);
+    this.element = h("article", { class: "message agent", "aria-busy": "true" }, author(name), this.#typing);
   }
 
   get isEmpty() {
@@ -101,6 +101,7 @@ export class Answer {
     this.#wait(false);
     this.#endText();
     this.#endTools();
+    for (const card of this.cards) if (card.isOpen) card.close("This question is no longer open.");
     this.#connection.remove();
     this.element.removeAttribute("aria-busy");
     if (isPartial) markPartial(this.element);

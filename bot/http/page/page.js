@@ -70,7 +70,8 @@ async function enter() {
   const found = await ask("GET", "/session", undefined, { once: true });
   if (!found?.account) throw new Refused(401, {});
   const name = `${found.account} ${found.person}`;
-  if (memory.get("who") !== name) forgetAll();
+  const before = memory.get("who");
+  if (before !== name) forgetAll(before !== null);
   memory.set("who", name);
   if (who && `${who.account} ${who.person}` !== name) {
     location.reload(); // somebody else: nothing of the one before stays on the page
@@ -84,10 +85,12 @@ async function enter() {
   isWatching = true;
 }
 
-function forgetAll() {
-  const kept = ["tab", ...(who ? [] : ["text"])].map((name) => [name, memory.get(name)]);
+/** Forgets what this tab remembers; also what was written, where that was somebody else. */
+function forgetAll(alsoText) {
+  const tab = memory.get("tab");
   memory.clear();
-  for (const [name, value] of kept) memory.set(name, value);
+  memory.set("tab", tab);
+  setText(alsoText ? "" : $("message").value);
 }
 
 function showSignIn(notice) {
@@ -95,7 +98,6 @@ function showSignIn(notice) {
   $("sign-in").hidden = false;
   $("chat").hidden = true;
   $("bar").hidden = true;
-  document.body.dataset.view = "sign-in";
   $("key").focus();
 }
 
@@ -103,7 +105,7 @@ function showChat() {
   $("sign-in").hidden = true;
   $("chat").hidden = false;
   $("bar").hidden = false;
-  document.body.dataset.view = "chat";
+  fit();
   const name = visible(String(who.name || who.user || who.person || "you"));
   $("who-name").textContent = name;
   $("who-account").textContent = `Account ${visible(String(who.account))}`;
@@ -147,6 +149,10 @@ async function signOut() {
 async function readAgents() {
   const accounts = accountsOf(who);
   const lists = await Promise.all(accounts.map(agentsOf));
+  if (lists.includes(null)) { // the list of before stays
+    if (!now) setTimeout(readAgents, 3000);
+    return;
+  }
   const isSame = JSON.stringify(agents) === JSON.stringify(lists.flat());
   if (isSame && now) return;
   agents = lists.flat();
@@ -168,13 +174,14 @@ const idOf = ({ account, slug }) => `${account}/${slug}`;
 
 const accountsOf = ({ account, accounts }) => (accounts?.length ? accounts.slice(0, 50) : [account]);
 
+/** The agents of an account; null where they cannot be asked for now. */
 async function agentsOf(account) {
   try {
     const found = await ask("GET", `/accounts/${encodeURIComponent(account)}/agents`);
     return found.map((one) => ({ ...one, account }));
   } catch (error) {
     toast(words(error, `You may not use the agents of the account ${account}.`));
-    return [];
+    return isRefusal(error) ? [] : null;
   }
 }
 
@@ -233,10 +240,16 @@ function giveBack(text) {
   $("message").focus();
 }
 
-function onInput() {
+/** The field is as high as its text, up to the limit in the style sheet. */
+function fit() {
   const field = $("message");
   field.style.height = "auto";
-  field.style.height = `${field.scrollHeight}px`;
+  if (field.scrollHeight) field.style.height = `${field.scrollHeight}px`; // 0 while it is not shown
+}
+
+function onInput() {
+  const field = $("message");
+  fit();
   memory.set("text", field.value || null);
   $("send").disabled = !field.value.trim() || !now;
 }
@@ -313,7 +326,9 @@ $("message").setAttribute("enterkeyhint", isTouch.matches ? "enter" : "send");
 $("stop").addEventListener("click", stop);
 $("newer").addEventListener("click", () => onChange(true));
 $("scroll").addEventListener("scroll", onScroll, { passive: true });
-new ResizeObserver(() => isFollowing && onChange(true)).observe($("conversations"));
+const resized = new ResizeObserver(() => isFollowing && onChange(true));
+for (const name of ["conversations", "scroll"]) resized.observe($(name));
+addEventListener("resize", fit);
 addEventListener("keydown", onEscape);
 addEventListener("hashchange", () => CODE.test(location.hash) && location.reload());
 document.addEventListener("visibilitychange", readAgentsAgain);

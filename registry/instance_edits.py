@@ -1,0 +1,275 @@
+"""Instances of agents as people and programs make and change them: the same for every face."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from registry import errors
+from registry.catalog import Catalog, Written
+from registry.errors import DocumentErrors, Problem
+from registry.fields import casefolded, fields_of, unknown_name
+from registry.instance import SLASH, AgentInstance
+from registry.roles import NO_REASON, Actor, Target, Why, verdict
+from registry.snapshot import PACKAGED, Entry, revision_of
+from registry.sources import stored_values as stored
+from registry.sources.handwritten import parse_pasted_instance
+from registry.sources.revision_store import DELETED
+from registry.validation import DocumentReader, RawValue
+
+_QUICK = 16_000  # characters of a text that are read on the loop
+_TRIES = 20
+_IDENTITY = frozenset({"account", "instance_name"})
+_REMOVED = frozenset({"none", "default"})
+_SWITCHED = {"on": True, "true": True, "off": False, "false": False}
+_TYPED = re.compile(r"([A-Za-z]\w*(?:\.[^\s:]+)?)[ \t]+(?!:)(.*)", re.DOTALL)
+
+
+def _settings(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, type]]:
+    for name, info in fields_of(model).items():
+        kind, steps = _kind(info.annotation), (*path, name)
+        if issubclass(kind, BaseModel):
+            yield from _settings(kind, steps)
+        elif name not in _IDENTITY:
+            yield ".".join(steps), kind
+
+
+def _kind(annotation: Any) -> type:
+    """What a value of a field is: a text, a number, a tuple, a mapping, or a model."""
+    if isinstance(annotation, type):
+        return annotation
+    origin = get_origin(annotation)
+    return origin if origin in (tuple, Mapping) else _kind(get_args(annotation)[0])
+
+
+SETTINGS: Mapping[str, type] = dict(_settings(AgentInstance))
+"""What an instance may set, by its dotted name (`llm.temperature`), and what kind of value it is.
+
+`account` and `instance_name`, which name it, are not among them.
+"""
+_SHORT = {casefolded(name.rpartition(".")[2]): name for name in SETTINGS}
+_SHORT |= {casefolded(name): name for name in SETTINGS}
+
+
+def setting_of(instance: AgentInstance, name: str) -> Any:
+    """What an instance says of a setting, as JSON; None where it says nothing."""
+    value: Any = instance.to_json()
+    for step in name.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
+def place_of(entry: Entry[AgentInstance], name: str) -> str:
+    """Where a setting of an instance is written."""
+    found = entry.origins.get(name) or entry.origins.get(name.partition(".")[0])
+    return found or entry.place
+
+
+def may_see(actor: Actor, account: str) -> bool:
+    """Whether an actor may read the instances of an account."""
+    return verdict(actor.grants, "read", Target("instance", account)) == "yes"
+
+
+def seen_instances(
+    catalog: Catalog, actor: Actor, account: str = ""
+) -> dict[str, Entry[AgentInstance]]:
+    """The instances that an actor may see, by `<account>/<name>`; of one account or of all."""
+    return {
+        entry.value.id: entry
+        for name, entries in catalog.snapshot().accounts.items()
+        if account in ("", name) and may_see(actor, name)
+        for entry in entries.values()
+    }
+
+
+# --- reading what was given ----------------------------------------------------------------------
+
+
+def parse_instance(
+    catalog: Catalog, value: Mapping[str, Any], id: str, place: str
+) -> AgentInstance:
+    """The instance of this id in a JSON value, which may leave its names out.
+
+    Raises DocumentErrors with every mistake.
+    """
+    reader = DocumentReader(catalog.writer)
+    entry = reader.instance(RawValue.of_place(value, place, place), id)
+    if entry is None:
+        raise DocumentErrors(reader.problems)
+    return entry.value
+
+
+async def parse_pasted(catalog: Catalog, text: str, file: str = "", id: str = "") -> AgentInstance:
+    """An instance from YAML or JSON that somebody pasted, or a file; raises DocumentErrors."""
+    if len(text) <= _QUICK:
+        return parse_pasted_instance(text, file, catalog.writer, id)
+    return await asyncio.to_thread(parse_pasted_instance, text, file, catalog.writer, id)
+
+
+def merged(document: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with the given fields; null takes one out, and objects are merged (RFC 7396)."""
+    result = dict(document)
+    for name, value in change.items():
+        held = result.get(name)
+        if isinstance(value, Mapping):
+            value = merged(held if isinstance(held, Mapping) else {}, value) or None
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = value
+    return result
+
+
+def typed_change(text: str) -> dict[str, Any] | None:
+    """The change in words such as `temperature 0.3`; None where the text is a whole document.
+
+    `tools.crm on` switches a tool, and `none` takes a setting out. Raises DocumentErrors for a name
+    that nothing has.
+    """
+    found = _TYPED.fullmatch(text.strip())
+    if not found:
+        return None
+    given, _, tool = found[1].partition(".")
+    if casefolded(given) == "tools" and tool:
+        return {"tools": {tool: _switched(found[2], tool)}}
+    name = _SHORT.get(casefolded(found[1]))
+    if name is None and ("{" in text or "\n" in text.strip()):
+        return None
+    if name is None:
+        message, cure = unknown_name(found[1], [*SETTINGS])
+        raise DocumentErrors([Problem("message", message, cure, path=found[1])])
+    change: Any = _typed(found[2].strip(), SETTINGS[name])
+    for step in reversed(name.split(".")):
+        change = {step: change}
+    return dict(change)
+
+
+def _switched(text: str, tool: str) -> Any:
+    word = text.strip().lower()
+    if word in _REMOVED:
+        return None
+    if word not in _SWITCHED:
+        message, cure = f"'{word[:40]}' is neither on nor off", f"write tools.{tool} on"
+        raise DocumentErrors([Problem("message", message, cure, path=f"tools.{tool}")])
+    return {"enabled": _SWITCHED[word]}
+
+
+def _typed(text: str, kind: type) -> Any:
+    """A value as it is written in JSON, or plainly: a text without quotes, a list with commas."""
+    if text.lower() in _REMOVED:
+        return None
+    value: Any = text
+    with suppress(ValueError):
+        value = json.loads(text)
+    if kind is str:
+        return value if isinstance(value, str) else text
+    if kind is tuple and isinstance(value, str):
+        return [one for part in text.split(",") if (one := part.strip())]
+    return value
+
+
+# --- making and changing -------------------------------------------------------------------------
+
+
+async def create_instance(
+    catalog: Catalog,
+    actor: Actor,
+    instance: AgentInstance,
+    *,
+    key: str,
+    why: Why = NO_REASON,
+) -> Written:
+    """Store a new instance; raises AlreadyThere where its id is taken, also in the package."""
+    there = catalog.snapshot().document.instances.get(instance.id)
+    if there is not None and there.document == PACKAGED:
+        raise errors.AlreadyThere(f"there is already an instance '{instance.id}' in the package")
+    put, text = catalog.put_document, instance.to_text()
+    return await put(
+        actor, "instance", instance.id, text, key=key, expected=DELETED, why=why, action="create"
+    )
+
+
+async def instance_from(
+    catalog: Catalog, id: str, source: str, change: Mapping[str, Any] | None = None
+) -> AgentInstance:
+    """A new instance as a template has it, or of an agent type, with the given fields.
+
+    Raises NotThere where the source is neither, and DocumentErrors.
+    """
+    snapshot = catalog.snapshot()
+    account, _, name = id.partition(SLASH)
+    if catalog.instances is not None and source in await catalog.instances.template_names():
+        made = (await catalog.instances.from_template(source, account, name)).to_json()
+    elif snapshot.type_named(source) is not None:
+        made = {"agent_type": source}
+    else:
+        raise errors.NotThere(await _no_source(catalog, account, source))
+    return parse_instance(catalog, merged(made, change or {}), id, "body")
+
+
+async def _no_source(catalog: Catalog, account: str, source: str) -> str:
+    names = await catalog.instances.template_names() if catalog.instances else []
+    types = catalog.snapshot().offered_types(account)
+    known = f"templates are {', '.join(names) or 'none'}; types are {', '.join(types)}"
+    return f"there is no template and no agent type '{source[:64]}'; {known}"
+
+
+async def change_instance(
+    catalog: Catalog,
+    actor: Actor,
+    id: str,
+    change: Mapping[str, Any],
+    *,
+    key: str,
+    expected: str | None = None,
+    why: Why = NO_REASON,
+) -> tuple[AgentInstance, Written]:
+    """Change the given fields of an instance, over the expected hash if there is one.
+
+    What comes with the package is copied to the store. Raises NotThere, and what `put_document`
+    raises.
+    """
+    for _ in range(_TRIES):
+        held, document = await _held(catalog, id)
+        instance = parse_instance(catalog, merged(document, change), id, "body")
+        put, text = catalog.put_document, instance.to_text()
+        lost = () if expected else (errors.RevisionConflict, errors.AlreadyThere)
+        with suppress(*lost):
+            written = await put(
+                actor,
+                "instance",
+                id,
+                text,
+                key=key,
+                expected=expected or held,
+                why=why,
+                action="update",
+            )
+            return instance, written
+    raise errors.RevisionConflict(f"too many others are changing {id}; try again")
+
+
+async def _held(catalog: Catalog, id: str) -> tuple[str, dict[str, Any]]:
+    """The hash and the value of an instance as it is stored; raises NotThere or Owned."""
+    where = stored.INSTANCE + id
+    if (place := catalog.owner(where)) is not None:
+        raise errors.Owned(id, place)
+    text = await catalog.writable.text(where)
+    if text is None:
+        there = catalog.snapshot().document.instances.get(id)
+        if there is None or there.document != PACKAGED:
+            raise errors.NotThere(f"there is no agent instance '{id}'")
+        return DELETED, there.value.to_json()
+    value = None
+    with suppress(ValueError):
+        value = json.loads(text)
+    if not isinstance(value, dict):
+        message, cure = "its value is not an object", "write it as a whole"
+        raise DocumentErrors([Problem(where, message, cure)])
+    return revision_of(text), value
