@@ -103,6 +103,7 @@ from registry.history import History
 from registry.roles import Actor, RoleGrant
 from registry.snapshot import PACKAGED, unknown_tools
 from registry.sources.redis import RedisStore
+from registry.sources.specialization_file import SpecializationFile
 
 log = structlog.get_logger("switchboard")
 
@@ -152,6 +153,7 @@ class App:
         self.pool = Pool(self.clock)
         self.installed_skills = InstalledSkills()
         self.shown_once = ShownOnce()
+        self.specializations = SpecializationFile(settings.specializations_file)
         self.loaded = asyncio.Event()
         self.started = asyncio.Event()
         self.url = ""
@@ -352,7 +354,9 @@ class App:
         skills = SkillRunner()
         self._stack.push_async_callback(skills.close)
         cache, truncated = ToolResultCache(self.clock, self.counters), TruncatedResults(self.store)
-        self._tools = ToolsetFactory(self.pool, skills, cache, truncated)
+        self._tools = ToolsetFactory(
+            self.pool, skills, cache, truncated, lambda: self.catalog.snapshot().accounts
+        )
         self.catalog.objections = lambda agent: self._clashes(self._resolver.unstored(agent))
         await self._background(self._connect_servers(), "servers.connect")
         await self._background(self._close_unused_servers(), "servers.close_unused")
@@ -398,6 +402,9 @@ class App:
     # --- turns and conversations ---
 
     async def _open_turns(self) -> None:
+        await self.specializations.open(self._problem_alerts.check)
+        self._stack.push_async_callback(self.specializations.close)
+        self._problem_alerts.check()
         prices = Prices(self.settings.prices, listed=self.settings.anthropic_base_url is None)
         await self._background(prices.warm(), "prices.warm")
         budgets = BudgetService(
@@ -415,7 +422,10 @@ class App:
         )
         turns = self.settings.limits.turns
         slots = TurnSlots(turns) if turns else None
-        runner = TurnRunner(services, transcripts, self._model, self._tools, budgets, slots)
+        specialized = self.specializations.text
+        runner = TurnRunner(
+            services, transcripts, self._model, self._tools, budgets, slots, specialized
+        )
         approvals = ApprovalService(services, stores.inbox, transcripts.forget)
         self._turns = Turns(
             self._resolver, runner, approvals, stores, transcripts, self._access, self.clock
@@ -621,7 +631,7 @@ class App:
         await self.started.wait()
         await self._background(self.http_lines.run(), "http.lines")
         await self._background(self._reader.run(), "http.reader")
-        rules = self._webhook_rules()
+        tasks = Tasks(self.conversations, self._webhook_rules())
 
         def make() -> Application:
             from bot.http.api.app import make_app
@@ -630,19 +640,19 @@ class App:
             settings = self.settings
             talking = Talking(
                 self._sign_ins,
-                self.conversations,
+                tasks,
                 settings.page_url,
                 settings.legacy_routes,
                 self.counters.add,
                 self._tool_names,
-                rules,
+                self.specializations.values,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
             return make_app(Host(*parts, settings.own_keys))
 
         app = await asyncio.to_thread(make)
-        if rules is not None:
-            await self._background(self._send_webhooks(rules), "http.webhooks")
+        if tasks.webhooks is not None:
+            await self._background(self._send_webhooks(tasks, tasks.webhooks), "http.webhooks")
         return app
 
     def _webhook_rules(self) -> WebhookRules | None:
@@ -653,13 +663,13 @@ class App:
         hosts = settings.guest_permissions().internal_hosts
         return WebhookRules(secret.get_secret_value(), hosts, settings.proxy_judges)
 
-    async def _send_webhooks(self, rules: WebhookRules) -> None:
+    async def _send_webhooks(self, tasks: Tasks, rules: WebhookRules) -> None:
         """Send the webhooks of tasks, those of other hosts as well."""
         from bot.http.api.tasks import webhook_message
 
         store, pause = WebhookStore(self.store), self.settings.sweep_seconds
         webhooks = TaskWebhooks(rules, store, self.clock, self.counters, pause)
-        await webhooks.run(partial(webhook_message, Tasks(self.conversations)))
+        await webhooks.run(partial(webhook_message, tasks))
 
     def _tool_names(self, agent: str, account: str) -> list[str]:
         """The names of the tools that an agent is known to have for an account."""
@@ -793,7 +803,7 @@ class App:
         """What an admin must fix; quick with ten thousand agents, since each change runs it."""
         snapshot = self.catalog.snapshot()
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
-        return [*snapshot.document.errors, *conflicts]
+        return [*snapshot.document.errors, *conflicts, *self.specializations.problems]
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -31,6 +31,7 @@ from registry.errors import Level, Problem, worst_first
 from registry.fields import fields_of, model_at, nearest
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, reference_names
 from registry.snapshot import PLAIN, Document, Snapshot
+from registry.sources.specialization_file import file_problems
 from registry.urls import is_internal
 
 log = structlog.get_logger("switchboard")
@@ -92,6 +93,8 @@ def settings_findings(settings: Settings, skills: InstalledSkills) -> Iterator[P
     yield from _addresses(settings)
     yield from _wrong_secrets(settings)
     yield from idle_variables(settings)
+    if settings.specializations_file is not None:
+        yield from file_problems(settings.specializations_file)
     yield from skills.problems
 
 

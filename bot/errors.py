@@ -203,7 +203,12 @@ class OutOfBudget(SwitchboardError):
 
 
 class ToolError(SwitchboardError):
-    """A tool call ended without a result."""
+    """A tool call ended without a result: its time was up, or HTTP gave this error `status`."""
+
+    def __init__(self, message: str, *, timed_out: bool = False, status: int = 0) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+        self.status = status
 
 
 class ToolUnavailable(ToolError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ Json = Mapping[str, Any]
 ANONYMOUS_ADMIN = 1087968824
 """The id under which Telegram shows the anonymous admins of all groups."""
 
+
+_NOT_IN_NAMES = re.compile(r"\W+")
 
 PersonId = int | str
 """A person: the numeric id in Telegram, or `api:<account>:<user>` over HTTP."""
@@ -127,11 +130,17 @@ class Excerpt:
 
 @dataclass(frozen=True, slots=True)
 class Specialization:
-    """What an agent is specialised in for one task; spec 5, 8.2."""
+    """What an agent is specialized in for one task; spec 5, 8.2."""
 
     language: str = "en"
     vertical: str | None = None
     region: str | None = None
+
+    def shown_name(self, agent: str) -> str:
+        """The name of an agent that is specialized so: `influencer_agent_beauty_uae`."""
+        given = (self.vertical or "", self.region or "")
+        parts = (_NOT_IN_NAMES.sub("_", one.lower()).strip("_") for one in given)
+        return "_".join(filter(None, (agent, *parts)))
 
 
 @dataclass(frozen=True, slots=True)

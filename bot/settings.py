@@ -433,6 +433,9 @@ class Settings(BaseSettings):
     agent_templates_dir: Annotated[Path, AfterValidator(_folder)] | None = None
     """The folder of templates for agent instances. Unset: `config/agent_templates` in the working
     directory, if it exists."""
+    specializations_file: Annotated[Path, AfterValidator(_folder)] | None = None
+    """What agents are told for the vertical, region and language of a task, as YAML; its entries
+    take the place of the packaged ones of the same name. Live within a second."""
     redis_url: Annotated[_Secret, AfterValidator(_store_address)] | None = None
     """A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."""
     redis_url_file: Path | None = None

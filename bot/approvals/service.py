@@ -28,7 +28,7 @@ from bot.ops.logging import Counters
 from bot.store.events import EventLog
 from bot.store.inbox import UpdateInbox
 from bot.store.journal import Journal, OpenTurn, end_record
-from bot.tools.calls import Result, result_record
+from bot.tools.calls import failed, result_record
 
 log = structlog.get_logger("approvals")
 
@@ -333,7 +333,7 @@ def _superseded(
     """The end of a suspended turn: its calls are answered, and nothing more is done."""
     after, entry = request.close("dropped"), request.turn.entry
     denials = [
-        result_record(entry, call.call_id, Result(view.denial_for_model(after, call), error=True))
+        result_record(entry, call.call_id, failed(view.denial_for_model(after, call)))
         for call in after.calls
     ]
     parts, end = view.edit_parts(line.channel, after), end_record(entry, "stopped", "")

@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from bot.mcp.pictures import MOST_PIXELS, Sides, sides
@@ -42,14 +42,19 @@ class ToolResult:
         return "\n".join(block["text"] for block in self.content if block["type"] == "text")
 
 
+def error_text(error: str, **more: Any) -> str:
+    """What the model reads of a failure, as JSON: `{"error": …}`, and what `more` is known."""
+    return json.dumps({"error": error} | more, ensure_ascii=False)
+
+
 def error_result(text: str) -> ToolResult:
     """A result that tells the model what went wrong."""
-    return ToolResult([_text_block(text)], is_error=True)
+    return ToolResult([_text_block(error_text(text))], is_error=True)
 
 
 def unreadable_result(text: str) -> ToolResult:
     """A result that says why the answer cannot be read; what the call did is not known."""
-    return replace(error_result(text), is_unreadable=True)
+    return ToolResult([_text_block(text)], is_error=True, is_unreadable=True)
 
 
 def result_from(raw: Any, cap: int, secrets: Secrets) -> ToolResult:
@@ -60,12 +65,20 @@ def result_from(raw: Any, cap: int, secrets: Secrets) -> ToolResult:
     if not reader.has_text and raw.structured_content is not None:
         reader.add_text(json.dumps(raw.structured_content, ensure_ascii=False))
     remainder = _encodable("\n".join(reader.remainder))
+    blocks = reader.blocks()
     return ToolResult(
-        reader.blocks(),
+        _as_error(blocks) if raw.is_error and not remainder else blocks,
         bool(raw.is_error),
         remainder[:REMAINDER_LIMIT],
         len(remainder) <= REMAINDER_LIMIT and not reader.dropped,
     )
+
+
+def _as_error(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A tool's own words on its failure in the form of all failures, unless they are JSON."""
+    if [block["type"] for block in blocks] != ["text"] or blocks[0]["text"][:1] in ("{", "["):
+        return blocks
+    return [_text_block(error_text(blocks[0]["text"]))]
 
 
 def _text_block(text: str) -> dict[str, Any]:
@@ -196,12 +209,13 @@ class ConnectionState:
 class RequestState:
     """Whether a request may have reached its server; set by the transport.
 
-    `failure` says what HTTP made of it, where it failed; `refused`, that a status refused it, or
-    the session that it came in.
+    `failure` says what HTTP made of it, where it failed, and `status` is the server's answer to
+    that; `refused`, that a status refused it, or the session that it came in.
     """
 
     sent: bool = False
     failure: str = ""
+    status: int = 0
     refused: bool = False
 
 
@@ -209,7 +223,7 @@ class CallLost(Exception):
     """A call that ended without an answer.
 
     `sent` says whether it may have run, `connection` whether the whole connection is lost with it,
-    `silent` whether nothing broke and the answer just did not come in time.
+    `silent` whether nothing broke and the answer just did not come in time. `status` is HTTP's.
     """
 
     def __init__(
@@ -219,3 +233,4 @@ class CallLost(Exception):
         self.sent = sent
         self.connection = connection
         self.silent = silent
+        self.status = 0

@@ -159,7 +159,7 @@ class McpServer:
 
     async def call(self, call: ServerCall) -> ToolResult:
         """The tool's answer; for what is raised, see `Pool.call`."""
-        sent, why = False, ""
+        sent, why, timed_out, status = False, "", False, 0
         for may_retry in (True, False):
             try:
                 return await self._try_call(call)
@@ -169,14 +169,16 @@ class McpServer:
                 why = str(error)
             except CallLost as lost:
                 sent, why = sent or lost.sent, str(lost)
+                timed_out, status = lost.silent, lost.status
                 known = tool_named(call.tool, self.tools)
                 repeatable = not lost.sent or call.spec.is_repeatable(call.tool, known)
                 if not (may_retry and repeatable and call.seconds_left >= _TOO_SHORT_TO_RETRY):
                     break
         name = f"{self._spec.name}: {printable(call.tool, 80)!r}"
         if sent:
-            raise ToolFateUnknown(f"{name} may have run: {why}")
-        raise ToolUnavailable(f"{name} did not run: {why}")
+            why = f"{name} may have run: {why}"
+            raise ToolFateUnknown(why, timed_out=timed_out, status=status)
+        raise ToolUnavailable(f"{name} did not run: {why}", timed_out=timed_out, status=status)
 
     async def _try_call(self, call: ServerCall) -> ToolResult:
         now = self._clock.monotonic()
@@ -207,7 +209,8 @@ class McpServer:
             async with asyncio.timeout(call.seconds_left):
                 await self._slots.acquire()
         except TimeoutError:
-            raise ToolUnavailable(f"{self._spec.name} is busy: no free slot in time") from None
+            why = f"{self._spec.name} is busy: no free slot in time"
+            raise ToolUnavailable(why, timed_out=True) from None
         self.calls += 1
         try:
             yield
@@ -226,6 +229,7 @@ class McpServer:
                 await asyncio.wait({task}, timeout=_LAST_ANSWER_SECONDS)
             return self._outcome(task, connection, request)
         except CallLost as error:
+            error.status = request.status
             self._call_lost(connection, error, began)
             raise
         finally:

@@ -114,7 +114,7 @@ class PythonSkillRunner:
         try:
             return _result(await run(work, seconds))
         except TimeoutError:
-            return timed_out("Skill timed out")
+            return timed_out()
         except SkillError as error:
             return skill_error(str(error)[:ERROR_LIMIT], **({"retry": True} if error.retry else {}))
         except Exception as error:  # anybody's code: its end is a result

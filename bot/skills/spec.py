@@ -137,9 +137,9 @@ def skill_error(message: str, *, unknown: bool = False, **more: Any) -> SkillRes
     return SkillResult({"error": message} | more, error=True, unknown=unknown)
 
 
-def timed_out(message: str) -> SkillResult:
+def timed_out() -> SkillResult:
     """The result of a call that took too long."""
-    return skill_error(message, unknown=True, retry=True, suggestion=CAUTION)
+    return skill_error("Request timed out", unknown=True, retry=True, suggestion=CAUTION)
 
 
 def outcome_unknown(message: str) -> SkillResult:

@@ -101,7 +101,7 @@ class WebhookSkillRunner:
             ) as response:
                 return await _read(response, arguments.get("id"))
         except TimeoutError:
-            return timed_out("Skill webhook timed out")
+            return timed_out()
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, Forbidden) or isinstance(error.__cause__, Forbidden):
                 return skill_error(REFUSED)
@@ -139,7 +139,7 @@ async def _read(response: aiohttp.ClientResponse, resource: Any) -> SkillResult:
         }
         status = 429 if response.status >= 500 else response.status
         return skill_error(
-            f"Skill webhook error: {response.status}", unknown=unknown, **more.get(status, {})
+            f"HTTP error: {response.status}", unknown=unknown, **more.get(status, {})
         )
     raw = bytearray()
     async for chunk in response.content.iter_chunked(65_536):

@@ -16,7 +16,7 @@ from bot.messages import Clock
 from bot.ops.logging import Counters
 from bot.ops.tasks import TaskSet
 from bot.skills.api import SkillContext
-from bot.tools.calls import NO_ANSWER, Call, Result, WrappedTools
+from bot.tools.calls import NO_ANSWER, TIMED_OUT, Call, Result, WrappedTools, failed
 from registry.skill import Scope
 
 MAX_BYTES = 16_000_000
@@ -152,7 +152,7 @@ class ToolResultCache:
                 self._cancelled.add(run.task)  # the loop holds tasks weakly
                 run.task.cancel()
         answered = run.task.done() and not run.task.cancelled()
-        return run.task.result() if answered else Result(NO_ANSWER, error=True)
+        return run.task.result() if answered else failed(TIMED_OUT, retry=True, note=NO_ANSWER)
 
     def _remove(self, key: str, run: _RunningCall) -> None:
         if self._running.get(key) is run:

@@ -12,6 +12,7 @@ import orjson
 
 from bot.errors import ToolError, ToolFateUnknown
 from bot.mcp.pool import Pool
+from bot.mcp.result import error_text
 from bot.mcp.server import ServerCall
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool, tool_named
@@ -29,14 +30,19 @@ SKILL = ""
 HOST = ":"
 """In place of a server's name where the tool is the host's own; no server's name has a colon."""
 
-UNKNOWN_TOOL = "There is no tool of this name."
-NOT_OBJECT = "The call's input is not a JSON object. Write it again as one."
+UNKNOWN_TOOL = "Unknown tool: {}"
+INVALID = "Invalid input: {}"
+NOT_OBJECT = "Invalid input: it is not a JSON object. Write it again as one."
 NOT_PLAIN = (
-    "The call's input is not plain JSON: {}. It was not run. Write it again: a long number as a "
+    "Invalid input: it is not plain JSON: {}. It was not run. Write it again: a long number as a "
     "text in quotes, a long text or list in parts."
 )
-MISFIT = "Not run: the input does not fit the tool's schema: {}. Correct it and call again."
+CORRECT = "It was not run. Correct the input and call again."
+ACCESS_DENIED = "Access denied"
 NOT_ALLOWED = "This tool is not available to you. It was not run; continue without it."
+OTHER_ACCOUNT = "The input names another account than the one you work for. It was not run."
+TIMED_OUT = "Request timed out"
+HTTP_ERROR = "HTTP error: {}"
 NO_LONGER = "This tool is no longer the one that it was when this turn began. It was not run."
 NAME_TAKEN = "A server's tool has the same name as this skill, so the skill was not run."
 NO_ANSWER = "No answer came in time. Continue without it, or try again later."
@@ -155,9 +161,14 @@ class PolicyResult:
     definition: str = ""
 
 
-def refused(reason: str) -> PolicyResult:
+def failed(error: str, *, fate_unknown: bool = False, **more: Any) -> Result:
+    """The result of a call that failed: `{"error": …}` and what `more` helps the model, as JSON."""
+    return Result(error_text(error, **more), error=True, fate_unknown=fate_unknown)
+
+
+def refused(reason: str, **more: Any) -> PolicyResult:
     """A call that does not run, with the reason as its result."""
-    return PolicyResult(Result(reason, error=True))
+    return PolicyResult(failed(reason, **more))
 
 
 def result_record(entry: str, call: str, result: Result) -> Record:
@@ -268,16 +279,22 @@ class McpTools:
         try:
             found = await self.pool.call(made)
         except ToolFateUnknown as error:
-            return self._unknown(str(error))
+            return self._failed(f"Outcome unknown: {error}", error, fate_unknown=True)
         except ToolError as error:
-            return Result(self.redact(f"The tool did not run: {error}"), error=True)
+            return self._failed(f"The tool did not run: {error}", error)
         if found.is_unreadable:
-            return self._unknown(found.text)
+            return failed(self.redact(f"Outcome unknown: {found.text}"), fate_unknown=True)
         rest = Remainder(call.key, found.remainder, found.is_complete) if found.remainder else None
         return Result(found.content, error=found.is_error, rest=rest)
 
-    def _unknown(self, why: str) -> Result:
-        return Result(self.redact(f"Outcome unknown: {why}"), error=True, fate_unknown=True)
+    def _failed(self, said: str, error: ToolError, *, fate_unknown: bool = False) -> Result:
+        said = self.redact(said)
+        if error.timed_out:
+            return failed(TIMED_OUT, fate_unknown=fate_unknown, retry=True, note=said)
+        if error.status:
+            reason = HTTP_ERROR.format(error.status)
+            return failed(reason, fate_unknown=fate_unknown, note=said)
+        return failed(said, fate_unknown=fate_unknown)
 
     def _server(self, call: Call) -> ServerSpec | None:
         return next((one for one in self.servers if one.name == call.server), None)

@@ -13,7 +13,7 @@ import orjson
 from bot.messages import Fence, TurnRef
 from bot.store import keys
 from bot.store.client import StoreClient
-from bot.tools.calls import HOST, Call, FoundTool, Remainder, Result, WrappedTools
+from bot.tools.calls import HOST, Call, FoundTool, Remainder, Result, WrappedTools, failed
 
 KEPT_FOR_EACH = 8
 """Remainders of one conversation with one agent; the oldest goes first."""
@@ -99,15 +99,15 @@ class TruncatedTools(WrappedTools):
         is_offset = isinstance(offset, int) and not isinstance(offset, bool) and offset >= 0
         if not isinstance(handle, str) or not is_offset:
             text = "Give a handle that a cut result names, and an offset of 0 or more."
-            return Result(text, error=True)
+            return failed(text)
         rest = None
         if _HANDLE.match(handle):
             rest = await self.results.load(self.fence.line, self.ref, handle)
         if rest is None:
-            return Result(LOST, error=True)
+            return failed(LOST)
         if offset >= len(rest.text):
             text = f"There is nothing at this offset: {len(rest.text)} characters were cut off."
-            return Result(text, error=True, read_from=rest.key)
+            return replace(failed(text), read_from=rest.key)
         return Result(_piece(rest, offset, self.result_chars), read_from=rest.key)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import wire_names
-from bot.messages import Fence, TurnRef
+from bot.messages import DEFAULT_ACCOUNT, Fence, TurnRef
+from bot.safety.text_safety import printable
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
@@ -27,10 +28,17 @@ from bot.tools.calls import (
     SkillTools,
     Tools,
     WrappedTools,
+    failed,
     refused,
 )
 from bot.tools.policy import CallContext, Decision, OfferedTools, Policy, decide, name_of
 from bot.tools.read_more import TruncatedResults, TruncatedTools
+from registry.fields import inner_values
+
+NAME_LIMIT = 200
+"""Characters of a name that the model made up."""
+ACCOUNT_FIELDS = frozenset({"tenant_id", "instance_id"})
+"""Fields of an input whose value names an account, where it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class PinnedTools(WrappedTools):
         if call.approved:
             tool = self.tools.find(call)
             if tool is None or tool.definition != call.approved:
-                return Result(calls.NO_LONGER, error=True)
+                return failed(calls.NO_LONGER)
         return await self.tools.call(call, seconds)
 
 
@@ -72,7 +80,8 @@ class Toolset:
     """The tools of one agent in one turn, under its policy.
 
     What the model is shown is frozen with the turn's prompt; what is allowed is decided again at
-    each call: `current` gives the agent's permissions now, None once it is removed.
+    each call: `current` gives the agent's permissions now, None once it is removed. `accounts` are
+    those of this host: an input must not name another one, unless the host's own account calls.
     """
 
     mcp: McpTools
@@ -80,6 +89,7 @@ class Toolset:
     permissions: ToolPermissions
     current: Callable[[], ToolPermissions | None]
     context: CallContext
+    accounts: Callable[[], Collection[str]] = tuple
 
     def offer(self) -> tuple[list[dict[str, Any]], dict[str, Sequence[str]]]:
         """The tools as the model takes them, and what each wire name means; in a stable order."""
@@ -91,7 +101,7 @@ class Toolset:
             {
                 "name": wires[tool.key],
                 "description": tool.description or tool.name,
-                "input_schema": tool.input_schema,
+                "input_schema": _with_properties(tool.input_schema),
             }
             for tool in shown
         ]
@@ -116,12 +126,14 @@ class Toolset:
         if current is None:
             return refused(calls.AGENT_GONE)
         if tool is None:
-            return refused(calls.UNKNOWN_TOOL)
+            return refused(calls.UNKNOWN_TOOL.format(printable(call.name, NAME_LIMIT)))
         if refusal := _refusal(call, tool, current):
             return refused(refusal)
+        if self._reaches_another_account(call.arguments):
+            return refused(calls.ACCESS_DENIED, note=calls.OTHER_ACCOUNT)
         decision = current.decide(call.key, self.context, self._offered())
         if decision is Decision.DENY:
-            return refused(calls.NOT_ALLOWED)
+            return refused(calls.ACCESS_DENIED, note=calls.NOT_ALLOWED)
         is_uncertain = call.digest in uncertain and not tool.repeatable
         if decision is Decision.RUN and not is_uncertain:
             return PolicyResult(definition=tool.definition)
@@ -134,7 +146,7 @@ class Toolset:
         """The decision about a call, or its refusal where its input does not fit the tool."""
         if decision.refusal or not (wrong := await self.tools.misfit(call)):
             return decision
-        return refused(calls.MISFIT.format(wrong))
+        return refused(calls.INVALID.format(wrong), note=calls.CORRECT)
 
     def is_repeatable(self, call: Call) -> bool:
         """Whether an admin said that this tool may run twice, itself or by trusting its server."""
@@ -151,11 +163,25 @@ class Toolset:
             return result
         current = self.current()
         if current is None:
-            return Result(calls.AGENT_GONE, error=True)
+            return failed(calls.AGENT_GONE)
         decision = current.decide(result.read_from, self.context, self._offered())
         if decision is Decision.DENY:
-            return Result(calls.NOT_ALLOWED, error=True)
+            return failed(calls.ACCESS_DENIED, note=calls.NOT_ALLOWED)
         return result
+
+    def _reaches_another_account(self, arguments: Any) -> bool:
+        own = self.context.account
+        if own == DEFAULT_ACCOUNT:
+            return False
+        waiting = [arguments]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Mapping):
+                named = {str(value[name]) for name in ACCOUNT_FIELDS & value.keys()} - {own}
+                if named and not named.isdisjoint(self.accounts()):
+                    return True
+            waiting += inner_values(value)
+        return False
 
     def _is_allowed(self, key: str, offered: OfferedTools) -> bool:
         return self.permissions.decide(key, self.context, offered) is not Decision.DENY
@@ -172,6 +198,11 @@ def _refusal(call: Call, tool: FoundTool, current: ToolPermissions) -> str:
     if not isinstance(call.arguments, Mapping):
         return calls.NOT_OBJECT
     return tool.refusal or ("" if current.include(tool.source) else calls.NO_LONGER)
+
+
+def _with_properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with `properties`, which many servers leave out where there are none."""
+    return schema if "properties" in schema else {**schema, "properties": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +227,7 @@ class ToolsetFactory:
     skills: SkillRunner
     cache: ToolResultCache
     truncated: TruncatedResults
+    accounts: Callable[[], Collection[str]] = tuple
 
     def listed(self, permissions: ToolPermissions, context: CallContext) -> list[ListedTool]:
         """The tools that an agent is known to have in a context, by name."""
@@ -248,4 +280,4 @@ class ToolsetFactory:
         is_denied = permissions.decide(read_more.KEY, context, nothing) is Decision.DENY
         chars = 0 if is_denied else result_chars
         tools = TruncatedTools(tools, self.truncated, fence, ref, chars)
-        return Toolset(mcp, tools, permissions, current, context)
+        return Toolset(mcp, tools, permissions, current, context, self.accounts)

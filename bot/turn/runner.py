@@ -21,7 +21,7 @@ from bot.turn import results
 from bot.turn.loop import AgentLoop
 from bot.turn.model_fallback import ModelCaller
 from bot.turn.progress import Progress
-from bot.turn.prompt import PromptCache
+from bot.turn.prompt import PromptCache, Specialized, no_specialization
 from bot.turn.results import TurnResult
 from bot.turn.slots import TurnSlots
 from bot.turn.tool_calls import ToolCalls
@@ -42,7 +42,7 @@ class TurnRunner:
 
     `_running` names the open turns that run, `_life` is an id of this life of the host. `rate`
     counts the model requests that people make in a minute. `slots` are as many as turns may run at
-    once on this host; None is no limit.
+    once on this host; None is no limit. `specialized` gives the texts of a task's specialization.
     """
 
     services: TurnServices
@@ -51,6 +51,7 @@ class TurnRunner:
     tools: ToolsetFactory
     budgets: BudgetService
     slots: TurnSlots | None = None
+    specialized: Specialized = no_specialization
     rate: RequestRate = field(init=False)
     _prompts: PromptCache = field(init=False)
     _suspects: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
@@ -60,7 +61,7 @@ class TurnRunner:
 
     def __post_init__(self) -> None:
         self.rate = RequestRate(self.services.clock)
-        self._prompts = PromptCache(self.services.journal, self.services.clock)
+        self._prompts = PromptCache(self.services.journal, self.services.clock, self.specialized)
         self._may_begin.set()
 
     async def run(self, request: TurnRequest, *, has_slot: bool = False) -> OpenTurn | None:
@@ -156,7 +157,8 @@ class TurnRunner:
         toolset = self._toolset(request)
         await toolset.mcp.connect(approved=request.approval is not None)
         transcript = self.transcripts.get(fence.line, request.ref)
-        prompt = self._prompts.current(fence.line, request.ref, agent, toolset)
+        context = request.incoming.context
+        prompt = self._prompts.current(fence.line, request.ref, agent, toolset, context)
         to_store = self._prompts.to_store(fence.line, prompt)
         budget = self._budget(request)
         name = keys.open_turn(fence.line, request.ref.conversation)

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import orjson
+
 from bot.approvals import view
 from bot.approvals.approvers import grant_name
 from bot.approvals.request import PendingCall, ToolCallApproval
 from bot.store.journal import Record
-from bot.tools.calls import FATE_UNKNOWN, Call, PolicyResult, Result, refused
+from bot.tools.calls import FATE_UNKNOWN, Call, PolicyResult, Result, failed, refused
 from bot.tools.toolset import Toolset
 from bot.turn.progress import Progress
 from bot.turn.turn import Turn
@@ -48,7 +50,7 @@ class ToolCalls:
 
     async def refuse_cut(self, answer: Record) -> None:
         """Record an answer whose calls were cut off: none of them runs."""
-        turn, cut = self.turn, Result(CUT, error=True)
+        turn, cut = self.turn, failed(CUT)
         await turn.record(*(turn.result_record(call, cut) for call in turn.calls(answer)))
 
     async def resume(self, calls: Sequence[Call]) -> list[PendingCall]:
@@ -66,7 +68,7 @@ class ToolCalls:
             if not self.toolset.is_repeatable(call):
                 results.append(self._unknown(call))
             elif decision.refusal:
-                results.append(self._unknown(call, f"\n{decision.refusal.content}"))
+                results.append(self._unknown(call, decision.refusal))
             elif decision.needs_approval:
                 pending.append((call, decision))
             else:
@@ -74,9 +76,9 @@ class ToolCalls:
         new = [call for call in calls if call.id not in started]
         return [*pending, *await self.start(new, results, repeated)]
 
-    def _unknown(self, call: Call, reason: str = "") -> Record:
-        result = Result(f"{FATE_UNKNOWN}{reason}", error=True, fate_unknown=True)
-        return self.turn.result_record(call, result)
+    def _unknown(self, call: Call, refusal: Result | None = None) -> Record:
+        more = {"refusal": orjson.loads(refusal.content)} if refusal else {}
+        return self.turn.result_record(call, failed(FATE_UNKNOWN, fate_unknown=True, **more))
 
     async def start(
         self, calls: Sequence[Call], results: Sequence[Record] = (), repeated: Sequence[Call] = ()
@@ -160,7 +162,7 @@ class ToolCalls:
         try:
             result = await self.toolset.call(call, self.turn.usage.seconds_left)
         except asyncio.CancelledError:
-            self.turn.add_interrupted(call, Result(INTERRUPTED, error=True, fate_unknown=True))
+            self.turn.add_interrupted(call, failed(INTERRUPTED, fate_unknown=True))
             raise
         await self.turn.record(self.turn.result_record(call, result))
 

@@ -17,7 +17,7 @@ from bot.store import keys
 from bot.store.journal import Record
 from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
 
-UNANSWERED = "This call was not answered: the turn ended before its result came."
+UNANSWERED = '{"error": "This call was not answered: the turn ended before its result came."}'
 NOT_DELIVERED = "[Your last message was not delivered: the person has not seen all of it.]"
 SET_ASIDE = "[A message here was set aside: it could not be answered.]"
 ITS_CALLS = "[A message here was set aside; these tools were called for it: {}.]"

@@ -246,8 +246,10 @@ async def test_input_that_does_not_fit_is_told_to_the_model_and_never_sent(
 ) -> None:
     before = scene.done("sample")
     told = await scene.called(f"sample {wrong}", "sample", arguments)
-    assert told.startswith("Not run: the input does not fit the tool's schema: ")
-    assert wrong in told
+    error = json.loads(told)
+    assert error["error"].startswith("Invalid input: ")
+    assert wrong in error["error"]
+    assert error["note"] == "It was not run. Correct the input and call again."
     assert scene.done("sample") == before
 
 
@@ -266,7 +268,7 @@ async def test_a_renamed_parameter_is_checked_under_the_name_that_the_model_know
     scene: Scene,
 ) -> None:
     told = await scene.called("the wrong top", "odd", {"top": "many"})
-    assert '"many" is not of type "integer" at $.top' in told
+    assert '"many" is not of type "integer" at $.top' in json.loads(told)["error"]
     assert await scene.called("the right top", "odd", {"top": 3}) == "did odd"
     assert scene.done("odd") == [{"$top": 3}]
 
@@ -336,7 +338,7 @@ async def test_a_field_for_a_credential_is_neither_shown_nor_sent(scene: Scene, 
     assert shown[f"shop__{tool}"] == {"type": "object", **schema}
     for number, arguments in enumerate(refused):
         told = await scene.called(f"give {tool} {number}", tool, arguments)
-        assert told.startswith("Not run: the input does not fit the tool's schema: ")
+        assert json.loads(told)["error"].startswith("Invalid input: ")
     assert await scene.called(f"call {tool}", tool, {"x": "fine"}) == f"did {tool}"
     assert scene.done(tool) == [{"x": "fine"}]
     (note,) = [note for note in await scene.notes("shop") if f"tool '{tool}' " in note]

@@ -11,6 +11,7 @@ import pytest
 from mcp.server.mcpserver import Context, MCPServer
 
 from bot.app import App
+from registry.tool_schema import fault
 from simulators.http_server import serving
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.people import Bot, Person
@@ -133,5 +134,7 @@ async def test_each_tool_has_name_words_and_schema_and_shows_nothing_that_people
     for tool in tools.values():
         assert tool["description"]
         assert tool["input_schema"]["type"] == "object"
+        assert isinstance(tool["input_schema"]["properties"], dict)
+        assert fault(tool["input_schema"]) is None
     assert len(tools) == len(stage.requests()[0]["tools"])
     assert [c for c in shown if unicodedata.category(c) in ("Cf", "Co", "Cn", "Cs")] == []

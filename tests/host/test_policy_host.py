@@ -45,7 +45,7 @@ async def test_a_disabled_tool_is_neither_shown_nor_run(stage: Stage) -> None:
     async with stage.host():
         assert await stage.ask(ann, stage.world.private(ann, bot), bot, "go") == "no"
     assert tools(stage) == ["desk__delete_note", "desk__look", "desk__slow"]
-    assert told(stage) == ["There is no tool of this name."]
+    assert told(stage) == ['{"error": "Unknown tool: desk__write"}']
     assert log.read_text() == ""
 
 

@@ -158,7 +158,8 @@ async def test_what_was_cut_is_read_in_its_own_chat_and_nowhere_else(
             assert "<00" not in results(stage)[0]
         stage.script.on(more(stage, 99_999), "Beyond.")
         await stage.ask(ann, here, bot, "beyond")
-        assert results(stage)[0] == "There is nothing at this offset: 1520 characters were cut off."
+        beyond = "There is nothing at this offset: 1520 characters were cut off."
+        assert json.loads(results(stage)[0]) == {"error": beyond}
         stage.script.on(more(stage, -1), "Before.")
         await stage.ask(ann, here, bot, "before")
         assert "an offset of 0 or more" in results(stage)[0]
@@ -176,7 +177,7 @@ async def test_a_tool_that_is_disabled_is_not_read_on(stage: Stage, library: Lib
         await host.catalog.until(lambda snapshot: snapshot.number > before)
         stage.script.on(more(stage, of=known), "Refused.")
         await stage.ask(ann, room, bot, "go on")
-        assert results(stage)[0].startswith("This tool is not available to you.")
+        assert json.loads(results(stage)[0])["error"] == "Access denied"
         assert library.asked == 1
 
 
@@ -202,7 +203,7 @@ async def test_an_agent_that_may_not_read_on_is_neither_offered_nor_told_of_it(
     async with stage.host():
         await stage.ask(ann, stage.world.private(ann, bot), bot, "read the book")
     assert "read_more" not in json.dumps(stage.requests()[1])
-    assert results(stage)[0] == "There is no tool of this name."
+    assert json.loads(results(stage)[0]) == {"error": "Unknown tool: read_more"}
 
 
 async def test_allowed_tools_need_not_name_it_and_a_confirmation_is_obeyed(
@@ -237,7 +238,7 @@ async def test_reading_on_that_is_denied_before_it_was_approved_gets_the_answer_
         await host.catalog.until(lambda found: found.agents["reader"].value.tool_policy != before)
         stage.world.press_button(ann, room, question.id, "Once")
         await stage.world.until(lambda: "Not read." in stage.texts(room, bot.id))
-    assert results(stage)[0].startswith("This tool is not available to you.")
+    assert json.loads(results(stage)[0])["error"] == "Access denied"
 
 
 async def test_a_skills_long_answer_is_cut_and_read_on_as_well(

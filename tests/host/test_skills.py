@@ -237,11 +237,11 @@ async def test_a_time_out_a_401_a_500_and_a_redirect_inside_are_results_and_no_a
     assert said == "None of it worked."
     blocks = stage.requests()[1]["messages"][-1]["content"]
     assert [json.loads(block["content"]) for block in blocks] == [
-        {"error": "Skill webhook timed out", "retry": True, "suggestion": CAUTION},
-        {"error": "Skill webhook error: 401", "action_required": "refresh_token"},
-        {"error": "Skill webhook error: 500", "retry": True},
-        {"error": "Skill webhook error: 307"},
-        {"error": "Skill webhook error: 302"},
+        {"error": "Request timed out", "retry": True, "suggestion": CAUTION},
+        {"error": "HTTP error: 401", "action_required": "refresh_token"},
+        {"error": "HTTP error: 500", "retry": True},
+        {"error": "HTTP error: 307"},
+        {"error": "HTTP error: 302"},
     ]
     assert all(block["is_error"] for block in blocks)
     assert sorted(hub.paths) == sorted(ways)  # each once: nothing is repeated by itself

@@ -161,7 +161,7 @@ async def test_every_end_of_a_function_is_a_result_and_the_host_goes_on(
         room = stage.world.private(ann, bot)
         assert await stage.ask(ann, room, bot, "all") == "done"
         assert [json.loads(one) for one in told(stage)] == [
-            {"error": "Skill timed out", "retry": True, "suggestion": CAUTION},
+            {"error": "Request timed out", "retry": True, "suggestion": CAUTION},
             "False",
             {"error": "the shelf is closed until nine", "retry": True},
             {"error": "Skill failed: ValueError", "type": "ValueError"},
@@ -251,7 +251,7 @@ async def test_a_skill_with_the_name_of_a_servers_tool_is_refused(
     assert "skill__in_stock" in names
     assert "desk__look" in names
     assert "skill__Look" not in names
-    assert told(stage) == ["There is no tool of this name."]
+    assert told(stage) == ['{"error": "Unknown tool: skill__Look"}']
 
 
 @pytest.mark.parametrize(("listed", "offered"), [("in_stock", True), ("known", False)])

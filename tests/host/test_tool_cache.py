@@ -86,7 +86,7 @@ async def test_what_is_kept_is_asked_for_and_refused_as_any_other_call(stage: St
         stage.write_agents()
         await until(lambda: host.catalog.snapshot().number > number)
         await stage.ask(ann, room, bot, "three")
-        assert told(stage) == "There is no tool of this name."
+        assert told(stage) == '{"error": "Unknown tool: desk__write"}'
         assert host.counters["tool_cache:hit"] == 1
 
 
@@ -205,7 +205,7 @@ async def test_a_failure_is_never_kept_and_a_skills_result_is(stage: Stage, pric
             await stage.ask(ann, room, bot, word)
             results.append(told(stage))
     assert results == [
-        '{"error": "Skill webhook error: 500", "retry": true}',
+        '{"error": "HTTP error: 500", "retry": true}',
         '{"error": "closed"}',
         '{"price": 3}',
         '{"price": 3}',

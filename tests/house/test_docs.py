@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from registry.sources.json_yaml import load_document
+from registry.sources.specialization_file import packaged
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE: dict[str, Any] = runpy.run_path(str(ROOT / "deploy/reference.py"))
@@ -136,3 +137,31 @@ def test_every_file_and_module_that_a_document_names_exists(document: Path) -> N
         if not place.is_dir() and not place.with_suffix(".py").is_file()
     ]
     assert gone == []
+
+
+def test_the_documentation_says_what_to_do_when_an_agent_goes_wrong() -> None:
+    page = (ROOT / "docs/agents.md").read_text("utf-8")
+    _, _, section = page.partition("\n## When an agent does not do what you want\n")
+    rows = dict(
+        re.findall(r"^\| ([a-z, ]+) \| (\S.{40,}) \|$", section.partition("\n## ")[0], re.MULTILINE)
+    )
+    assert set(rows) == {
+        "takes the wrong tool",
+        "repeats itself",
+        "is slow, or tools time out",
+        "invents",
+        "forgets",
+        "writes in the wrong form",
+    }
+
+
+def test_the_values_of_specializations_in_the_documentation_are_those_of_the_package() -> None:
+    page = (ROOT / "docs/agents.md").read_text("utf-8")
+    for row, dimension in (
+        ("vertical", "verticals"),
+        ("region", "regions"),
+        ("language", "languages"),
+    ):
+        (values,) = re.findall(rf"^\| {row} \| ([^;|]*)", page, re.MULTILINE)
+        named = re.sub(r" ?\([^)]*\)", "", values).strip().split(", ")
+        assert sorted(named) == packaged().values(dimension)

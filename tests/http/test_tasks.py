@@ -69,9 +69,11 @@ class Office:
     async def until_state(self, task: str, *states: str, key: str | None = None) -> dict[str, Any]:
         """The status of a task once it is one of these."""
         async with asyncio.timeout(20):
-            while (found := (await self.status(task, key)).json)["status"] not in states:
+            while True:
+                found: dict[str, Any] = (await self.status(task, key)).json
+                if found["status"] in states:
+                    return found
                 await asyncio.sleep(0.02)
-        return dict(found)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -146,8 +148,18 @@ async def test_the_documents_own_request_gives_a_result_that_its_status_has_too(
             "completion_status": "complete",
         },
     }
-    assert "Analyze this RFP and extract requirements" in str(office.requests()[-1]["messages"])
-    assert "You are the agent rfp." in str(office.requests()[-1]["system"])
+    (own,) = [
+        one["text"]
+        for one in office.requests()[-1]["system"]
+        if one["text"].startswith("You are the agent rfp.")
+    ]
+    technology, gcc = "## Technology Industry Expertise\n", "## GCC Region Expertise\n"
+    assert 0 < own.index(technology) < own.index(gcc)
+    message = office.requests()[-1]["messages"][-1]["content"][0]["text"]
+    context = "## Context\n- Tenant ID: tenant-123\n- User ID: user-456\n- Additional context: {}\n"
+    more = '{"project_id":"project-789","document_url":"https://..."}'
+    assert context.format(more) in message
+    assert message.endswith("Analyze this RFP and extract requirements")
     shown = (await office.status(task)).json
     assert shown.pop("created_at") <= shown.pop("updated_at")
     shown["result"]["metadata"].pop("usage")
@@ -261,8 +273,8 @@ async def test_a_key_runs_what_its_account_may_and_one_of_an_agent_that_alone(
 
     async def runs(key: str, name: str) -> bool:
         office.script.on("Yes.", user=f"is {name} there?")
-        sent = {"agent_type": name, "task": f"is {name} there?", "user_id": None}
-        answer = await office.execute(key, **sent, tenant_id=None)
+        sent = {"agent_type": name, "task": f"is {name} there?"}
+        answer = await office.execute(key, tenant_id=None, user_id=None, **sent)
         assert answer.status in (200, 404)
         return answer.status == 200
 
@@ -273,9 +285,14 @@ async def test_a_key_runs_what_its_account_may_and_one_of_an_agent_that_alone(
         "name": "rfp",
         "description": "The agent rfp.",
         "tools": [],
-        "specializations": ["vertical", "region", "language"],
+        "specializations": own["rfp"]["specializations"],
         "capabilities": [],
     }
+    specializations = own["rfp"]["specializations"]
+    assert specializations.keys() == {"verticals", "regions", "languages"}
+    assert "technology" in specializations["verticals"]
+    assert {"gcc", "uae"} & set(specializations["regions"])
+    assert "ar" in specializations["languages"]
     assert "write" in own["clerk"]["tools"]
     of_acme = await names(acme)
     assert {"sales-smb", "sales-enterprise", "clerk", "rfp"} <= of_acme.keys()
@@ -301,7 +318,7 @@ async def test_the_ledger_charges_the_account_whose_key_ran_an_agent_of_the_host
     office.script.on("Charged.")
     await office.execute()
     lines = await office.talk.host.store.command("KEYS", "ledger:*")
-    newest = await office.talk.host.store.command("XREVRANGE", sorted(lines)[-1], "+", "-")
+    newest = await office.talk.host.store.command("XREVRANGE", max(lines), "+", "-")
     told = next(str(one) for one in newest)
     assert "tenant-123" in told
     assert "rfp" in told
@@ -341,13 +358,14 @@ async def test_a_task_with_an_idempotency_key_runs_once_and_another_body_is_refu
     assert [*pieces(stream.body)] == [{"text": "Only once."}, "[DONE]"]
     at_once = await office.execute(once="once", query="?wait=0")
     assert (at_once.status, at_once.json) == (200, first.json)
-    for other in (
+    others: tuple[dict[str, Any], ...] = (
         {"task": "another"},
         {"agent_type": "clerk"},
         {"metadata": {}},
         {"user_id": "user-7"},
         {"specialization": {"vertical": "food"}},
-    ):
+    )
+    for other in others:
         refused = await office.execute(once="once", **other)
         assert (refused.status, refused.json["field"]) == (422, "Idempotency-Key"), other
     # Once the events have expired, the journal has the same answer.

@@ -101,7 +101,7 @@ async def test_a_tool_that_the_model_made_up_is_recorded_under_a_legal_name(
     person.answers(turn(Call(name)), "There is none", "and on")
     assert await person.costs("use it") == ("There is none", 2)
     assert await person.costs("and now?") == ("and on", 1)
-    assert "There is no tool of this name" in person.newest
+    assert "Unknown tool: " in person.newest
 
 
 # --- what is recorded, and refused all the same ---

@@ -143,7 +143,7 @@ async def every_request_is_refused(folder: Path) -> None:
             assert found["state"] == "down"
             assert ": " in found["why"]  # what it is, and what cures it
         began = time.monotonic()
-        assert "There is no tool" in await scene.called("locked__work")
+        assert "Unknown tool: " in await scene.called("locked__work")
         assert time.monotonic() - began < PATIENCE
         await scene.serve_another_chat()
         asked = sum(scene.server.asked.values())
@@ -158,7 +158,7 @@ async def a_process_that_ends(folder: Path) -> None:
             found = scene.server_of(name)
             assert found["state"] == "down"
             assert "code 3; its last words: " in found["why"]
-        assert "There is no tool" in await scene.called("dead__fine")
+        assert "Unknown tool: " in await scene.called("dead__fine")
         await scene.serve_another_chat()
 
 

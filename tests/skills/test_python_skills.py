@@ -148,7 +148,7 @@ async def test_slow_plain_functions_never_take_more_threads_than_there_are() -> 
     first = await internals.call(spec, {}, ANN, 0.1)
     second = await internals.call(spec, {}, ANN, 0.1)
     assert (first.body["error"], first.unknown) == (
-        "Skill timed out",
+        "Request timed out",
         True,
     )
     assert second.body["error"].startswith("Skill was not started")

@@ -26,7 +26,7 @@ from registry.skill import Skill
 
 ANN = SkillContext("default", "42")
 DENIED = "this skill has no access to what was asked for"
-SLOW = {"error": "Skill webhook timed out", "retry": True, "suggestion": CAUTION}
+SLOW = {"error": "Request timed out", "retry": True, "suggestion": CAUTION}
 SCHEMA = {
     "type": "object",
     "properties": {"status": {"type": "string", "enum": ["open", "won"]}},
@@ -161,15 +161,15 @@ async def test_input_that_does_not_fit_the_schema_is_never_sent(
 @pytest.mark.parametrize(
     ("path", "body", "unknown"),
     [
-        ("401", {"error": "Skill webhook error: 401", "action_required": "refresh_token"}, False),
-        ("403", {"error": "Skill webhook error: 403", "required_permission": DENIED}, False),
-        ("404", {"error": "Skill webhook error: 404", "resource": "deal-7"}, False),
-        ("418", {"error": "Skill webhook error: 418"}, False),
-        ("429", {"error": "Skill webhook error: 429", "retry": True}, False),
-        ("500", {"error": "Skill webhook error: 500", "retry": True}, True),
+        ("401", {"error": "HTTP error: 401", "action_required": "refresh_token"}, False),
+        ("403", {"error": "HTTP error: 403", "required_permission": DENIED}, False),
+        ("404", {"error": "HTTP error: 404", "resource": "deal-7"}, False),
+        ("418", {"error": "HTTP error: 418"}, False),
+        ("429", {"error": "HTTP error: 429", "retry": True}, False),
+        ("500", {"error": "HTTP error: 500", "retry": True}, True),
         ("slow", SLOW, True),
-        ("away", {"error": "Skill webhook error: 307"}, False),
-        ("around", {"error": "Skill webhook error: 307"}, False),
+        ("away", {"error": "HTTP error: 307"}, False),
+        ("around", {"error": "HTTP error: 307"}, False),
         ("drip", SLOW, True),
         ("text", unread("Skill webhook did not answer with JSON"), True),
         ("html", unread("Skill webhook did not answer with JSON"), True),

@@ -11,7 +11,7 @@ import pytest
 from bot.ops.logging import Counters
 from bot.skills.api import SkillContext
 from bot.tools.cache import ToolResultCache, cache_key
-from bot.tools.calls import NO_ANSWER, Result
+from bot.tools.calls import NO_ANSWER, Result, failed
 from registry.skill import Scope
 from tests.clocks import StoppedClock
 
@@ -176,7 +176,7 @@ async def test_whoever_waits_for_another_call_waits_no_longer_than_it_has_time(
     first = asked(60)
     await turns()
     late = asked(0.01)
-    assert await late == Result(NO_ANSWER, error=True)
+    assert await late == failed("Request timed out", retry=True, note=NO_ANSWER)
     calls.running[0].set_result(Result("rain"))
     assert (await first).content == "rain"
     assert calls.given == [60]
@@ -188,7 +188,7 @@ async def test_a_call_that_is_cancelled_from_within_cancels_nobody(
     task = asked()
     await turns()
     calls.running[0].cancel()
-    assert await task == Result(NO_ANSWER, error=True)
+    assert await task == failed("Request timed out", retry=True, note=NO_ANSWER)
 
 
 ANN = SkillContext("default", "1", "bot:1/7", "clerk")

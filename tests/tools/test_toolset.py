@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,11 +156,12 @@ async def test_a_call_is_refused_with_its_reason(tmp_path: Path) -> None:
             )
         }
         assert tools.decide(skill_call("stock")).refusal is None
-    assert {name: result and result.content for name, result in refusals.items()} == {
-        "unknown": calls.UNKNOWN_TOOL,
-        "no object": calls.NOT_OBJECT,
-        "not plain": calls.NOT_PLAIN.format("a number too long"),
-        "sell": calls.NOT_ALLOWED,
+    told = {name: json.loads(one.content) for name, one in refusals.items() if one is not None}
+    assert told == {
+        "unknown": {"error": "Unknown tool: unknown"},
+        "no object": {"error": calls.NOT_OBJECT},
+        "not plain": {"error": calls.NOT_PLAIN.format("a number too long")},
+        "sell": {"error": "Access denied", "note": calls.NOT_ALLOWED},
     }
 
 
@@ -172,7 +174,7 @@ async def test_what_was_taken_away_since_the_turn_began_is_refused(tmp_path: Pat
         async with toolset(tmp_path, own, today, gone=gone) as tools:
             refusal = tools.decide(skill_call("stock")).refusal
             assert refusal is not None
-            assert refusal.content == reason
+            assert json.loads(refusal.content) == {"error": reason}
 
 
 async def test_a_call_of_unknown_outcome_needs_approval_unless_it_may_run_twice(
@@ -213,7 +215,7 @@ async def test_an_approved_call_reaches_no_tool_but_the_one_that_was_approved() 
     assert (await tools.call(replace(READ, approved="first"), 5.0)).content == "text"
     files.definition = "second"
     refused = await tools.call(replace(READ, approved="first"), 5.0)
-    assert (refused.error, refused.content) == (True, calls.NO_LONGER)
+    assert (refused.error, json.loads(refused.content)) == (True, {"error": calls.NO_LONGER})
     assert (await tools.call(READ, 5.0)).content == "text"
     assert len(files.calls) == 2
 

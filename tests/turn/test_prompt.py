@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.turn.prompt import BASE, own_text, render
+from bot.turn.prompt import BASE, BASE_OVER_HTTP, own_text, render
 
 NOON = 1_700_000_000.0
 
@@ -36,3 +36,18 @@ def test_an_agent_is_told_who_it_is_where_its_instructions_do_not_name_it(
     instructions: str | None, text: str
 ) -> None:
     assert own_text("Jack", "Finds\nbooks.", instructions) == text
+
+
+@pytest.mark.parametrize("base", [BASE, BASE_OVER_HTTP], ids=["in a chat", "over HTTP"])
+def test_the_base_prompt_of_each_channel_has_the_approach_and_the_quality_standards(
+    base: str,
+) -> None:
+    _, approach = base.split("\n\n## Approach\n")
+    first, *steps, standards = approach.split("\n")
+    assert first == "Think → Act → Create:"
+    assert [step.split(":")[0] for step in steps] == ["1. THINK", "2. ACT", "3. CREATE"]
+    for wanted in ("accurate", "cite your sources", "flag what is uncertain", "brand's voice"):
+        assert wanted in standards
+    for trigger in ("I don't know", "make up"):  # spec 5, 12.3
+        assert trigger not in base
+    assert len(base) <= 1_520  # it is sent, and paid for, with every request

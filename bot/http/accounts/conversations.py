@@ -281,7 +281,7 @@ class Conversations:
         return found[0]
 
     async def of_account(self, account: str, turn: str) -> SentMessage | None:
-        """A turn of anybody in an account; whoever asks must be allowed to see it."""
+        """A turn of anybody in an account: only for those who may see all of them."""
         found = await self._found(account, turn)
         return found[0] if found else None
 

@@ -6,7 +6,6 @@ Nothing is kept of a task but what its conversation has: the events of its turn,
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +17,8 @@ from bot.http.accounts.conversations import (
     SentMessage,
     TurnAnswer,
 )
-from bot.messages import Json, Specialization, TaskContext
+from bot.http.accounts.webhooks import WebhookRules
+from bot.messages import Json, TaskContext
 from bot.store.events import ENDS
 from bot.store.sessions import WEBHOOK, is_task
 from bot.turn.results import TIMEOUT
@@ -31,7 +31,6 @@ LOOK_SECONDS = 0.05
 _STATES: Mapping[str, State] = {"done": "completed", "stopped": "cancelled"}
 _KINDS = {"refused": "Refused", "failed": "TaskFailed", "stopped": "Cancelled"}
 """The kind of error of a task for whose end nothing more is known than its outcome."""
-_NO_WORD = re.compile(r"[^\w]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +58,12 @@ def agent_type(id: str) -> str:
     return id.rpartition("/")[2]
 
 
-def shown_name(agent: str, special: Specialization) -> str:
-    """The name of an agent with its specialization, such as `influencer_agent_beauty_uae`."""
-    parts = (agent, special.vertical, special.region)
-    return "_".join(_NO_WORD.sub("_", part.strip().lower()) for part in parts if part)
-
-
 @dataclass(slots=True, repr=False)
 class Tasks:
-    """The tasks of all accounts."""
+    """The tasks of all accounts; `webhooks` is None where nobody may hear of their ends."""
 
     conversations: Conversations
+    webhooks: WebhookRules | None = None
 
     async def begin(
         self,
@@ -86,7 +80,7 @@ class Tasks:
 
         `webhook` is the address that hears of its end, '' for none.
         """
-        about = {"agent": shown_name(agent_type(agent), context.specialization)}
+        about = {"agent": context.specialization.shown_name(agent_type(agent))}
         if webhook:
             about[WEBHOOK] = webhook
         return await self.conversations.begin_task(

@@ -91,10 +91,7 @@ async def decide(
     body: DecisionRequest,
     account: Account = None,
 ) -> Approval | TaskStatusAnswer:
-    """Approve or deny the calls of a question; the turn continues, and so does its stream.
-
-    A question that was answered before is answered with what came of it.
-    """
+    """Approve or deny the calls of a question; the turn continues, and so does its stream."""
     asker = _asker(caller, account)
     try:
         found = await host.conversations.decide(

@@ -9,7 +9,7 @@ A route that declares nothing answers 403.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,7 +18,6 @@ from fastapi import Depends, Request
 
 from bot.http.accounts.conversations import Conversations
 from bot.http.accounts.tasks import Tasks
-from bot.http.accounts.webhooks import WebhookRules
 from bot.http.api.caller import Caller
 from bot.http.api.cursors import Cursors
 from bot.http.api.problems import ApiError, not_found
@@ -42,16 +41,16 @@ class Talking:
 
     `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
     routes do; `count` counts who uses them. `tools` names the tools that an agent is known to have
-    for an account. `webhooks` is None where the operator has set no secret for them.
+    for an account, `specializations` the values that have texts, by dimension.
     """
 
     sign_ins: SignIns
-    conversations: Conversations
+    tasks: Tasks
     page_url: str = ""
     legacy: Literal["serve", "308", "301", "gone"] = "serve"
     count: Callable[[str], None] = lambda _name: None
     tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
-    webhooks: WebhookRules | None = None
+    specializations: Callable[[], Mapping[str, list[str]]] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +71,12 @@ class Host:
     @property
     def conversations(self) -> Conversations:
         """The conversations over HTTP."""
-        return self.talking.conversations
+        return self.talking.tasks.conversations
 
     @property
     def tasks(self) -> Tasks:
         """The tasks over HTTP."""
-        return Tasks(self.talking.conversations)
+        return self.talking.tasks
 
 
 @dataclass(frozen=True, slots=True)

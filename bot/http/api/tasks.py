@@ -204,7 +204,10 @@ class UsableAgent(BaseModel):
     name: str = Field(examples=["RFP Agent"])
     description: str | None
     tools: list[str] = Field(description="The tools that it is known to have now.")
-    specializations: list[str] = Field(examples=[["vertical", "region", "language"]])
+    specializations: dict[str, list[str]] = Field(
+        description="The values that tasks may name, by dimension.",
+        examples=[{"verticals": ["technology"], "regions": ["uae"], "languages": ["en"]}],
+    )
     capabilities: list[str]
 
 
@@ -361,7 +364,7 @@ def _listed(host: Host, snapshot: Snapshot, account: str, name: str) -> UsableAg
         name=instance.title if instance else value.name or name,
         description=value.description,
         tools=host.talking.tools(id, account),
-        specializations=["vertical", "region", "language"],
+        specializations=dict(host.talking.specializations()),
         capabilities=[*instance.capabilities] if instance else [],
     )
 

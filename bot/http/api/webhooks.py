@@ -30,7 +30,7 @@ def add_routes(app: FastAPI) -> None:
 @needs("instance", "write")
 async def webhook_secret(caller: CallerDep, host: HostDep) -> WebhookSecret:
     """Show the secret with which the webhooks of the key's account are signed."""
-    if (webhooks := host.talking.webhooks) is None:
+    if (webhooks := host.tasks.webhooks) is None:
         raise ApiError(409, "not-configured", _UNSET)
     secret = account_secret(webhooks.secret, caller.account)
     return WebhookSecret(account=caller.account, secret=secret)
@@ -38,7 +38,7 @@ async def webhook_secret(caller: CallerDep, host: HostDep) -> WebhookSecret:
 
 def check_webhook(host: Host, url: str) -> None:
     """Refuse an address to which nothing can be sent; raises ApiError."""
-    if (webhooks := host.talking.webhooks) is None:
+    if (webhooks := host.tasks.webhooks) is None:
         raise ApiError(422, "invalid", _UNSET, field="webhook")
     try:
         webhooks.check(url)

@@ -106,6 +106,7 @@ class ServerHttpClient(GuardedHttpClient):
         if response.is_error and asked is not None and is_request(request):
             in_session = self._posts_are_vital or _SESSION in request.headers
             asked.failure = why or f"HTTP {status}"
+            asked.status = 0 if why else status
             asked.refused = status in NOT_RUN or (in_session and status in FORGOTTEN)
             if asked.refused or never_sent:
                 asked.sent = False
