@@ -178,9 +178,10 @@ class AgentResolver:
         return found, None if found.agent_id is None else self.current(found.agent_id)
 
     def _named(self, snapshot: Snapshot, id: str) -> tuple[Resolution, RunnableAgent | None]:
-        """The instance that was asked for by its name."""
+        """The instance, or for a task the agent, that was asked for by its name."""
         agent, why = self.current(id), "asked for by its name"
-        if agent is not None and snapshot.instance(id) is not None:
+        is_named = snapshot.instance(id) is not None or id in snapshot.agents
+        if agent is not None and is_named:
             return Resolution(id, "instance", why), agent
         why = f"the instance '{id}' does not exist"
         if unknown := snapshot.unknown_type(id):
