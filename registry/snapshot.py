@@ -422,11 +422,11 @@ class Snapshot:
         return self.accounts.get(account, {})
 
     @cached_property
-    def accounts(self) -> frozenset[str]:
+    def known_accounts(self) -> frozenset[str]:
         """The accounts that have an instance, a key, or somebody with a role in them."""
         keys = (entry.value.account for entry in self.document.keys.values())
         grants = (one for entry in self.document.roles.values() for one in entry.value.grants)
-        return frozenset({*self._accounts, *keys, *(one.account for one in grants)})
+        return frozenset({*self.accounts, *keys, *(one.account for one in grants)})
 
     def instance(self, id: str) -> AgentInstance | None:
         """An instance by `<account>/<name>`, or None."""

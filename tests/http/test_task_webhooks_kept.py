@@ -32,7 +32,7 @@ def test_the_signature_is_the_one_of_the_specifications_own_example() -> None:
 
 def test_it_is_tried_again_for_a_day_with_growing_pauses() -> None:
     hours = (1, 3, 6, 12)
-    assert webhooks.RETRY_AFTER == (5, 30, 120, 600, *(3600 * one for one in hours))
+    assert (5, 30, 120, 600, *(3600 * one for one in hours)) == webhooks.RETRY_AFTER
 
 
 async def test_without_the_setting_a_webhook_is_refused_with_the_cure(stage: Stage) -> None:
