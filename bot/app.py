@@ -38,6 +38,7 @@ from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
+from bot.http.accounts.artifacts import ArtifactLinks
 from bot.http.accounts.conversations import Conversations
 from bot.http.accounts.reader import EventReader
 from bot.http.accounts.tasks import Tasks
@@ -556,6 +557,7 @@ class App:
             self._stores.approvals,
             self.clock,
             self.http_lines.look,
+            ArtifactLinks((self.settings.public_url or "").rstrip("/")),
         )
 
     def _on_identified(self) -> None:
@@ -613,7 +615,13 @@ class App:
         credentials = Credentials(catalog.snapshot, settings.own_keys)
         wanted = True if settings.legacy_open and settings.http_api is None else settings.http_api
         api = Api(
-            Visitors(credentials, self._sign_ins, self._page_person, settings.legacy_open),
+            Visitors(
+                credentials,
+                self._sign_ins,
+                self._page_person,
+                settings.legacy_open,
+                self._is_artifact,
+            ),
             partial(self._load_api, uses),
             Idempotency(self.store, self.clock),
             uses,
@@ -627,8 +635,10 @@ class App:
 
     async def _load_api(self, uses: KeyUses) -> Application:
         """The application of the API; its framework is imported off the loop."""
-        cursors = Cursors(await shared_secret(self.store))
+        secret = await shared_secret(self.store)
+        cursors = Cursors(secret)
         await self.started.wait()
+        self.conversations.links.secret = secret
         await self._background(self.http_lines.run(), "http.lines")
         await self._background(self._reader.run(), "http.reader")
         tasks = Tasks(self.conversations, self._webhook_rules())
@@ -654,6 +664,12 @@ class App:
         if tasks.webhooks is not None:
             await self._background(self._send_webhooks(tasks, tasks.webhooks), "http.webhooks")
         return app
+
+    def _is_artifact(self, path: str, query: bytes) -> bool:
+        """Whether an address is one of an artifact, and was made by this host or another replica."""
+        if not self.started.is_set():
+            return False
+        return self.conversations.links.is_signed(path, query, self.clock.wall())
 
     def _webhook_rules(self) -> WebhookRules | None:
         """What the operator says of the webhooks of tasks; None where there are none."""

@@ -303,7 +303,8 @@ class TurnSummary:
 
     `outcome` is done, refused, failed, stopped, or waiting for people. `failure` is what a person
     is told where it failed; `partial` says what is known of an incomplete answer. Tokens are those
-    of the whole turn, `tools` the names of what was called. `error` is the kind of what went wrong.
+    of the whole turn, `tools` the names of what was called. `error` is the kind of what went wrong,
+    `artifacts` what is known of the files that tools gave.
     """
 
     outcome: str
@@ -314,6 +315,7 @@ class TurnSummary:
     model: str = ""
     partial: Json | None = None
     error: str = ""
+    artifacts: tuple[Json, ...] = ()
 
     def as_json(self) -> Json:
         """Its fields, for the store."""

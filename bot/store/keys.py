@@ -100,6 +100,8 @@ session = Key("{<line>}:session")
 """Whose an HTTP conversation is, and which instance answers in it."""
 events = Key("{<line>}:events:<turn>")
 """What readers over HTTP see of a turn, piece by piece; bounded, for a while."""
+artifact = Key("{<line>}:artifact:<id>")
+"""A file that a tool gave in a turn over HTTP: its name, its type and its bytes."""
 told = Key("{<line>}:told:<chat>")
 """That a chat was told within the hour that the bot is private."""
 

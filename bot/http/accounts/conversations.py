@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -20,6 +20,7 @@ import orjson
 from bot.approvals.request import ALL, ApprovalRequest, callback_data
 from bot.approvals.store import ApprovalStore
 from bot.errors import SwitchboardError
+from bot.http.accounts.artifacts import ArtifactLinks
 from bot.http.accounts.history import HistoryMessage, history_of
 from bot.http.accounts.reader import EventReader
 from bot.http.accounts.transport import HttpUpdate
@@ -38,6 +39,7 @@ from bot.store.sessions import (
     line_of,
     session_of,
 )
+from bot.turn.artifacts import artifacts_in
 
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What an id of a session may be."""
@@ -146,7 +148,7 @@ class TurnAnswer:
 
     `failure` says why there is no whole one; `approval` what people must decide first. `summary` is
     that of the stream's last event, see `bot.messages.TurnSummary`. `ended_at` is when it ended, in
-    milliseconds since the epoch.
+    milliseconds since the epoch; `artifacts` are the files that tools gave, as clients see them.
     """
 
     text: str
@@ -154,6 +156,7 @@ class TurnAnswer:
     failure: str = ""
     approval: Json | None = None
     ended_at: int = 0
+    artifacts: Sequence[Json] = ()
 
     @property
     def usage(self) -> dict[str, int]:
@@ -180,7 +183,10 @@ def parse_event_id(text: str) -> tuple[str, str] | None:
 
 @dataclass(slots=True, repr=False)
 class Conversations:
-    """The conversations of all accounts over HTTP; `look` has a line served on this host."""
+    """The conversations of all accounts over HTTP; `look` has a line served on this host.
+
+    `links` makes the addresses of artifacts.
+    """
 
     sessions: SessionStore
     reader: EventReader
@@ -188,6 +194,7 @@ class Conversations:
     requests: ApprovalStore
     clock: Clock
     look: Callable[[str], None]
+    links: ArtifactLinks = field(default_factory=ArtifactLinks)
 
     # --- sending ---
 
@@ -338,7 +345,7 @@ class Conversations:
                     if question.get("status") == "pending" and not newer:
                         return TurnAnswer("".join(pieces), approval=question)
                 elif event.kind in ("done", "error"):
-                    return _answer("".join(pieces), event)
+                    return self._listed(_answer("".join(pieces), event))
         return TurnAnswer("", failure=NOT_KEPT)
 
     async def kept_answer(self, sent: SentMessage) -> TurnAnswer | None:
@@ -360,8 +367,17 @@ class Conversations:
         entries = {one.body["turn"] for one in records if one.body.get("stream") == sent.turn}
         for record in records:
             if record.kind == "end" and record.body["turn"] in entries:
-                return _recorded(record)
+                answer, own = _recorded(record), record.body["turn"]
+                if "artifacts" not in answer.summary:  # people ended it
+                    found = [one for one in records if one.body.get("turn") == own]
+                    more = {"artifacts": artifacts_in(found)}
+                    answer = replace(answer, summary={**answer.summary, **more})
+                return self._listed(answer)
         return TurnAnswer("", failure=NOT_KEPT)
+
+    def _listed(self, answer: TurnAnswer) -> TurnAnswer:
+        """An answer with the addresses of its artifacts."""
+        return replace(answer, artifacts=self.links.listed(answer.summary))
 
     async def _question(self, line: str, data: str) -> Json:
         """What an event asks, with what is known of the request now."""
@@ -404,7 +420,7 @@ class Conversations:
         records = await self.journal.newest(
             line, TurnRef("", CONVERSATION, instance), HISTORY_RECORDS
         )
-        return history_of(records)[-limit:]
+        return history_of(records, self.links.listed)[-limit:]
 
     async def approvals(self, asker: Asker) -> list[Json]:
         """The open questions that the caller may see: their own, or all of an account."""

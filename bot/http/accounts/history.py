@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bot.messages import Json, text_of
@@ -15,7 +15,7 @@ _FACTS = ("partial", "error", "completion_status", "chunks_received")
 class HistoryMessage:
     """One message: `role` is human or assistant, `at` seconds since the epoch.
 
-    `metadata` has the four keys of spec 3 where an answer is incomplete.
+    `metadata` has the four keys of spec 3 where an answer is incomplete, and its artifacts.
     """
 
     role: str
@@ -25,8 +25,13 @@ class HistoryMessage:
     metadata: Json | None = None
 
 
-def history_of(records: Sequence[Record]) -> list[HistoryMessage]:
-    """The messages in the records of a transcript, oldest first."""
+def history_of(
+    records: Sequence[Record], listed: Callable[[Json], Sequence[Json]] = lambda _summary: ()
+) -> list[HistoryMessage]:
+    """The messages in the records of a transcript, oldest first.
+
+    `listed` gives the artifacts of a turn, by its summary, as clients see them.
+    """
     found: list[HistoryMessage] = []
     turn, at, texts, facts = "", 0, list[str](), None
     for record in records:
@@ -42,8 +47,10 @@ def history_of(records: Sequence[Record]) -> list[HistoryMessage]:
             found.append(HistoryMessage("assistant", body["text"], at, turn, _facts(body)))
         elif record.kind == "end":
             text = _shown(body, texts if facts else None)
-            if text:
-                found.append(HistoryMessage("assistant", text, at, turn, facts))
+            files = listed(body.get("summary", {}))
+            if text or files:
+                more = {**(facts or {}), "artifacts": files} if files else facts
+                found.append(HistoryMessage("assistant", text, at, turn, more))
     return found
 
 

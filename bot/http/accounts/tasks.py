@@ -151,7 +151,7 @@ def result_of(task: SentMessage, answer: TurnAnswer) -> Json:
     return {
         "success": outcome == "done",
         "output": output,
-        "artifacts": [],
+        "artifacts": [*answer.artifacts],
         "metadata": metadata,
     }
 

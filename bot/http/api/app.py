@@ -18,6 +18,7 @@ from bot.errors import StoreError, StoreUnavailable
 from bot.http.api import (
     agents,
     approvals,
+    artifacts,
     audit,
     bindings,
     conversations,
@@ -76,7 +77,16 @@ def _made(host: Host | None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
-    for subject in (*_DOCUMENTS, conversations, tasks, approvals, webhooks, sign_in, legacy):
+    for subject in (
+        *_DOCUMENTS,
+        conversations,
+        tasks,
+        approvals,
+        webhooks,
+        artifacts,
+        sign_in,
+        legacy,
+    ):
         subject.add_routes(app)
     return app
 

@@ -149,12 +149,26 @@ class ExecuteRequest(TaskRequest):
     agent_type: str = Field(min_length=1, max_length=160, examples=["jack"])
 
 
+class Artifact(BaseModel):
+    """A file that a tool gave; one without `expires_at` is elsewhere, as the tool linked it."""
+
+    id: str = Field(examples=["3f9a01c2d4e5f60718293a4b-0123456789ab"])
+    name: str = Field(examples=["chart.png"])
+    mime_type: str = Field(examples=["image/png"])
+    size: int | None = Field(description="In bytes, where it is known.", examples=[48213])
+    url: str = Field(
+        description="Fetch it there, without a key.",
+        examples=["/api/v1/artifacts/3f9a…?expires=1764585400&signature=9c1f…"],
+    )
+    expires_at: str | None = Field(examples=["2026-12-01T12:00:00+00:00"])
+
+
 class AgentResult(BaseModel):
     """What a task came to; `output` is the agent's text, or what went wrong."""
 
     success: bool
     output: str
-    artifacts: list[dict[str, Any]]
+    artifacts: list[Artifact]
     metadata: dict[str, Any] = Field(
         examples=[
             {
