@@ -666,7 +666,7 @@ class App:
         return app
 
     def _is_artifact(self, path: str, query: bytes) -> bool:
-        """Whether an address is one of an artifact, and was made by this host or another replica."""
+        """Whether an address is that of an artifact, and was made by this host or a replica."""
         if not self.started.is_set():
             return False
         return self.conversations.links.is_signed(path, query, self.clock.wall())

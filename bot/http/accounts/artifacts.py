@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,9 +36,9 @@ class ArtifactLinks:
     base: str = ""
     secret: bytes = b""
 
-    def listed(self, summary: Mapping[str, Any]) -> list[Json]:
-        """The artifacts of a turn by its summary, as clients see them."""
-        return [self._listed(one) for one in summary.get("artifacts") or ()]
+    def listed(self, artifacts: Iterable[Mapping[str, Any]]) -> list[Json]:
+        """Artifacts as clients see them, from what is known of each."""
+        return [self._listed(one) for one in artifacts]
 
     def is_valid(self, id: str, expires: str, signature: str, now: float) -> bool:
         """Whether an address was made here, and has not expired."""

@@ -345,7 +345,7 @@ class Conversations:
                     if question.get("status") == "pending" and not newer:
                         return TurnAnswer("".join(pieces), approval=question)
                 elif event.kind in ("done", "error"):
-                    return self._listed(_answer("".join(pieces), event))
+                    return await self._listed(sent, _answer("".join(pieces), event))
         return TurnAnswer("", failure=NOT_KEPT)
 
     async def kept_answer(self, sent: SentMessage) -> TurnAnswer | None:
@@ -362,22 +362,25 @@ class Conversations:
 
     async def recorded_answer(self, sent: SentMessage) -> TurnAnswer:
         """The answer of a turn that is over, as the journal has it."""
-        ref = TurnRef("", CONVERSATION, sent.instance)
-        records = await self.journal.newest(sent.line, ref, HISTORY_RECORDS)
-        entries = {one.body["turn"] for one in records if one.body.get("stream") == sent.turn}
+        records = await self._records(sent)
+        entries = _entries(records, sent)
         for record in records:
             if record.kind == "end" and record.body["turn"] in entries:
-                answer, own = _recorded(record), record.body["turn"]
-                if "artifacts" not in answer.summary:  # people ended it
-                    found = [one for one in records if one.body.get("turn") == own]
-                    more = {"artifacts": artifacts_in(found)}
-                    answer = replace(answer, summary={**answer.summary, **more})
-                return self._listed(answer)
+                return await self._listed(sent, _recorded(record))
         return TurnAnswer("", failure=NOT_KEPT)
 
-    def _listed(self, answer: TurnAnswer) -> TurnAnswer:
-        """An answer with the addresses of its artifacts."""
-        return replace(answer, artifacts=self.links.listed(answer.summary))
+    async def _records(self, sent: SentMessage) -> list[Record]:
+        ref = TurnRef("", CONVERSATION, sent.instance)
+        return await self.journal.newest(sent.line, ref, HISTORY_RECORDS)
+
+    async def _listed(self, sent: SentMessage, answer: TurnAnswer) -> TurnAnswer:
+        """An answer with its artifacts; if others ended the turn, only the journal has them."""
+        told = answer.summary.get("artifacts")
+        if not told and answer.summary.get("outcome") != "done":
+            records = await self._records(sent)
+            entries = _entries(records, sent)
+            told = artifacts_in([one for one in records if one.body.get("turn") in entries])
+        return replace(answer, artifacts=self.links.listed(told or ()))
 
     async def _question(self, line: str, data: str) -> Json:
         """What an event asks, with what is known of the request now."""
@@ -476,6 +479,11 @@ class Conversations:
     def _may_decide(self, asker: Asker, request: ApprovalRequest) -> bool:
         is_own = request.asker.id == asker.person and asker.is_named
         return asker.may_decide or ("asker" in request.approvers and is_own)
+
+
+def _entries(records: Sequence[Record], sent: SentMessage) -> set[str]:
+    """The names of a turn in these records."""
+    return {one.body["turn"] for one in records if one.body.get("stream") == sent.turn}
 
 
 def _answer(text: str, event: StoredEvent) -> TurnAnswer:

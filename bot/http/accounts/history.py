@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bot.messages import Json, text_of
 from bot.store.journal import Record
 
+Listed = Callable[[Sequence[Json]], Sequence[Json]]
 _FACTS = ("partial", "error", "completion_status", "chunks_received")
 
 
@@ -26,28 +27,31 @@ class HistoryMessage:
 
 
 def history_of(
-    records: Sequence[Record], listed: Callable[[Json], Sequence[Json]] = lambda _summary: ()
+    records: Sequence[Record],
+    listed: Callable[[Sequence[Json]], Sequence[Json]] = lambda _known: (),
 ) -> list[HistoryMessage]:
     """The messages in the records of a transcript, oldest first.
 
-    `listed` gives the artifacts of a turn, by its summary, as clients see them.
+    `listed` makes of what is known of artifacts what clients see.
     """
     found: list[HistoryMessage] = []
-    turn, at, texts, facts = "", 0, list[str](), None
+    turn, at, texts, facts, kept = "", 0, list[str](), None, list[Json]()
     for record in records:
         body = record.body
         if record.kind == "person":
-            turn, at, texts, facts = body.get("stream", ""), body["at"], [], None
+            turn, at, texts, facts, kept = body.get("stream", ""), body["at"], [], None, []
             found.append(HistoryMessage("human", _own_words(body["content"]), at, turn))
         elif record.kind == "model":
             at = body["at"]
             texts += [text] if (text := text_of(body["content"])) else []
             facts = _facts(body) if "error" in body else facts
+        elif record.kind == "result":
+            kept += body.get("artifacts", ())
         elif record.kind == "partial":
             found.append(HistoryMessage("assistant", body["text"], at, turn, _facts(body)))
         elif record.kind == "end":
             text = _shown(body, texts if facts else None)
-            files = listed(body.get("summary", {}))
+            files = listed(kept)
             if text or files:
                 more = {**(facts or {}), "artifacts": files} if files else facts
                 found.append(HistoryMessage("assistant", text, at, turn, more))
