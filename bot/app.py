@@ -356,7 +356,7 @@ class App:
         self._stack.push_async_callback(skills.close)
         cache, truncated = ToolResultCache(self.clock, self.counters), TruncatedResults(self.store)
         self._tools = ToolsetFactory(
-            self.pool, skills, cache, truncated, lambda: self.catalog.snapshot().known_accounts
+            self.pool, skills, cache, truncated, lambda: self.catalog.snapshot().account_names
         )
         self.catalog.objections = lambda agent: self._clashes(self._resolver.unstored(agent))
         await self._background(self._connect_servers(), "servers.connect")

@@ -422,7 +422,7 @@ class Snapshot:
         return self.accounts.get(account, {})
 
     @cached_property
-    def known_accounts(self) -> frozenset[str]:
+    def account_names(self) -> frozenset[str]:
         """The accounts that have an instance, a key, or somebody with a role in them."""
         keys = (entry.value.account for entry in self.document.keys.values())
         grants = (one for entry in self.document.roles.values() for one in entry.value.grants)

@@ -11,6 +11,7 @@ import pytest
 
 from registry.sources.json_yaml import load_document
 from registry.sources.specialization_file import packaged
+from registry.specializations import DIMENSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE: dict[str, Any] = runpy.run_path(str(ROOT / "deploy/reference.py"))
@@ -157,11 +158,7 @@ def test_the_documentation_says_what_to_do_when_an_agent_goes_wrong() -> None:
 
 def test_the_values_of_specializations_in_the_documentation_are_those_of_the_package() -> None:
     page = (ROOT / "docs/agents.md").read_text("utf-8")
-    for row, dimension in (
-        ("vertical", "verticals"),
-        ("region", "regions"),
-        ("language", "languages"),
-    ):
-        (values,) = re.findall(rf"^\| {row} \| ([^;|]*)", page, re.MULTILINE)
+    for dimension in DIMENSIONS:
+        (values,) = re.findall(rf"^\| {dimension[:-1]} \| ([^;|]*)", page, re.MULTILINE)
         named = re.sub(r" ?\([^)]*\)", "", values).strip().split(", ")
         assert sorted(named) == packaged().values(dimension)

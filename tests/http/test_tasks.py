@@ -320,8 +320,9 @@ async def test_the_ledger_charges_the_account_whose_key_ran_an_agent_of_the_host
     lines = await office.talk.host.store.command("KEYS", "ledger:*")
     newest = await office.talk.host.store.command("XREVRANGE", max(lines), "+", "-")
     told = next(str(one) for one in newest)
-    assert "tenant-123" in told
+    assert "api:tenant-123:user-456" in told
     assert "rfp" in told
+    assert "default" not in told
 
 
 async def test_nobody_sees_or_cancels_the_task_of_another_key(office: Office) -> None:
