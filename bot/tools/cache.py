@@ -62,7 +62,7 @@ def cache_key(scope: Scope, context: SkillContext, *called: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class CachedResult:
     """A content as JSON, until when it is good, and the files that came with it."""
 
     raw: bytes
@@ -88,7 +88,7 @@ class ToolResultCache:
     counters: Counters
     max_bytes: int = MAX_BYTES
     size: int = field(init=False, default=0)
-    _results: OrderedDict[str, _Kept] = field(init=False, default_factory=OrderedDict)
+    _results: OrderedDict[str, CachedResult] = field(init=False, default_factory=OrderedDict)
     _running: dict[str, _RunningCall] = field(init=False, default_factory=dict)
     _cancelled: TaskSet = field(init=False, default_factory=TaskSet)
 
@@ -132,7 +132,7 @@ class ToolResultCache:
         if size > self.max_bytes // MAX_SHARE:
             self.counters.add("tool_cache:too_large")
             return
-        self._results[key] = _Kept(raw, self.clock.monotonic() + ttl, files, size)
+        self._results[key] = CachedResult(raw, self.clock.monotonic() + ttl, files, size)
         self.size += size
         while self.size > self.max_bytes:
             self._drop(next(iter(self._results)))

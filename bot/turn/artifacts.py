@@ -68,7 +68,7 @@ class TurnArtifacts:
     async def keep(self, call: Call, result: Result) -> list[Json]:
         """Store the files of a result, as far as they are not too large; what is known of each."""
         found: list[Json] = []
-        kept: list[StoredArtifact] = []
+        stored: list[StoredArtifact] = []
         for number, file in enumerate(result.files, 1):
             if self._count >= MOST_OF_TURN:
                 log.info("artifact.left_out", why="too many", line=self.line)
@@ -76,9 +76,9 @@ class TurnArtifacts:
             if file.url:
                 found += self._linked(file)
             elif (one := await self._read(call, result, number)) is not None:
-                kept.append(one)
+                stored.append(one)
                 found.append(self._told(one.id, one.name, one.mime_type, len(one.raw)))
-        await self.store.keep(self.line, kept)
+        await self.store.keep(self.line, stored)
         return found
 
     def _told(self, id: str, name: str, mime_type: str, size: int | None) -> Json:

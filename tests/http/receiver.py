@@ -27,7 +27,7 @@ WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Delivery:
     """One request as it came."""
 
     headers: dict[str, str]
@@ -60,12 +60,12 @@ class Receiver:
 
     url: str = ""
     answers: list[int | None] = field(default_factory=list)
-    heard: list[Heard] = field(default_factory=list)
+    heard: list[Delivery] = field(default_factory=list)
     more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def take(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.heard.append(Heard(headers, await request.read()))
+        self.heard.append(Delivery(headers, await request.read()))
         self.more.set()
         status = self.answers.pop(0) if self.answers else 204
         if status is None:
@@ -73,7 +73,7 @@ class Receiver:
         headers = {"Location": f"{self.url}/elsewhere"} if status in (302, 307) else {}
         return web.Response(status=status or 204, headers=headers)
 
-    async def until_heard(self, count: int, seconds: float = 30) -> list[Heard]:
+    async def until_heard(self, count: int, seconds: float = 30) -> list[Delivery]:
         """All that it was sent, once that is so much."""
         async with asyncio.timeout(seconds):
             while len(self.heard) < count:

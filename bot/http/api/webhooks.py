@@ -8,10 +8,11 @@ from pydantic import BaseModel, Field
 from bot.http.accounts.webhooks import SETTING, account_secret
 from bot.http.api import documents as docs
 from bot.http.api.needs import CallerDep, Host, HostDep, needs
-from bot.http.api.problems import ApiError
+from bot.http.api.problems import MEDIA_TYPE, ApiError
 from registry.errors import InvalidValue
 
 PATH = "/api/v1/webhook-secret"
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _UNSET = f"This host sends no webhooks: its operator has to set {SETTING}."
 
 
@@ -24,7 +25,8 @@ class WebhookSecret(BaseModel):
 
 def add_routes(app: FastAPI) -> None:
     """Add the route of the secret."""
-    app.get(PATH, tags=docs.tags("tasks"))(webhook_secret)
+    unset = {"description": _UNSET, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
+    app.get(PATH, tags=docs.tags("tasks"), responses={409: unset})(webhook_secret)
 
 
 @needs("instance", "write")
