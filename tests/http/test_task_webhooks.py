@@ -104,7 +104,9 @@ async def test_the_end_of_a_task_is_sent_with_its_status_and_a_signature_that_ca
     assert heard.json["result"]["output"] == "Done."
     await office.settled()
     assert office.since(before) == {"sent": 1, "failed": 0, "given_up": 0}
-    store = office.client.host.store
+    host = office.client.host
+    assert MASTER not in host.settings.secrets.redact(f"it is {MASTER}")
+    store = host.store
     for name in await store.command("KEYS", f"*{task}*"):
         dumped = await store.command("DUMP", name)
         assert MASTER.encode() not in dumped

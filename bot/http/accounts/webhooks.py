@@ -183,6 +183,8 @@ class TaskWebhooks:
             return "refused" if is_refused else "failed", failure_text(error)
         except TimeoutError:
             return "failed", "no answer in time"
+        except ValueError:  # such as a name that no address can hold
+            return "refused", "not a valid address"
         if status == 410:
             return "gone", "410"
         return ("sent" if 200 <= status < 300 else "failed"), str(status)
