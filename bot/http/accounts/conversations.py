@@ -302,7 +302,7 @@ class Conversations:
             for one in _events_of(sent, answer):
                 yield one
             return
-        following = self.reader.follow(sent.line, sent.turn, after)
+        following = self.reader.follow(sent.line, sent.turn, after, is_new=not sent.repeated)
         async with aclosing(following) as events:
             async for event in events:
                 if event is None:
@@ -322,7 +322,8 @@ class Conversations:
             return kept
         pieces: list[str] = []
         events = self.reader.events
-        async with aclosing(self.reader.follow(sent.line, sent.turn)) as following:
+        new = not sent.repeated
+        async with aclosing(self.reader.follow(sent.line, sent.turn, is_new=new)) as following:
             async for event in following:
                 if event is None:
                     continue
@@ -382,9 +383,9 @@ class Conversations:
     # --- what else a caller may do ---
 
     async def stop(self, asker: Asker, turn: str) -> bool:
-        """Stop a turn of the caller; False where it is not theirs."""
+        """Stop a turn of the caller; False where it is not theirs, or over."""
         sent = await self.find(asker, turn)
-        if sent is None:
+        if sent is None or await self.reader.is_over(sent.line, turn):
             return False
         update = HttpUpdate("stop", asker.user, sent.instance, turn)
         await self.sessions.signal(sent.line, f"stop:{turn}", update.dump())

@@ -75,7 +75,8 @@ def _made(host: Host | None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
-    for subject in (*_DOCUMENTS, conversations, tasks, approvals, sign_in, legacy):
+    own = (conversations, tasks, *_DOCUMENTS, approvals, sign_in, legacy)  # the most used first
+    for subject in own:
         subject.add_routes(app)
     return app
 
