@@ -18,7 +18,6 @@ from bot.store.sessions import line_of
 
 TURNS = 1000
 PACE = 0.5
-PIECES = 170
 WINDOW = 15.0
 SETTLE = 4.0
 CHATS = 50
@@ -34,10 +33,10 @@ HOW = (
     "Memory is that of the host alone, as a proportional share; what the turns themselves grow by "
     "meanwhile is measured before, and taken off. Each piece is the time at which the model wrote "
     "it, so that a reader knows how late it is. "
-    f"CPU of a turn: bursts of {CHATS} messages to the same agent with the same answer, by Telegram "
-    f"and by `POST …/chat`, in {ROUNDS} mixed rounds, host and Valkey together; the best round of "
-    f"each. Idle sessions: {REAL:,} that were talked in over HTTP, and copies of what these left in "
-    f"the store, {IDLE:,} in all."
+    f"CPU of a turn: bursts of {CHATS} messages to the same agent with the same answer, by "
+    f"Telegram and by `POST …/chat`, in {ROUNDS} mixed rounds, host and Valkey together; the best "
+    f"round of each. Idle sessions: {REAL:,} that were talked in over HTTP, and copies of what one "
+    f"of these left in the store, {IDLE:,} in all."
 )
 
 
@@ -147,8 +146,7 @@ class Readers:
 
 async def _readers(stage: Stage, process: Process) -> Readers:
     idle = process.memory_alone()
-    words = {"first": 500_000, "count": TURNS, "pace": PACE, "pieces": PIECES}
-    begun = await stage.control("http_begin", **words)
+    begun = await stage.control("http_begin", first=500_000, count=TURNS, pace=PACE)
     if begun["begun"] != TURNS:
         raise RuntimeError(f"only {begun['begun']} turns began")
     await asyncio.sleep(SETTLE)
@@ -161,8 +159,8 @@ async def _readers(stage: Stage, process: Process) -> Readers:
     busy = asyncio.create_task(_busy(process, WINDOW))
     found = await stage.control("http_delays", seconds=WINDOW)
     if found["open"] < TURNS:
-        raise RuntimeError(f"only {found['open']} answers were still growing: raise PIECES")
-    ended = await stage.control("http_ended", seconds=PIECES * PACE + 60)
+        raise RuntimeError(f"only {found['open']} answers were still growing")
+    ended = await stage.control("http_ended", seconds=60)
     cpu = (alone, await busy)
     load = os.getloadavg()[0]
     return Readers(idle, turns, grown, reading, found["delays"], ended["whole"], cpu, load)
@@ -179,7 +177,7 @@ def _add_readers(section: Section, found: Readers) -> None:
     drift = found.grown - found.turns
     each = (found.reading - found.grown - drift) * 1024 / TURNS
     turn = (found.turns - found.idle) * 1024 / TURNS
-    delays = found.delays
+    delays = found.delays or [float("inf")]
     p95 = quantile(delays, 0.95) * 1e3
     row = [
         f"{found.idle:.0f} / {found.grown:.0f} / {found.reading:.0f}",
@@ -262,7 +260,7 @@ def _escaped(pattern: str) -> str:
 
 
 async def _answers_in_a_copy(stage: Stage) -> None:
-    """A copy is a session like any other: its history is there, and the next message is answered."""
+    """A copy is a session like any other: its history is there, and a message is answered."""
     async with Redis.from_url(stage.store_url) as store:
         log = "{" + line_of("default", "copy-7") + "}:conv:0:" + f"default/{INSTANCE}:log"
         before = await store.xlen(log)

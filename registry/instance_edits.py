@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from registry import errors
 from registry.catalog import Catalog, Written
-from registry.errors import DocumentErrors, Problem
-from registry.fields import casefolded, fields_of, unknown_name
+from registry.errors import DocumentErrors, InvalidValue, Problem
+from registry.fields import canonical, casefolded, fields_of, model_at, unknown_name
 from registry.instance import SLASH, AgentInstance
 from registry.roles import NO_REASON, Actor, Target, Why, verdict
 from registry.snapshot import PACKAGED, Entry, revision_of
@@ -26,9 +26,9 @@ from registry.validation import DocumentReader, RawValue
 _QUICK = 16_000  # characters of a text that are read on the loop
 _TRIES = 20
 _IDENTITY = frozenset({"account", "instance_name"})
-_REMOVED = frozenset({"none", "default"})
+_REMOVED = "none"
 _SWITCHED = {"on": True, "true": True, "off": False, "false": False}
-_TYPED = re.compile(r"([A-Za-z]\w*(?:\.[^\s:]+)?)[ \t]+(?!:)(.*)", re.DOTALL)
+_TYPED = re.compile(r"([A-Za-z]\w*(?:\.\S*[^\s:])?)[ \t]+(?!:)(.*)", re.DOTALL)
 
 
 def _settings(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, type]]:
@@ -53,6 +53,7 @@ SETTINGS: Mapping[str, type] = dict(_settings(AgentInstance))
 
 `account` and `instance_name`, which name it, are not among them.
 """
+_BLOCKS = {name.partition(".")[0] for name in SETTINGS if "." in name}
 _SHORT = {casefolded(name.rpartition(".")[2]): name for name in SETTINGS}
 _SHORT |= {casefolded(name): name for name in SETTINGS}
 
@@ -113,7 +114,10 @@ async def parse_pasted(catalog: Catalog, text: str, file: str = "", id: str = ""
 
 
 def merged(document: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """A document with the given fields; null takes one out, and objects are merged (RFC 7396)."""
+    """A document with the given fields; null takes one out, and objects are merged (RFC 7396).
+
+    An object in which nothing is left goes too.
+    """
     result = dict(document)
     for name, value in change.items():
         held = result.get(name)
@@ -126,8 +130,21 @@ def merged(document: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, 
     return result
 
 
-def typed_change(text: str) -> dict[str, Any] | None:
-    """The change in words such as `temperature 0.3`; None where the text is a whole document.
+def _spelled(given: Mapping[str, Any], id: str) -> dict[str, Any]:
+    """Fields of an instance in the names of its file; raises DocumentErrors for a doubled one."""
+    try:
+        result = canonical(given, AgentInstance)
+        for name in _BLOCKS:
+            model, inner = model_at((name,), AgentInstance), result.get(name)
+            if model is not None and isinstance(inner, Mapping):
+                result[name] = canonical(inner, model)
+    except InvalidValue as wrong:
+        raise DocumentErrors([Problem(id, wrong.message, wrong.cure)]) from None
+    return result
+
+
+def typed_change(text: str, id: str) -> dict[str, Any] | None:
+    """The change of an instance in words such as `temperature 0.3`; None for a whole document.
 
     `tools.crm on` switches a tool, and `none` takes a setting out. Raises DocumentErrors for a name
     that nothing has.
@@ -137,32 +154,32 @@ def typed_change(text: str) -> dict[str, Any] | None:
         return None
     given, _, tool = found[1].partition(".")
     if casefolded(given) == "tools" and tool:
-        return {"tools": {tool: _switched(found[2], tool)}}
+        return {"tools": {tool: _switched(found[2], tool, id)}}
     name = _SHORT.get(casefolded(found[1]))
     if name is None and ("{" in text or "\n" in text.strip()):
         return None
     if name is None:
         message, cure = unknown_name(found[1], [*SETTINGS])
-        raise DocumentErrors([Problem("message", message, cure, path=found[1])])
+        raise DocumentErrors([Problem(id, message, cure, path=found[1])])
     change: Any = _typed(found[2].strip(), SETTINGS[name])
     for step in reversed(name.split(".")):
         change = {step: change}
     return dict(change)
 
 
-def _switched(text: str, tool: str) -> Any:
+def _switched(text: str, tool: str, id: str) -> Any:
     word = text.strip().lower()
-    if word in _REMOVED:
+    if word == _REMOVED:
         return None
     if word not in _SWITCHED:
         message, cure = f"'{word[:40]}' is neither on nor off", f"write tools.{tool} on"
-        raise DocumentErrors([Problem("message", message, cure, path=f"tools.{tool}")])
+        raise DocumentErrors([Problem(id, message, cure, path=f"tools.{tool}")])
     return {"enabled": _SWITCHED[word]}
 
 
 def _typed(text: str, kind: type) -> Any:
     """A value as it is written in JSON, or plainly: a text without quotes, a list with commas."""
-    if text.lower() in _REMOVED:
+    if text.lower() == _REMOVED:
         return None
     value: Any = text
     with suppress(ValueError):
@@ -186,13 +203,16 @@ async def create_instance(
     why: Why = NO_REASON,
 ) -> Written:
     """Store a new instance; raises AlreadyThere where its id is taken, also in the package."""
-    there = catalog.snapshot().document.instances.get(instance.id)
-    if there is not None and there.document == PACKAGED:
-        raise errors.AlreadyThere(f"there is already an instance '{instance.id}' in the package")
-    put, text = catalog.put_document, instance.to_text()
-    return await put(
-        actor, "instance", instance.id, text, key=key, expected=DELETED, why=why, action="create"
-    )
+    id, text, put = instance.id, instance.to_text(), catalog.put_document
+    there = catalog.snapshot().document.instances.get(id)
+    try:
+        if there is not None and there.document == PACKAGED:
+            raise errors.AlreadyThere
+        return await put(
+            actor, "instance", id, text, key=key, expected=DELETED, why=why, action="create"
+        )
+    except errors.AlreadyThere:
+        raise errors.AlreadyThere(f"there is already an agent instance '{id}'") from None
 
 
 async def instance_from(
@@ -210,7 +230,7 @@ async def instance_from(
         made = {"agent_type": source}
     else:
         raise errors.NotThere(await _no_source(catalog, account, source))
-    return parse_instance(catalog, merged(made, change or {}), id, "body")
+    return parse_instance(catalog, merged(made, _spelled(change or {}, id)), id, id)
 
 
 async def _no_source(catalog: Catalog, account: str, source: str) -> str:
@@ -237,7 +257,8 @@ async def change_instance(
     """
     for _ in range(_TRIES):
         held, document = await _held(catalog, id)
-        instance = parse_instance(catalog, merged(document, change), id, "body")
+        given = merged(_spelled(document, id), _spelled(change, id))
+        instance = parse_instance(catalog, given, id, id)
         put, text = catalog.put_document, instance.to_text()
         lost = () if expected else (errors.RevisionConflict, errors.AlreadyThere)
         with suppress(*lost):

@@ -85,6 +85,10 @@ class Specializations:
         found = (name for (own, name), text in self._texts.items() if own == dimension and text)
         return sorted(found)
 
+    def all_values(self) -> dict[str, list[str]]:
+        """The values that have a text, by dimension."""
+        return {dimension: self.values(dimension) for dimension in DIMENSIONS}
+
     def _of(self, dimension: Dimension, value: str | None) -> str | None:
         """The text for a value; None where the value is not known."""
         name = _normalized(value or "")

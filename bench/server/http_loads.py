@@ -68,8 +68,9 @@ class Reader(Client):
     `turn` is known once the stream has begun.
     """
 
-    def __init__(self, delays: list[tuple[float, float]]) -> None:
+    def __init__(self, delays: list[tuple[float, float]], number: int = 0) -> None:
         super().__init__()
+        self.number = number
         self._unread = b""
         self._delays = delays
         self.turn = ""
@@ -103,7 +104,7 @@ class HttpLoads:
 
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
-        self._turns: list[str] = []
+        self._turns: list[tuple[int, str]] = []
         self._readers: list[Reader] = []
         self._delays: list[tuple[float, float]] = []
         self._clients: list[Client] = []
@@ -124,6 +125,7 @@ class HttpLoads:
         first, count = int(words["first"]), int(words["count"])
         session = words.get("session", "bench-")
         waiting = iter(range(first, first + count))
+        self._clients = [client for client in self._clients if not client.is_lost]
         while len(self._clients) < int(words["together"]):
             self._clients.append(await self._connected(Client()))
 
@@ -137,8 +139,7 @@ class HttpLoads:
 
     async def http_begin(self, words: dict[str, Any]) -> dict[str, Any]:
         """`count` turns whose model writes a stamped piece every `pace` seconds; nobody reads."""
-        self._messages.pace, self._messages.pieces = float(words["pace"]), int(words["pieces"])
-        self._messages.stamps = True
+        self._messages.pace, self._messages.stamps = float(words["pace"]), True
         numbers = iter(range(int(words["first"]), int(words["first"]) + int(words["count"])))
 
         async def begin() -> None:
@@ -146,19 +147,19 @@ class HttpLoads:
                 reader = await self._connected(Reader([]))
                 reader.transport.write(self._message("stream", number))
                 await asyncio.wait_for(reader.begun.wait(), 60)
-                self._turns.append(reader.turn)
+                self._turns.append((number, reader.turn))
                 reader.close()
 
         await asyncio.gather(*(begin() for _ in range(20)))
-        return {"begun": sum(map(bool, self._turns))}
+        return {"begun": sum(bool(turn) for _, turn in self._turns)}
 
     async def http_read(self, _: dict[str, Any]) -> dict[str, Any]:
         """A reader for each turn that was begun, once each of them reads."""
         turns = iter(self._turns)
 
         async def read() -> None:
-            for turn in turns:
-                reader = await self._connected(Reader(self._delays))
+            for number, turn in turns:
+                reader = await self._connected(Reader(self._delays, number))
                 self._readers.append(reader)
                 head = f"GET {self._path}/stream HTTP/1.1\r\n{self._head}"
                 reader.transport.write(f"{head}Last-Event-ID: {turn}-0-0\r\n\r\n".encode())
@@ -177,14 +178,14 @@ class HttpLoads:
         return {"delays": delays, "lost": lost, "open": self._messages.open}
 
     async def http_ended(self, words: dict[str, Any]) -> dict[str, Any]:
-        """Wait for the ends of all answers: how many readers had every piece, and the end."""
-        until = time.perf_counter() + float(words["seconds"])
-        while time.perf_counter() < until and not all(one.is_done for one in self._readers):
+        """End all answers: how many readers had every piece, and the end."""
+        self._messages.stamps, until = False, time.perf_counter() + float(words["seconds"])
+        while time.perf_counter() < until and not all(one.is_done for one in self._readers):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-        whole = sum(one.is_done and one.pieces == self._messages.pieces for one in self._readers)
-        self._messages.stamps = False
-        self._messages.reset()
-        return {"whole": whole, "readers": len(self._readers)}
+        written = self._messages.written
+        self._messages.pace = 0.0
+        whole = sum(one.is_done and one.pieces == written[one.number] for one in self._readers)
+        return {"whole": whole, "pieces": written.total()}
 
     async def _connected(self, client: Any) -> Any:
         loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -26,22 +27,21 @@ Ended = Callable[[int, float], None]
 class Messages:
     """The model. `pace` is the seconds between two pieces; 0 sends the whole answer at once.
 
-    With `stamps` each piece is the time at which it is written.
+    With `stamps` each piece is the time at which it is written, and answers go on until this ends;
+    `written` counts the pieces of each.
     """
 
     def __init__(self, ended: Ended) -> None:
         self._ended = ended
-        self.reset()
+        self.pace = 0.0
+        self.pieces = EVENTS - FRAME
         self.stamps = False
+        self.written: Counter[int] = Counter()
         self.requests = 0
         self.open = 0
         self.largest = 0
         self.newest = 0
         self._whole = b"".join(_events(self.pieces))
-
-    def reset(self) -> None:
-        """Answer at once again."""
-        self.pace, self.pieces = 0.0, EVENTS - FRAME
 
     def handle(self, request: Request) -> None:
         """`POST /v1/messages`."""
@@ -59,10 +59,10 @@ class Messages:
 
     def _next(self, request: Request, events: list[bytes], at: int, chat: int) -> None:
         loop = asyncio.get_running_loop()
-        if at < len(events) - 3:
+        if self.stamps or at < len(events) - 3:
             loop.call_later(self.pace, self._step, request, events, at, chat)
             return
-        request.stream(b"".join(events[at:]), last=True)
+        request.stream(b"".join(events[-3:]), last=True)
         self.open -= 1
         self._ended(chat, time.perf_counter())
 
@@ -70,8 +70,12 @@ class Messages:
         if request.gone:
             self.open -= 1
             return
-        stamp = f" @{time.perf_counter():.6f};"
-        request.stream(_event(_delta(stamp)) if self.stamps else events[at])
+        if self.stamps:
+            self.written[chat] += 1
+            request.stream(_event(_delta(f" @{time.perf_counter():.6f};")))
+            self._next(request, events, at, chat)
+            return
+        request.stream(events[at])
         self._next(request, events, at + 1, chat)
 
 

@@ -237,7 +237,7 @@ async def edit_instance(host: AdminContext, context: CommandContext) -> CommandR
     found_instance(host, context, id)
     catalog, actor = host.catalog, host.actor(context)
     words, why = split_reason(rest)
-    change = None if _BECAUSE.match(rest) else typed_change(words)
+    change = None if _BECAUSE.match(rest) else typed_change(words, id)
     if change is not None:
         made, written = await change_instance(catalog, actor, id, change, key=context.key, why=why)
     else:

@@ -18,7 +18,7 @@ from bot.hosting.leases import OpenedLine
 from bot.hosting.line import LineRuntime, LineServices, open_runtime
 from bot.hosting.transport import Transport
 from bot.messages import Fence, ResumeTurn
-from bot.ops.tasks import TaskSet, cancel_and_wait, wait_first
+from bot.ops.tasks import TaskSet, cancel_and_wait
 from bot.store.sessions import SessionStore
 
 log = structlog.get_logger("http_lines")
@@ -33,12 +33,42 @@ RETRY_SECONDS = 1.0
 
 @dataclass(slots=True, repr=False)
 class HttpLine:
-    """A conversation that this host serves, or tries to."""
+    """A conversation that this host serves, or tries to.
 
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    give_back: asyncio.Event = field(default_factory=asyncio.Event)
+    `woken` is set with each of the others: one wait is enough for all. `seen` is the newest time
+    from which it was due, as far as this host has looked.
+    """
+
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: bool = False
+    is_wanted_back: bool = False
     seen: float = 0.0
-    """The newest time from which it was due, as far as this host has looked."""
+
+    def change(self) -> None:
+        """Something may wait in it."""
+        self.changed = True
+        self.woken.set()
+
+    def give_back(self) -> None:
+        """Let what runs end, and give it back."""
+        self.is_wanted_back = True
+        self.woken.set()
+
+    def wake(self, _: object = None) -> None:
+        """Look again."""
+        self.woken.set()
+
+
+class _Lost(asyncio.Event):
+    """Set once another host owns the line, which is woken by that."""
+
+    def __init__(self, line: HttpLine) -> None:
+        super().__init__()
+        self._line = line
+
+    def set(self) -> None:
+        super().set()
+        self._line.wake()
 
 
 @dataclass(slots=True, repr=False)
@@ -65,7 +95,7 @@ class HttpLines:
     def look(self, line: str) -> None:
         """Something may wait in a conversation: serve it, unless another host does."""
         if (found := self._lines.get(line)) is not None:
-            found.changed.set()
+            found.change()
         elif not self._closing and len(self._lines) < MOST_SERVED:
             self._lines[line] = HttpLine()
             self._tasks.spawn(self._serve(line, self._lines[line]))
@@ -73,7 +103,7 @@ class HttpLines:
     def notify(self, line: str) -> None:
         """Another host has put something into a conversation that is served here."""
         if (found := self._lines.get(line)) is not None:
-            found.changed.set()
+            found.change()
 
     async def run(self) -> None:
         """Look again and again for conversations without an owner, until cancelled."""
@@ -90,7 +120,7 @@ class HttpLines:
         """Let running turns end within a time, and give every conversation back."""
         self._closing = True
         for line in self._lines.values():
-            line.give_back.set()
+            line.give_back()
         await self._tasks.end(seconds)
 
     async def _sweep(self) -> None:
@@ -98,8 +128,9 @@ class HttpLines:
         due = await self.sessions.due(now, LOOKED_AT)
         for line, at in due.items():
             if (found := self._lines.get(line)) is not None and at > found.seen:
+                if found.seen:
+                    found.change()  # in case its notification was lost
                 found.seen = at
-                found.changed.set()  # in case its notification was lost
         free = [line for line, at in due.items() if line not in self._lines and at < now - GRACE_MS]
         if free:
             holders = (await self.services.leases.view(free)).holders
@@ -119,7 +150,7 @@ class HttpLines:
             del self._lines[name]
 
     async def _own(self, name: str, line: HttpLine) -> None:
-        lost = asyncio.Event()
+        lost = _Lost(line)
         opened = await self.services.leases.open_http(name, lost.set)
         if opened is None:
             return
@@ -145,25 +176,22 @@ class HttpLines:
 
         def resume(entry: str, event: ResumeTurn) -> None:
             runtime.queues.enqueue(entry, event)
-            line.changed.set()
+            line.change()
 
         resuming = turns.resume_when_due(context, resume)
         timers = asyncio.create_task(resuming, name=f"resume:{context.name}")
+        timers.add_done_callback(line.wake)
         try:
-            while not (runtime.lost.is_set() or line.give_back.is_set()):
+            while not (runtime.lost.is_set() or line.is_wanted_back):
                 if timers.done():
                     timers.result()
-                idle = asyncio.create_task(_idle(runtime))
-                try:
-                    await wait_first(idle, line.changed, line.give_back, runtime.lost, timers)
-                finally:
-                    await cancel_and_wait([idle])
-                if line.changed.is_set():
-                    line.changed.clear()
+                is_idle = await self._idle(runtime, line)
+                if line.changed:
+                    line.changed = False
                     await runtime.reader.read_pending()
-                elif idle.done() and not idle.cancelled() and await self._give_back(context.fence):
+                elif is_idle and await self._give_back(context.fence):
                     return True
-                elif idle.done() and not idle.cancelled():
+                elif is_idle:
                     await self._wait_for_more(runtime, line)
         finally:
             await cancel_and_wait([timers])
@@ -174,15 +202,30 @@ class HttpLines:
     async def _give_back(self, fence: Fence) -> bool:
         return await self.services.leases.release_idle(fence)
 
+    async def _idle(self, runtime: LineRuntime, line: HttpLine) -> bool:
+        """Wait until nothing waits, runs or is being sent; False where it was woken before."""
+        idle = asyncio.create_task(_until_idle(runtime))
+        idle.add_done_callback(line.wake)
+        try:
+            await line.woken.wait()
+        finally:
+            idle.remove_done_callback(line.wake)
+            line.woken.clear()
+            if not (is_idle := idle.done()):
+                await cancel_and_wait([idle])
+        if is_idle:
+            idle.result()
+        return is_idle
+
     async def _wait_for_more(self, runtime: LineRuntime, line: HttpLine) -> None:
         """Something is in the inbox or due, though nothing runs: look, then wait a moment."""
         if not await runtime.reader.read_pending():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RETRY_SECONDS):
-                    await line.changed.wait()
+                    await line.woken.wait()
 
 
-async def _idle(runtime: LineRuntime) -> None:
+async def _until_idle(runtime: LineRuntime) -> None:
     """Return once nothing waits, runs or is being sent."""
     while runtime.queues.backlog:
         await runtime.queues.wait_for_running()

@@ -33,6 +33,7 @@ OVER_FOR_MS = 3600 * 1000
 GATHER_SECONDS = 0.01
 """How long appends are gathered while others are on their way."""
 MOST_AT_ONCE = 200
+MOST_UNHEARD = 1_000
 START = "0-0"
 
 
@@ -73,6 +74,7 @@ class EventLog:
         self._waiting: list[_Append] = []
         self._flushing: asyncio.Task[None] | None = None
         self.followers: dict[tuple[str, str], list[Follower]] = {}
+        self._unheard: dict[tuple[str, str], None] = {}
         self._streams: WeakValueDictionary[tuple[Fence, str], AnswerStream] = WeakValueDictionary()
 
     def stream(self, fence: Fence, turn: str) -> AnswerStream:
@@ -118,8 +120,17 @@ class EventLog:
 
     def tell(self, line: str, turn: str, before: str, event: StoredEvent) -> None:
         """Tell those who follow a stream here of an event that was just appended."""
-        for follower in self.followers.get((line, turn), ()):
+        followers = self.followers.get((line, turn))
+        if followers is None:
+            self._unheard[line, turn] = None
+            if len(self._unheard) > MOST_UNHEARD:
+                del self._unheard[next(iter(self._unheard))]
+        for follower in followers or ():
             follower(before, event)
+
+    def is_unheard(self, line: str, turn: str) -> bool:
+        """Whether something was lately appended here that nobody here followed."""
+        return (line, turn) in self._unheard
 
     async def read(self, line: str, turn: str, after: str = START) -> list[StoredEvent]:
         """The events after an id, in order."""
@@ -129,6 +140,12 @@ class EventLog:
     async def find(self, line: str, turn: str, id: str) -> StoredEvent | None:
         """One event; None where it is not kept any more."""
         found = await self._client.read("XRANGE", keys.events(line, turn), id, id)
+        return read_event(*found[0]) if found else None
+
+    async def last(self, line: str, turn: str) -> StoredEvent | None:
+        """The newest event of a turn, if any is kept."""
+        words = ("XREVRANGE", keys.events(line, turn), "+", "-", "COUNT", 1)
+        found = await self._client.read(*words)
         return read_event(*found[0]) if found else None
 
     async def read_many(
@@ -221,6 +238,10 @@ class AnswerStream:
             self.is_over = self.is_over or event.kind in ENDS
         self.text = self.showing = "".join(pieces)
         self.chunks = len(pieces)
+
+    def begin(self) -> None:
+        """Note that the turn has just begun, so that nothing can have been shown."""
+        self._last = self._last or START
 
     async def extend(self, text: str) -> None:
         """Show the message so far, which begins with what was shown."""

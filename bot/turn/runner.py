@@ -191,6 +191,8 @@ class TurnRunner:
         else:
             self._prompts.stored(fence.line, to_store)
         turn = Turn(services, request, opened.turn, transcript, prompt, budget)
+        if turn.stream is not None and not opened.resumed:
+            turn.stream.begin()
         progress = Progress(turn)
         model = ModelCaller(self.model, turn, progress)
         calls = ToolCalls(toolset, turn, progress)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from pydantic import ValidationError
@@ -17,7 +18,9 @@ from registry.fields import dotted, issues_of
 from registry.snapshot import PACKAGED
 from registry.sources.file import LOOK_SECONDS
 from registry.sources.json_yaml import read_value
-from registry.specializations import DIMENSIONS, SpecializationDocument, Specializations
+
+if TYPE_CHECKING:
+    from registry.specializations import SpecializationDocument, Specializations
 
 _log = structlog.get_logger("registry")
 _PACKAGED_FILE = Path(__file__).parents[1] / "data" / "specializations.yaml"
@@ -29,6 +32,8 @@ LONGEST = 256 * 1024
 @cache
 def packaged() -> Specializations:
     """The texts that come with the package."""
+    from registry.specializations import Specializations  # most hosts have no tasks
+
     return Specializations((_read(_PACKAGED_FILE.read_bytes(), PACKAGED),))
 
 
@@ -57,7 +62,7 @@ class SpecializationFile:
 
     def values(self) -> dict[str, list[str]]:
         """The values that have a text now, by dimension."""
-        return {dimension: self.current.values(dimension) for dimension in DIMENSIONS}
+        return self.current.all_values()
 
     async def open(self, changed: Callable[[], None] = lambda: None) -> None:
         """Read the file; then follow it until `close`, and call `changed` after each change."""
@@ -135,6 +140,8 @@ def _content(path: Path) -> bytes | Problem:
 
 def _over_the_package(content: bytes | Problem, place: str) -> Specializations:
     """The texts of a file over the package's; raises DocumentErrors."""
+    from registry.specializations import Specializations
+
     if isinstance(content, Problem):
         raise DocumentErrors([content])
     return Specializations((_read(content, place), *packaged().documents))
@@ -142,6 +149,8 @@ def _over_the_package(content: bytes | Problem, place: str) -> Specializations:
 
 def _read(content: bytes, place: str) -> SpecializationDocument:
     """The document in a file; raises DocumentErrors, which name line and field."""
+    from registry.specializations import SpecializationDocument
+
     if len(content) > LONGEST:
         problem = Problem(place, f"it has more than {LONGEST} bytes", "make it smaller")
         raise DocumentErrors([problem])

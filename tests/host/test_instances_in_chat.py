@@ -62,7 +62,7 @@ async def test_an_admin_of_an_account_makes_an_instance_that_answers_on_two_repl
         assert made.startswith(f"Created agent instance Sales smb ({SMB}).")
         assert f"/editinstance {SMB} temperature 0.3 changes a setting" in made
         taken = await there(f"/newinstance {SMB} sales_agent")
-        assert taken == f"Nothing was changed: there is already instance '{SMB}'."
+        assert taken == f"Nothing was changed: there is already an agent instance '{SMB}'."
         assert f"• {SMB} Sales smb · sales_agent · agent:instance:{SMB}" in await there(
             "/instances"
         )
@@ -169,7 +169,9 @@ async def test_an_instance_is_pasted_as_yaml_or_json_or_sent_as_a_file(stage: St
         said = await say("/editinstance default/curly\nagent_type: x\nllm:\n  temperatur: 3\n")
         assert "✗ line 3: unknown field 'temperatur'; did you mean 'temperature'?" in said
         said = await say("/editinstance default/curly temprature 3")
-        assert "unknown field 'temprature'; did you mean 'llm.temperature'?" in said
+        assert (
+            "✗ default/curly: unknown field 'temprature'; did you mean 'llm.temperature'?" in said
+        )
         said = await say("/editinstance default/curly temperature hot")
         assert "'llm.temperature' must be a number" in said
         said = await say("/newinstance default/other agent_type: x\naccount: acme")

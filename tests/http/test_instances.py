@@ -113,6 +113,10 @@ async def test_a_patch_changes_the_given_fields_and_no_other(api: Client, admin:
     assert patched.json["instance"]["tools"] == {"email": {"enabled": True}}
     bare = await api.ask("PATCH", path("patched"), admin, json={"llm": {"temperature": None}})
     assert bare.json["instance"]["llm"] == {"max_tokens": 2000}
+    spelled = await api.ask("PATCH", path("patched"), admin, json={"LLM": {"maxTokens": 7}})
+    assert spelled.json["instance"]["llm"] == {"max_tokens": 7}
+    twice = {"llm": {"max_tokens": 7, "maxTokens": 8}}
+    assert (await api.ask("PATCH", path("patched"), admin, json=twice)).status == 422
     gone = await api.ask("PATCH", path("patched"), admin, json={"tools": None, "llm": None})
     assert not {"tools", "llm"} & gone.json["instance"].keys()
     stale = {"json": {"name": "X"}, "If_Match": patched.headers["ETag"]}

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from bot.configuration import settings_problems
 from tests.host.stage import settings_of, staged
 from tests.http.accounts import Talk, browser, events_in, said, talking
-from tests.http.api import OPERATOR_KEY
+from tests.http.api import OPERATOR_KEY, client_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -202,6 +202,20 @@ async def test_strangers_are_limited_by_their_address(
         found = [(await form(talk, "hi", None)).status for _ in range(5)]
         assert found == [410] * 3 + [429] * 2
         assert (await talk.client.get("/api/v1/me")).status == 200
+
+
+async def test_they_may_be_open_where_there_is_no_key_at_all(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with (
+        staged(tmp_path_factory.mktemp("keyless")) as stage,
+        stage.host(LEGACY_OPEN="1") as host,
+        client_of(host) as client,
+    ):
+        stage.script.on("Welcome.")
+        talked = await client.ask("POST", "/chat", None, json={"message": "hello"})
+        assert (talked.status, talked.body) == (200, b"Welcome.")
+        assert (await client.get("/accounts/default/agents", None)).status == 401
 
 
 async def test_check_says_that_open_routes_are_open_to_everybody_and_that_no_budget_is_set() -> (

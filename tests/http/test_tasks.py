@@ -86,7 +86,13 @@ async def office(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Offi
             whitelistPatterns=["mcp:desk:slow"],
             toolPolicy={"approvers": ["hostAdmins"]},
         )
-        for name, more in {"rfp": {"template": True}, "private-eye": {}}.items():
+        careful = {"template": True, "safetyConfig": {"piiHandling": "redact"}}
+        agents: dict[str, dict[str, Any]] = {
+            "rfp": {"template": True},
+            "careful": careful,
+            "private-eye": {},
+        }
+        for name, more in agents.items():
             stage.agents["agents"].append(
                 {
                     "id": name,
@@ -279,7 +285,7 @@ async def test_a_key_runs_what_its_account_may_and_one_of_an_agent_that_alone(
         return answer.status == 200
 
     own = await names(office.key)
-    assert own.keys() == {"clerk", "hasty", "rfp"}
+    assert own.keys() == {"careful", "clerk", "hasty", "rfp"}
     assert own["rfp"] == {
         "agent_type": "rfp",
         "name": "rfp",
@@ -384,6 +390,16 @@ async def test_a_task_with_an_idempotency_key_runs_once_and_another_body_is_refu
     await until(lambda: office.talk.host.http_lines.served == 0)
     for name in await store.command("KEYS", f"{{{line}}}:*"):
         assert await store.command("PTTL", name) > 0, name
+
+
+async def test_what_is_kept_of_a_task_is_what_was_let_out(office: Office) -> None:
+    office.script.on("Write to ann.smith@example.org about it.")
+    first = (await office.execute(agent_type="careful")).json
+    assert "ann.smith" not in first["output"]
+    task = first["task_id"]
+    line = f"api:tenant-123:task:{task}"
+    await office.talk.host.store.command("DEL", f"{{{line}}}:events:{task}")
+    assert (await office.status(task)).json["result"]["output"] == first["output"]
 
 
 # --- cancelling ----------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class Asker:
     """Who talks over HTTP: the person, their name for the model, and whose their sessions are.
 
     `key` is the id of the API key that pays. `may_decide`: whether they may answer what agents of
-    the account ask; `is_named` is False where a key names no person.
+    the account ask; `is_named` is False where the key itself names no person.
     """
 
     person: str
@@ -311,7 +311,7 @@ class Conversations:
             for one in _events_of(sent, answer):
                 yield one
             return
-        following = self.reader.follow(sent.line, sent.turn, after)
+        following = self.reader.follow(sent.line, sent.turn, after, is_new=not sent.repeated)
         async with aclosing(following) as events:
             async for event in events:
                 if event is None:
@@ -331,7 +331,8 @@ class Conversations:
             return kept
         pieces: list[str] = []
         events = self.reader.events
-        async with aclosing(self.reader.follow(sent.line, sent.turn)) as following:
+        new = not sent.repeated
+        async with aclosing(self.reader.follow(sent.line, sent.turn, is_new=new)) as following:
             async for event in following:
                 if event is None:
                     continue
@@ -356,18 +357,20 @@ class Conversations:
         if not sent.repeated:
             return None
         now = await self.sessions.progress(sent.line, sent.turn)
-        if now.newest or now.state or now.waiting:
+        if now.newest is not None:
             return None
-        return await self.recorded_answer(sent)
+        found = await self.recorded_answer(sent)
+        is_lost = found is None and not (now.state or now.waiting)
+        return TurnAnswer("", failure=NOT_KEPT) if is_lost else found
 
-    async def recorded_answer(self, sent: SentMessage) -> TurnAnswer:
-        """The answer of a turn that is over, as the journal has it."""
+    async def recorded_answer(self, sent: SentMessage) -> TurnAnswer | None:
+        """The answer of a turn as the journal has it; None where its end is not there."""
         records = await self._records(sent)
         entries = _entries(records, sent)
         for record in records:
             if record.kind == "end" and record.body["turn"] in entries:
                 return await self._listed(sent, _recorded(record))
-        return TurnAnswer("", failure=NOT_KEPT)
+        return None
 
     async def _records(self, sent: SentMessage) -> list[Record]:
         ref = TurnRef("", CONVERSATION, sent.instance)
@@ -401,9 +404,9 @@ class Conversations:
     # --- what else a caller may do ---
 
     async def stop(self, asker: Asker, turn: str) -> bool:
-        """Stop a turn of the caller; False where it is not theirs."""
+        """Stop a turn of the caller; False where it is not theirs, or over."""
         sent = await self.find(asker, turn)
-        if sent is None:
+        if sent is None or await self.reader.is_over(sent.line, turn):
             return False
         update = HttpUpdate("stop", asker.user, sent.instance, turn)
         await self.sessions.signal(sent.line, f"stop:{turn}", update.dump())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bot.messages import Json, text_of
 from bot.store.journal import Record
+from bot.turn.results import partial_facts
 
 Listed = Callable[[Sequence[Json]], Sequence[Json]]
 _FACTS = ("partial", "error", "completion_status", "chunks_received")
@@ -50,9 +51,11 @@ def history_of(
         elif record.kind == "partial":
             found.append(HistoryMessage("assistant", body["text"], at, turn, _facts(body)))
         elif record.kind == "end":
+            if body["outcome"] == "failed":  # its text is the host's, and no answer
+                facts = facts or partial_facts(body["text"], 0)
             text = _shown(body, texts if facts else None)
             files = listed(kept)
-            if text or files:
+            if text or facts or files:
                 more = {**(facts or {}), "artifacts": files} if files else facts
                 found.append(HistoryMessage("assistant", text, at, turn, more))
     return found
@@ -63,8 +66,7 @@ def _shown(body: Json, said: Sequence[str] | None) -> str:
     shown: str | None = body.get("summary", {}).get("text")
     if said is not None:
         return "\n\n".join(said) if shown is None else shown
-    is_answer = shown is not None and body["outcome"] != "failed"
-    return str(shown if is_answer else body["text"])
+    return str(body["text"] if shown is None else shown)
 
 
 def _facts(body: Json) -> Json:

@@ -114,7 +114,8 @@ class Tasks:
             return TaskStatus(task, "running", created, updated)
         if now.waiting:
             return TaskStatus(task, "queued", created, created)
-        return self._ended(task, await conversations.recorded_answer(task))
+        lost = TurnAnswer("", failure=NOT_KEPT)
+        return self._ended(task, await conversations.recorded_answer(task) or lost)
 
     def _ended(self, task: SentMessage, answer: TurnAnswer) -> TaskStatus:
         outcome = "failed" if answer.failure else str(answer.summary.get("outcome", "failed"))

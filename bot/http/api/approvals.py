@@ -73,7 +73,8 @@ def add_routes(app: FastAPI) -> None:
     answers: dict[int | str, dict[str, Any]] = {
         200: {"description": "The question as it was answered; of a task, how the task stands."}
     }
-    app.post(f"{PATH}/{{approval_id}}", tags=tags, responses=answers)(decide)
+    one = f"{PATH}/{{approval_id}}"
+    app.post(one, tags=tags, responses=answers, response_model_exclude_unset=True)(decide)
 
 
 @needs_key()

@@ -3,7 +3,7 @@
 import { button, h } from "./dom.js";
 
 const DEEPEST = 4;
-const OPEN_MOST = 64 * 1024;
+const OPEN_MOST = 16 * 1024; // characters of a block that are drawn again and again while it grows
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+#.-]{0,30})/;
 const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/;
@@ -314,9 +314,16 @@ export class GrowingText {
       this.#tail = lines.slice(blocks[0].at).join("\n");
     }
     this.#show(blocks);
-    if (this.#tail.length < OPEN_MOST || blocks.length > 1) return;
-    this.#tail = blocks[0]?.kind === "code" ? `${lines[blocks[0].at]}\n` : "";
+    if (this.#tail.length > OPEN_MOST && blocks.length < 2) this.#cut(lines.slice(blocks[0]?.at ?? 0), blocks[0]?.kind);
+  }
+
+  /** Closes a block that became too long to draw again and again, after its last whole line. */
+  #cut(lines, kind) {
+    const head = lines.slice(0, { code: 1, table: 2 }[kind] ?? 0); // what says how the next lines are meant
+    const last = lines.length > head.length + 1 ? lines.pop() : "";
+    this.#show(blocksOf(lines));
     this.#open = [];
+    this.#tail = [...head, last].join("\n");
   }
 
   /** Puts blocks in the place of those that were open. */

@@ -1,0 +1,60 @@
+"""Readers of event streams: what was written before they came, and what comes then."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from bot.http.accounts.reader import EventReader
+from bot.store.client import StoreClient
+from bot.store.events import AnswerStream, EventLog
+from tests.hosting.test_leases import leases
+
+LINE, TURN = "api:acme:s", "a" * 24
+
+
+async def opened(client: StoreClient) -> tuple[EventReader, AnswerStream]:
+    """A reader on the host that owns the line, and the stream of a turn that has just begun."""
+    fence = await leases(client, "one").acquire(LINE, lambda: None)
+    assert fence is not None
+    log = EventLog(client)
+    stream = log.stream(fence, TURN)
+    stream.begin()
+    return EventReader(log, lambda _: True), stream
+
+
+async def told(stream: AnswerStream) -> None:
+    await stream.load()
+    await stream.extend("Hello")
+    await stream.extend("Hello you")
+    await stream.end("Hello you!", "done", "", "{}")
+
+
+async def read(reader: EventReader) -> list[tuple[str, str]]:
+    async with asyncio.timeout(10), aclosing(reader.follow(LINE, TURN, is_new=True)) as events:
+        return [(event.kind, event.data) async for event in events if event is not None]
+
+
+WHOLE = [("message", "Hello"), ("message", " you"), ("message", "!"), ("done", "")]
+
+
+async def test_who_follows_a_new_turn_is_told_all_without_a_look_into_the_store(
+    client: StoreClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, stream = await opened(client)
+    monkeypatch.setattr(reader.events, "read", None)  # a look would fail
+    reading = asyncio.create_task(read(reader))
+    await asyncio.sleep(0)
+    assert reader.readers == 1
+    await told(stream)
+    assert await reading == WHOLE
+
+
+async def test_what_was_written_before_the_reader_of_a_new_turn_came_is_read_from_the_store(
+    client: StoreClient,
+) -> None:
+    reader, stream = await opened(client)
+    await told(stream)
+    assert await read(reader) == WHOLE
