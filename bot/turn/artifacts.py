@@ -36,6 +36,9 @@ log = structlog.get_logger("artifacts")
 ARTIFACTS = "artifacts"
 """Where the record of a result says what is known of its artifacts."""
 MOST_NAME = 100
+MOST_ADDRESS = 4096
+MOST_SIZE = 2**53 - 1
+"""What JSON holds exactly everywhere."""
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
 _OF_TEXT = re.compile(r"text/|application/(.+\+)?(json|xml|yaml|javascript|x-ndjson)\Z")
 _NOT_NAMED = frozenset('"<>|:*?')
@@ -73,11 +76,14 @@ class TurnArtifacts:
             if self._count >= MOST_OF_TURN:
                 log.info("artifact.left_out", why="too many", line=self.line)
                 break
-            if file.url:
-                found += self._linked(file)
-            elif (one := await self._read(call, result, number)) is not None:
-                stored.append(one)
-                found.append(self._told(one.id, one.name, one.mime_type, len(one.raw)))
+            try:
+                if file.url:
+                    found += self._linked(file)
+                elif (one := await self._read(call, result, number)) is not None:
+                    stored.append(one)
+                    found.append(self._told(one.id, one.name, one.mime_type, len(one.raw)))
+            except ValueError as error:  # an address that is none
+                log.info("artifact.left_out", why=type(error).__name__, line=self.line)
         await self.store.keep(self.line, stored)
         return found
 
@@ -89,11 +95,13 @@ class TurnArtifacts:
 
     def _linked(self, file: ToolFile) -> list[Json]:
         """A link that a client may follow: what it names is not fetched here."""
+        if len(file.url) > MOST_ADDRESS:
+            return []
         url = self.redact(file.url)
         if urlsplit(url).scheme not in ("http", "https") or not url.isprintable():
             return []
-        name, size = self._name_of(file.name or url, ""), file.size
-        size = size if isinstance(size, int) and size >= 0 else None
+        name, size = self._name_of(file.name or url, "link"), file.size
+        size = size if size is not None and 0 <= size <= MOST_SIZE else None
         told = self._told(self._new_id(), name, _type_of(file.mime_type, name), None)
         return [{**told, "size": size, "expires": None, "url": url}]
 
@@ -133,6 +141,8 @@ class TurnArtifacts:
 
     def _name_of(self, text: str, otherwise: str) -> str:
         """A plain file name: the last part of an address, without what no file is named."""
+        if len(text) > MOST_ADDRESS:
+            return otherwise
         path = urlsplit(text).path if "://" in text else text
         last = unquote(path).replace("\\", "/").rstrip("/").rpartition("/")[2]
         shown = self.redact(last)
@@ -148,4 +158,4 @@ def _type_of(claimed: str, name: str) -> str:
     plain = claimed.partition(";")[0].strip().lower()
     if _TYPE.fullmatch(plain):
         return plain
-    return mimetypes.guess_type(name)[0] or _UNKNOWN
+    return mimetypes.guess_type(name[-MOST_NAME:])[0] or _UNKNOWN

@@ -134,8 +134,8 @@ async def test_no_secret_leaves_in_a_file_of_text(studio: Studio) -> None:
 
 
 async def test_names_and_types_of_a_server_do_no_harm_in_headers(studio: Studio) -> None:
-    first, second = await studio.made("odd")
-    for one in (first, second):
+    first, second, third = await studio.made("odd")
+    for one in (first, second, third):
         answer = await studio.fetch(one["url"])
         assert answer.status == 200
         assert answer.headers["Content-Disposition"].startswith("attachment; ")
@@ -146,6 +146,7 @@ async def test_names_and_types_of_a_server_do_no_harm_in_headers(studio: Studio)
         assert one["name"].isprintable()
     assert first["mime_type"] == "text/html"
     assert second["mime_type"] == "application/octet-stream"
+    assert third["name"] == "odd-4.txt"  # what has an address that is none is left out
 
 
 @pytest.mark.parametrize(("megabytes", "count", "kept"), [(5.1, 1, 0), (4.9, 1, 1), (0, 25, 20)])

@@ -74,6 +74,10 @@ async def odd() -> Content:
     return [
         blob('x://y/../../a"b\r\nSet-Cookie: x.html', page, "text/html; charset=utf-8"),
         blob("x://y/%2e%2e%2f%2e%2e", page, "text/html\r\nX-Evil: 1"),
+        blob("http://[/page", page),
+        blob("x://" + "y" * 100_000, page, "text/plain"),
+        ResourceLink(type="resource_link", name="bad", uri="https://[", size=10**30),
+        ResourceLink(type="resource_link", name="run", uri="javascript:alert(1)"),
     ]
 
 
