@@ -59,7 +59,7 @@ class HttpLine:
         self.woken.set()
 
 
-class _Lost(asyncio.Event):
+class _LostEvent(asyncio.Event):
     """Set once another host owns the line, which is woken by that."""
 
     def __init__(self, line: HttpLine) -> None:
@@ -139,18 +139,25 @@ class HttpLines:
                     self.look(line)
 
     async def _serve(self, name: str, line: HttpLine) -> None:
+        is_left = False
         try:
             await self._own(name, line)
-        except (StoreUnavailable, FencedOut) as error:
+        except FencedOut as error:
             log.warning("line.lost", line=name, error=str(error))
+        except StoreUnavailable as error:
+            log.warning("line.left", line=name, error=str(error), again_in=RETRY_SECONDS)
+            is_left = True
+            await self.services.clock.sleep(RETRY_SECONDS)
         except Exception:
             log.exception("line.failed", line=name)
             await self.services.clock.sleep(RETRY_SECONDS)
         finally:
             del self._lines[name]
+        if is_left:  # the store may take it for ours still
+            self.look(name)
 
     async def _own(self, name: str, line: HttpLine) -> None:
-        lost = _Lost(line)
+        lost = _LostEvent(line)
         opened = await self.services.leases.open_http(name, lost.set)
         if opened is None:
             return

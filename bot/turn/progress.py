@@ -25,7 +25,7 @@ from bot.errors import (
 from bot.messages import UNKNOWN_MESSAGE
 from bot.ops.redaction import StreamRedactor
 from bot.ops.tasks import cancel_and_wait, offload_if_long
-from bot.safety.text_safety import safe_text
+from bot.safety.text_safety import printable, safe_text
 from bot.store.events import AnswerStream
 from bot.turn.turn import Turn
 
@@ -82,7 +82,7 @@ class Progress:
     def using(self, tool: str) -> None:
         """A tool is about to run; its name is its server's choice, and is shown safely."""
         self._tool, self._is_drawn = safe_text(tool, NAME_LIMIT), False
-        self._unnoted.append(self._tool)
+        self._unnoted.append(" ".join(printable(tool, NAME_LIMIT).split()))
         self._changed.set()
 
     def restart_step(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -161,10 +163,21 @@ def read_file(path: Path, *, required: bool) -> RawDocument:
     return _raw_document(content, path)
 
 
+def read_regular(path: Path, most: int = -1) -> bytes:
+    """The bytes of a file, all or at most so many.
+
+    Raises OSError, also for a pipe or a device, which might never end.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        return file.read(most)
+
+
 def _content(path: Path) -> bytes | Problem | None:
     """The bytes of a file, or why it cannot be read; None where it is not there."""
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:

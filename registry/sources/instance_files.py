@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 import structlog
@@ -19,7 +20,13 @@ from registry.instance import AgentInstance, instance_id
 from registry.roles import DEFAULT_ACCOUNT
 from registry.secrets import shown
 from registry.snapshot import PACKAGED, Document, Entry, revision_of
-from registry.sources.file import GRAIN_SECONDS, LOOK_SECONDS, Signature, signature_of
+from registry.sources.file import (
+    GRAIN_SECONDS,
+    LOOK_SECONDS,
+    Signature,
+    read_regular,
+    signature_of,
+)
 from registry.sources.json_yaml import read_value
 from registry.validation import DocumentReader, RawValue
 
@@ -191,7 +198,13 @@ class InstanceFiles:
         try:
             for name in _folders(f"{root}/{account}", problems):
                 id = instance_id(account, name)
-                seen, signature = known.get(id), signature_of(f"{root}/{id}/{CONFIG}")
+                seen = known.get(id)
+                try:
+                    signature = signature_of(f"{root}/{id}/{CONFIG}")
+                except OSError as error:
+                    problems.append(_unreadable(self._path(id), error))
+                    files |= {id: seen} if seen else {}
+                    continue
                 if signature is None:
                     message, cure = f"it has no {CONFIG}", "create it, or remove the folder"
                     problems.append(Problem(f"{root}/{id}", message, cure, level="warning"))
@@ -213,8 +226,7 @@ class InstanceFiles:
         """A file that has changed, or may have, as it is now."""
         path = self._path(id)
         try:
-            with path.open("rb") as file:
-                raw = file.read(LONGEST + 1)
+            raw = read_regular(path, LONGEST + 1)
         except OSError as error:
             wrong = (_unreadable(path, error),)
             return replace(before or _File(), is_settled=False, raw=None, problems=wrong)
@@ -257,7 +269,13 @@ def _unreadable(path: Path, error: OSError) -> Problem:
 def _folders(folder: str | Path, problems: list[Problem]) -> Iterator[str]:
     """The folders in a folder that have the name of an account or an instance, in order."""
     with os.scandir(folder) as found:
-        names = sorted(one.name for one in found if one.name[:1] != "." and one.is_dir())
+        entries = sorted((one for one in found if one.name[:1] != "."), key=attrgetter("name"))
+    names = []
+    for one in entries:
+        try:
+            names += [one.name] if one.is_dir() else []
+        except OSError as error:  # a link that leads to itself
+            problems.append(_unreadable(Path(one.path), error))
     for name in names:
         if is_slug(name):
             yield name
@@ -329,7 +347,7 @@ def _from_template(folder: Path | None, template: str, account: str, name: str) 
     names = {"account": valid_slug(account), "instance_name": valid_slug(name)}
     path = known[template]
     try:
-        part = _raw_value(path.read_bytes(), str(path))
+        part = _raw_value(read_regular(path, LONGEST + 1), str(path))
     except OSError as error:
         raise DocumentErrors([_unreadable(path, error)]) from None
     reader = DocumentReader(OPERATOR)

@@ -306,6 +306,23 @@ async def test_a_file_that_cannot_be_read_keeps_its_last_good_version(folder: Fo
     await folder.until(lambda now: not now.document.errors)
 
 
+async def test_a_pipe_or_a_link_to_itself_is_told_and_holds_up_nothing(folder: Folder) -> None:
+    odd = folder.configs / "acme/odd"
+    odd.mkdir(parents=True)
+    os.mkfifo(odd / "config.yaml")
+    (folder.configs / "acme/loop").symlink_to("loop")
+    (folder.configs / "acme/round").mkdir()
+    (folder.configs / "acme/round/config.yaml").symlink_to("config.yaml")
+    folder.put(llm={"temperature": 0.5})
+    await folder.until(lambda now: now.instance(SALES) and len(now.document.errors) == 3)
+    told = sorted(one.partition("acme/")[2].partition(";")[0] for one in folder.told())
+    assert told == [
+        "loop: it cannot be read: Too many levels of symbolic links",
+        "odd/config.yaml: it cannot be read: it is not a file",
+        "round/config.yaml: it cannot be read: Too many levels of symbolic links",
+    ]
+
+
 async def test_a_folder_that_goes_as_a_whole_changes_nothing_until_it_is_back(
     folder: Folder,
 ) -> None:
