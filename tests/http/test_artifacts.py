@@ -21,6 +21,7 @@ from tests.host.tool_agent import ToolAgent, write
 from tests.http.accounts import Talk, talking, write_instance
 from tests.http.api import OPERATOR_KEY, ApiAnswer
 from tests.mcp.servers.gallery import PIXEL
+from tests.state_page import compared_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -89,6 +90,8 @@ async def test_a_picture_is_listed_with_the_result_and_fetched_without_a_key(
     studio: Studio,
 ) -> None:
     (one,) = await studio.made("picture")
+    _, undocumented = await compared_with(studio.talk.host.store.redis)
+    assert undocumented == []
     assert one.keys() == {"id", "name", "mime_type", "size", "url", "expires_at"}
     raw = base64.b64decode(PIXEL)
     assert (one["name"], one["mime_type"], one["size"]) == ("picture-1.png", "image/png", len(raw))

@@ -19,6 +19,7 @@ from tests.host.stage import Stage, staged, until
 from tests.host.tool_agent import ToolAgent, write
 from tests.http.api import ApiAnswer, Client, api_host
 from tests.http.receiver import MASTER, WORDS, Receiver, receiving
+from tests.state_page import compared_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -123,6 +124,8 @@ async def test_a_task_that_waits_says_nothing_and_each_kind_of_end_is_told_once(
     waiting = (await office.execute(task="write")).json
     assert waiting["status"] == "suspended"
     await until(lambda: client.host.http_lines.served == 0)  # it lies in the store alone
+    found, undocumented = await compared_with(client.host.store.redis)
+    assert (DUE in found, undocumented) == (True, [])
     failed = (await office.execute(task="fail")).json["task_id"]
     running = (await office.execute(task="stop", query="?wait=0")).json["task_id"]
     path = f"/api/v1/agent/task/{running}"
