@@ -38,9 +38,12 @@ from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.outbox_channel import ChannelServices
 from bot.http import health
+from bot.http.accounts.artifacts import ArtifactLinks
 from bot.http.accounts.conversations import Conversations
 from bot.http.accounts.reader import EventReader
+from bot.http.accounts.tasks import Tasks
 from bot.http.accounts.transport import HttpTransport
+from bot.http.accounts.webhooks import TaskWebhooks, WebhookRules
 from bot.http.api.caller import Credentials
 from bot.http.api.cursors import Cursors, shared_secret
 from bot.http.api.door import Api, ApiGate, Application
@@ -81,6 +84,7 @@ from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
 from bot.store.sessions import SessionStore
 from bot.store.sign_ins import SignIn, SignIns
+from bot.store.webhooks import WebhookStore
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
@@ -553,6 +557,7 @@ class App:
             self._stores.approvals,
             self.clock,
             self.http_lines.look,
+            ArtifactLinks((self.settings.public_url or "").rstrip("/")),
         )
 
     def _on_identified(self) -> None:
@@ -611,7 +616,13 @@ class App:
         credentials = Credentials(catalog.snapshot, settings.own_keys)
         wanted = True if settings.legacy_open and settings.http_api is None else settings.http_api
         api = Api(
-            Visitors(credentials, self._sign_ins, self._page_person, settings.legacy_open),
+            Visitors(
+                credentials,
+                self._sign_ins,
+                self._page_person,
+                settings.legacy_open,
+                self._is_artifact,
+            ),
             partial(self._load_api, uses),
             Idempotency(self.store, self.clock),
             uses,
@@ -625,10 +636,13 @@ class App:
 
     async def _load_api(self, uses: KeyUses) -> Application:
         """The application of the API; its framework is imported off the loop."""
-        cursors = Cursors(await shared_secret(self.store))
+        secret = await shared_secret(self.store)
+        cursors = Cursors(secret)
         await self.started.wait()
+        self.conversations.links.secret = secret
         await self._background(self.http_lines.run(), "http.lines")
         await self._background(self._reader.run(), "http.reader")
+        tasks = Tasks(self.conversations, self._webhook_rules())
 
         def make() -> Application:
             from bot.http.api.app import make_app
@@ -637,7 +651,7 @@ class App:
             settings = self.settings
             talking = Talking(
                 self._sign_ins,
-                self.conversations,
+                tasks,
                 settings.page_url,
                 settings.legacy_routes,
                 self.counters.add,
@@ -648,7 +662,32 @@ class App:
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
             return make_app(Host(*parts, settings.own_keys))
 
-        return await asyncio.to_thread(make)
+        app = await asyncio.to_thread(make)
+        if tasks.webhooks is not None:
+            await self._background(self._send_webhooks(tasks, tasks.webhooks), "http.webhooks")
+        return app
+
+    def _is_artifact(self, path: str, query: bytes) -> bool:
+        """Whether an address is that of an artifact, and was made by this host or a replica."""
+        if not self.started.is_set():
+            return False
+        return self.conversations.links.is_signed(path, query, self.clock.wall())
+
+    def _webhook_rules(self) -> WebhookRules | None:
+        """What the operator says of the webhooks of tasks; None where there are none."""
+        settings = self.settings
+        if (secret := settings.task_webhook_secret) is None:
+            return None
+        hosts = settings.guest_permissions().internal_hosts
+        return WebhookRules(secret.get_secret_value(), hosts, settings.proxy_judges)
+
+    async def _send_webhooks(self, tasks: Tasks, rules: WebhookRules) -> None:
+        """Send the webhooks of tasks, those of other hosts as well."""
+        from bot.http.api.tasks import webhook_message
+
+        store, pause = WebhookStore(self.store), self.settings.sweep_seconds
+        webhooks = TaskWebhooks(rules, store, self.clock, self.counters, pause)
+        await webhooks.run(partial(webhook_message, tasks))
 
     def _tool_names(self, agent: str, account: str) -> list[str]:
         """The names of the tools that an agent is known to have for an account."""

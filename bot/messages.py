@@ -304,7 +304,8 @@ class TurnSummary:
     `outcome` is done, refused, failed, stopped, or waiting for people. `failure` is what a person
     is told where it failed; `partial` says what is known of an incomplete answer. Tokens are those
     of the whole turn, `tools` the names of what was called. `error` is the kind of what went wrong,
-    `stop` why the model ended its last answer, as its API says it.
+    `stop` why the model ended its last answer, as its API says it; `artifacts` what is known of the
+    files that tools gave.
     """
 
     outcome: str
@@ -316,6 +317,7 @@ class TurnSummary:
     partial: Json | None = None
     error: str = ""
     stop: str = ""
+    artifacts: tuple[Json, ...] = ()
 
     def as_json(self) -> Json:
         """Its fields, for the store."""

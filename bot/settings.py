@@ -131,11 +131,16 @@ def _token(token: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
-def _api_key(key: SecretStr) -> SecretStr:
-    text = _without_quote(key.get_secret_value().strip())
+def _long_secret(secret: SecretStr) -> SecretStr:
+    text = _without_quote(secret.get_secret_value().strip())
     if len(text) < SHORTEST_KEY:
         message = f"has {len(text)} characters, fewer than {SHORTEST_KEY}"
         raise InvalidValue(message, "set it to a long random text: openssl rand -hex 32")
+    return SecretStr(text)
+
+
+def _api_key(key: SecretStr) -> SecretStr:
+    text = _long_secret(key).get_secret_value()
     if not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidValue("has a character that no header can carry", "use letters and digits")
     return SecretStr(text)
@@ -515,6 +520,11 @@ class Settings(BaseSettings):
     http_faces: Annotated[_Names, AfterValidator(_faces)] = frozenset()
     """Forms of other APIs in which the HTTP API answers as well, separated by commas. `openai`:
     `/v1/models` and `/v1/chat/completions`, for programs that were made for OpenAI's API."""
+    task_webhook_secret: Annotated[_Secret, AfterValidator(_long_secret)] | None = None
+    """From this text of 32 characters or more the secrets are derived that sign the webhooks of
+    tasks, one for each account. Unset: tasks with a webhook are refused."""
+    task_webhook_secret_file: Path | None = None
+    """A file with that text, instead of `TASK_WEBHOOK_SECRET`."""
     legacy_routes: Literal["serve", "308", "301", "gone"] = "serve"
     """What `/chat` and `/events/stream` do: answer, redirect to the routes of
     `default/simple-chat`, or say that they are gone."""
@@ -658,9 +668,10 @@ class Settings(BaseSettings):
     @cached_property
     def secrets(self) -> Secrets:
         """The values that nobody may read; more are added while the host runs."""
-        key, store = self.anthropic_api_key, self.redis_url
+        key, store, master = self.anthropic_api_key, self.redis_url, self.task_webhook_secret
         known = Secrets(bot.token.get_secret_value() for bot in self.bots)
         known.add(key.get_secret_value() if key else "")
+        known.add(master.get_secret_value() if master else "")
         known.add(*(own.key.get_secret_value() for own in self.api_keys))
         known.add(*(self._environ.get(name, "") for name in self.agent_secrets))
         known.add_credentials_in(store.get_secret_value() if store else "")

@@ -1,4 +1,4 @@
-"""`switchboard keys create | list | revoke`: the API keys, each of which is shown once."""
+"""`switchboard keys …`: the API keys, each of which is shown once, and the webhooks' secrets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from bot.cli.documents import documents, found_in
 from bot.cli.registry import ACTOR, Registry, Said, not_there, table, time_of, valid, why_of
 from bot.errors import ConfigError
+from bot.http.accounts.webhooks import SETTING, account_secret
 from bot.store.key_uses import KeyUse, KeyUses
 from registry.agent_limits import Budget
 from registry.api_key import ApiKey, digest, new_secret
@@ -126,6 +127,14 @@ async def revoke_key(registry: Registry, given: Namespace) -> Said:
     await registry.catalog.revoke_key(ACTOR, given.id, key=change, why=why)
     line = f"revoked key {given.id}: {before.role} of {before.grant.place}"
     return Said([line], {"id": given.id, "change": "revoked"})
+
+
+async def webhook_secret(registry: Registry, given: Namespace) -> Said:
+    """The secret with which an account checks the signatures of its webhooks."""
+    if not registry.webhook_master:
+        raise ConfigError(f"{SETTING} is not set, so this host sends no webhooks")
+    secret = account_secret(registry.webhook_master, given.account)
+    return Said([secret], {"account": given.account, "secret": secret})
 
 
 async def _uses(registry: Registry, ids: Collection[str]) -> Mapping[str, KeyUse]:

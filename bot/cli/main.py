@@ -58,7 +58,7 @@ REGISTRY_VERBS = {
     "bindings": "list, set, delete and restore bindings",
     "roles": "list, grant and revoke the roles of people",
     "access": "list, let in and block people and groups",
-    "keys": "create, list and revoke API keys",
+    "keys": "create, list and revoke API keys; show webhook secrets",
     "audit": "list, verify and roll back what was changed",
     "reviews": "list and reject changes that wait for a second person",
     "export": "write all agents, instances, bindings, roles and access to one file",

@@ -53,13 +53,14 @@ class Said:
 class Registry:
     """The registry as a verb finds it; `missing` says why there is no store.
 
-    `own_keys` are the API keys of the environment.
+    `own_keys` are the API keys of the environment, `webhook_master` is TASK_WEBHOOK_SECRET.
     """
 
     catalog: Catalog
     client: StoreClient | None = None
     missing: str = ""
     own_keys: Sequence[ApiKey] = ()
+    webhook_master: str = field(default="", repr=False)
     _key: str = field(default_factory=lambda: f"cli:{uuid.uuid4().hex}")
 
     @property
@@ -120,14 +121,16 @@ def show(said: Said, *, as_json: bool) -> int:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Registry]:
     """The registry, read once; over the store where there is one."""
-    writer = settings.guest_permissions()
+    writer, own = settings.guest_permissions(), settings.own_keys
+    secret = settings.task_webhook_secret
+    master = secret.get_secret_value() if secret else ""
     async with contextlib.AsyncExitStack() as stack:
         if missing := no_store(settings):
             catalog = Catalog(
                 agents_source(settings), instances=instance_files(settings), writer=writer
             )
             await catalog.reload()
-            yield Registry(catalog, missing=missing, own_keys=settings.own_keys)
+            yield Registry(catalog, missing=missing, own_keys=own, webhook_master=master)
             return
         client = await opened_store(settings, stack)
         store = RedisStore(client.redis, writer)
@@ -135,7 +138,7 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
         files = instance_files(settings)
         catalog = Catalog(agents_source(settings), store, files, writer=writer, review=review)
         await catalog.reload()
-        yield Registry(catalog, client, own_keys=settings.own_keys)
+        yield Registry(catalog, client, own_keys=own, webhook_master=master)
 
 
 # --- words ---------------------------------------------------------------------------------------

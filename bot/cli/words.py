@@ -222,7 +222,7 @@ def _access(parser: argparse.ArgumentParser) -> None:
 
 
 def _keys(parser: argparse.ArgumentParser) -> None:
-    acts = _add_acts(parser, "create | list | revoke", "key")
+    acts = _add_acts(parser, "create | list | revoke | webhook-secret", "key")
     one = acts.add("create", "create a key, and show it once", keys.create_key, writes=True)
     _add_role(one, option=True)
     one.add_argument("--user", metavar="ID", help="the user whom the key stands for")
@@ -235,6 +235,10 @@ def _keys(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--account", metavar="A", help="only those of this account")
     one = acts.add("revoke", "revoke a key", keys.revoke_key, writes=True)
     one.add_argument("id", metavar="ID", help="as `list` shows it")
+    about = "show the secret that an account's webhooks are signed with"
+    one = acts.reading("webhook-secret", about, keys.webhook_secret)
+    about = "the account (default: the operator's own)"
+    one.add_argument("--account", metavar="A", default=DEFAULT_ACCOUNT, help=about)
 
 
 def _audit(parser: argparse.ArgumentParser) -> None:

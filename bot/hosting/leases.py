@@ -177,7 +177,7 @@ class Leases:
         line = fence.line
         names = [keys.fence(line), keys.lease(line), keys.inbox(line), keys.outbox(line)]
         names += [keys.timers(line), keys.LINES_DUE, keys.dead_letters(line), keys.LINES_OPEN]
-        names += [keys.session(line)]
+        names += [keys.session(line), keys.WEBHOOKS_DUE]
         kept = SINGLE_KEPT_MS if is_single(line) else 0
         held = self._held.pop(line, None)  # a beat from now on does not ask about it
         done = bool(await self._client.run("release_idle", names, [fence.token, line, kept]))

@@ -17,9 +17,27 @@ REMAINDER_LIMIT = 500_000
 BLOCKS_LIMIT = 200
 IMAGES_LIMIT = 8
 IMAGE_BASE64_LIMIT = 5_000_000
+FILES_LIMIT = 20
 
 
 current_request: ContextVar[RequestState | None] = ContextVar("current_request", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFile:
+    """A file in a tool's answer, as the server sent it: nothing is decoded, and secrets are in it.
+
+    One of `data` (base64), `text`, `block` (the place in the content of the image that it is) and
+    `url` (of a link: the file is elsewhere, and has so many bytes as `size` claims) is set.
+    """
+
+    name: str
+    mime_type: str
+    data: str = ""
+    text: str = ""
+    block: int | None = None
+    url: str = ""
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +46,7 @@ class ToolResult:
 
     `remainder` is the text that was cut off, at most `REMAINDER_LIMIT` characters; `is_complete`
     says whether that is all of it. `is_unreadable`: the tool may have run, but its answer is lost.
+    `files` are what clients over HTTP may fetch: images, resources, audio.
     """
 
     content: list[dict[str, Any]]
@@ -35,6 +54,7 @@ class ToolResult:
     remainder: str = ""
     is_complete: bool = True
     is_unreadable: bool = False
+    files: tuple[ToolFile, ...] = ()
 
     @property
     def text(self) -> str:
@@ -71,6 +91,7 @@ def result_from(raw: Any, cap: int, secrets: Secrets) -> ToolResult:
         bool(raw.is_error),
         remainder[:REMAINDER_LIMIT],
         len(remainder) <= REMAINDER_LIMIT and not reader.dropped,
+        files=tuple(reader.files),
     )
 
 
@@ -103,6 +124,7 @@ class _ContentReader:
     notes_dropped: int = 0
     has_text: bool = False
     remainder: list[str] = field(default_factory=list)
+    files: list[ToolFile] = field(default_factory=list)
     _blocks: list[dict[str, Any]] = field(default_factory=list)
     _joined: list[str] = field(default_factory=list)
 
@@ -111,19 +133,42 @@ class _ContentReader:
             self.add_text(block.text)
         elif block.type == "image":
             self._add_image(block.data, block.mime_type)
+            self._add_data("", block.mime_type, block.data)
         elif block.type == "audio":
             self._add_note(f"[audio of type {block.mime_type[:80]}, which cannot be played here]")
+            self._add_data("", block.mime_type, block.data)
         elif block.type == "resource_link":
             head = f"[resource] {block.title or block.name}: {block.uri}"
             self.add_text("\n".join(filter(None, (head, block.description))))
+            kind, uri, size = block.mime_type or "", str(block.uri), block.size
+            self._add_file(ToolFile(block.name, kind, url=uri, size=size))
         else:
-            if (text := getattr(block.resource, "text", None)) is not None:
-                self.add_text(f"[resource {block.resource.uri}]\n{text}")
-            elif (block.resource.mime_type or "").startswith("image/"):
-                self._add_image(block.resource.blob, block.resource.mime_type)
-            else:
-                kind = (block.resource.mime_type or "unknown")[:80]
-                self.add_text(f"[resource {block.resource.uri} of type {kind}, which is not text]")
+            self._read_resource(block.resource)
+
+    def _read_resource(self, resource: Any) -> None:
+        uri, kind = str(resource.uri), resource.mime_type or ""
+        if (text := getattr(resource, "text", None)) is not None:
+            self.add_text(f"[resource {uri}]\n{text}")
+            self._add_file(ToolFile(uri, kind or "text/plain", text=text))
+            return
+        if kind.startswith("image/"):
+            self._add_image(resource.blob, kind)
+        else:
+            shown = kind[:80] or "unknown"
+            self.add_text(f"[resource {uri} of type {shown}, which is not text]")
+        self._add_data(uri, kind, resource.blob)
+
+    def _add_data(self, name: str, kind: str, data: str) -> None:
+        """Note a file; of an image that was just added, only where it is."""
+        newest = self._blocks[-1] if self._blocks else {}
+        if newest.get("source", {}).get("data") is data:
+            self._add_file(ToolFile(name, kind, block=len(self._blocks) - 1))
+        else:
+            self._add_file(ToolFile(name, kind, data=data))
+
+    def _add_file(self, file: ToolFile) -> None:
+        if len(self.files) < FILES_LIMIT:
+            self.files.append(file)
 
     def add_text(self, text: str) -> None:
         """Add text, redacted before it is cut: two halves of a secret would not be found."""

@@ -19,6 +19,7 @@ from bot.errors import FencedOut
 from bot.messages import Fence
 from bot.ops.tasks import cancel_and_wait
 from bot.store import keys
+from bot.store.artifacts import ArtifactStore
 from bot.store.client import StoreClient
 
 EventKind = Literal["message", "tool", "approval", "partial", "done", "error"]
@@ -63,11 +64,13 @@ class _Append:
 class EventLog:
     """The event streams of all turns. `append` raises FencedOut where the line is another host's.
 
-    `followers` are told of what this host appends, by line and turn.
+    `followers` are told of what this host appends, by line and turn. `artifacts` are the files that
+    tools gave in these turns.
     """
 
     def __init__(self, client: StoreClient) -> None:
         self._client = client
+        self.artifacts = ArtifactStore(client)
         self._waiting: list[_Append] = []
         self._flushing: asyncio.Task[None] | None = None
         self.followers: dict[tuple[str, str], list[Follower]] = {}

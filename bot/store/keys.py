@@ -51,6 +51,8 @@ LINES_CHANGED = "lines:stirred"
 LINE_CHANGES = "lines:stirs"
 LINES_DUE = "lines:due"
 """HTTP conversations that need an owner, by the time (ms) from which they do."""
+WEBHOOKS_DUE = "webhooks:due"
+"""Tasks whose webhook is still to be sent, by the time (ms) from which it is due; +inf: not yet."""
 host = Key("host:<incarnation>")
 """That a host is alive (its owner name); its leases end when this key does."""
 running = Key("hosts:running:<life>")
@@ -98,6 +100,8 @@ session = Key("{<line>}:session")
 """Whose an HTTP conversation is, and which instance answers in it."""
 events = Key("{<line>}:events:<turn>")
 """What readers over HTTP see of a turn, piece by piece; bounded, for a while."""
+artifact = Key("{<line>}:artifact:<id>")
+"""A file that a tool gave in a turn over HTTP: its name, its type and its bytes."""
 told = Key("{<line>}:told:<chat>")
 """That a chat was told within the hour that the bot is private."""
 

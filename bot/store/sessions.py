@@ -25,6 +25,8 @@ ONCE = "once:"
 """In front of the session of a message that nothing follows."""
 SINGLE_KEPT_MS = 48 * 3600 * 1000
 """How long a conversation of a single turn is kept after that."""
+WEBHOOK = "webhook"
+"""What names, in what is known of a task, the address that hears of its end."""
 CONVERSATION = "0"
 """The only conversation of a line of the HTTP API."""
 
@@ -111,10 +113,11 @@ class SessionStore:
         """Store a message, and make its session where that is new; raises StoreUnavailable."""
         names = [keys.inbox(line), keys.seen(line), keys.lease(line), keys.LINES_DUE]
         names += [keys.session(line), keys.api_turn(message.turn)]
-        names.append(keys.transcript(line, CONVERSATION, session.instance))
+        names += [keys.WEBHOOKS_DUE, keys.transcript(line, CONVERSATION, session.instance)]
         args = [SEEN_FOR_MS, line, self.host, message.turn, message.raw]
         about = orjson.dumps(session.about) if session.about else b""
         args += [session.owner, session.instance, message.digest, message.at, about]
+        args.append(1 if session.about.get(WEBHOOK) else 0)
         args += dump_records(message.before)
         found = await self.client.run("accept_message", names, args)
         return cast(Accepted, found.decode())

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from bot.mcp.result import ToolFile
 from bot.messages import Clock
 from bot.ops.logging import Counters
 from bot.ops.tasks import TaskSet
@@ -60,6 +61,16 @@ def cache_key(scope: Scope, context: SkillContext, *called: object) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class CachedResult:
+    """A content as JSON, until when it is good, and the files that came with it."""
+
+    raw: bytes
+    until: float
+    files: tuple[ToolFile, ...]
+    size: int
+
+
 @dataclass(slots=True)
 class _RunningCall:
     task: asyncio.Task[Result]
@@ -77,8 +88,7 @@ class ToolResultCache:
     counters: Counters
     max_bytes: int = MAX_BYTES
     size: int = field(init=False, default=0)
-    _results: OrderedDict[str, tuple[bytes, float]] = field(init=False, default_factory=OrderedDict)
-    """By key: the content as JSON, and until when it is good."""
+    _results: OrderedDict[str, CachedResult] = field(init=False, default_factory=OrderedDict)
     _running: dict[str, _RunningCall] = field(init=False, default_factory=dict)
     _cancelled: TaskSet = field(init=False, default_factory=TaskSet)
 
@@ -91,7 +101,7 @@ class ToolResultCache:
         """
         ends = self.clock.monotonic() + seconds
         if (found := self.get(key)) is not None:
-            return Result(found)
+            return Result(found, files=self._results[key].files)
         if (run := self._running.get(key)) is not None:
             self.counters.add("tool_cache:joined")
             result = await self._wait(key, run, seconds)
@@ -104,23 +114,25 @@ class ToolResultCache:
 
     def get(self, key: str) -> Any | None:
         """The content cached under a key, None where there is none or its time is over."""
-        raw, until = self._results.get(key, (b"", float("-inf")))
-        if until <= self.clock.monotonic():
+        found = self._results.get(key)
+        if found is None or found.until <= self.clock.monotonic():
             self._drop(key)
             return None
         self.counters.add("tool_cache:hit")
         self._results.move_to_end(key)
-        return orjson.loads(raw)
+        return orjson.loads(found.raw)
 
-    def put(self, key: str, content: Any, ttl: float) -> None:
+    def put(self, key: str, content: Any, ttl: float, files: tuple[ToolFile, ...] = ()) -> None:
         """Cache a content for `ttl` seconds; one that is too large is not cached."""
         raw = orjson.dumps(content)
-        size = _size(key, raw)
+        size = (
+            len(raw) + len(key) + ENTRY_BYTES + sum(len(one.data) + len(one.text) for one in files)
+        )
         self._drop(key)
         if size > self.max_bytes // MAX_SHARE:
             self.counters.add("tool_cache:too_large")
             return
-        self._results[key] = (raw, self.clock.monotonic() + ttl)
+        self._results[key] = CachedResult(raw, self.clock.monotonic() + ttl, files, size)
         self.size += size
         while self.size > self.max_bytes:
             self._drop(next(iter(self._results)))
@@ -135,7 +147,7 @@ class ToolResultCache:
                 return
             result = task.result()
             if not result.error and not result.fate_unknown and result.rest is None:
-                self.put(key, result.content, ttl)
+                self.put(key, result.content, ttl, result.files)
 
         run.task.add_done_callback(ended)
         return run
@@ -160,11 +172,7 @@ class ToolResultCache:
 
     def _drop(self, key: str) -> None:
         if found := self._results.pop(key, None):
-            self.size -= _size(key, found[0])
-
-
-def _size(key: str, raw: bytes) -> int:
-    return len(raw) + len(key) + ENTRY_BYTES
+            self.size -= found.size
 
 
 def _copied(result: Result) -> Result:

@@ -12,11 +12,11 @@ import orjson
 
 from bot.errors import ToolError, ToolFateUnknown
 from bot.mcp.pool import Pool
-from bot.mcp.result import error_text
+from bot.mcp.result import ToolFile, error_text
 from bot.mcp.server import ServerCall
 from bot.mcp.server_spec import ServerSpec
 from bot.mcp.tool_spec import Tool, tool_named
-from bot.messages import INVALID_INPUT
+from bot.messages import INVALID_INPUT, Json
 from bot.safety.validation import SchemaValidator
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
@@ -136,7 +136,7 @@ class Result:
     """The result of a call; `content` as a tool_result block takes it.
 
     `rest` is what was cut off the content, `read_from` the key of the tool whose earlier result it
-    is a piece of.
+    is a piece of. `files` are what the answer has for clients over HTTP.
     """
 
     content: Any
@@ -144,6 +144,7 @@ class Result:
     fate_unknown: bool = False
     rest: Remainder | None = None
     read_from: str = ""
+    files: tuple[ToolFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +172,11 @@ def refused(reason: str, **more: Any) -> PolicyResult:
     return PolicyResult(failed(reason, **more))
 
 
-def result_record(entry: str, call: str, result: Result) -> Record:
-    """The record of the result of a turn's call."""
+def result_record(entry: str, call: str, result: Result, artifacts: Sequence[Json] = ()) -> Record:
+    """The record of the result of a turn's call, with what is known of its `artifacts`."""
     body = {"turn": entry, "call": call, "content": result.content, "error": result.error}
+    if artifacts:
+        body["artifacts"] = artifacts
     return Record("result", body | {"unknown": True} if result.fate_unknown else body)
 
 
@@ -285,7 +288,7 @@ class McpTools:
         if found.is_unreadable:
             return failed(self.redact(f"Outcome unknown: {found.text}"), fate_unknown=True)
         rest = Remainder(call.key, found.remainder, found.is_complete) if found.remainder else None
-        return Result(found.content, error=found.is_error, rest=rest)
+        return Result(found.content, error=found.is_error, rest=rest, files=found.files)
 
     def _failed(self, said: str, error: ToolError, *, fate_unknown: bool = False) -> Result:
         said = self.redact(said)

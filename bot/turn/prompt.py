@@ -174,14 +174,6 @@ def earlier_content(person: User, text: str) -> list[Json]:
     return [{"type": "text", "text": f"{head}\n{text}"}]
 
 
-def _context(context: TaskContext, redact: Redact) -> str:
-    """What comes along with a message over HTTP: for whom it is, and what the caller adds."""
-    lines = ["## Context", f"- Tenant ID: {context.tenant_id}", f"- User ID: {context.user_id}"]
-    if context.metadata:
-        lines.append(f"- Additional context: {orjson.dumps(context.metadata).decode()}")
-    return hide_keys(redact("\n".join(lines)))
-
-
 def _excerpt(excerpt: Excerpt, mark: str, redact: Redact) -> str:
     """An excerpt of somebody else between its two marks."""
     author = redact(_name(excerpt.author).replace('"', "'"))

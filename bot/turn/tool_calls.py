@@ -11,6 +11,7 @@ import orjson
 from bot.approvals import view
 from bot.approvals.approvers import grant_name
 from bot.approvals.request import PendingCall, ToolCallApproval
+from bot.messages import Json
 from bot.store.journal import Record
 from bot.tools.calls import FATE_UNKNOWN, Call, PolicyResult, Result, failed, refused
 from bot.tools.toolset import Toolset
@@ -164,7 +165,20 @@ class ToolCalls:
         except asyncio.CancelledError:
             self.turn.add_interrupted(call, failed(INTERRUPTED, fate_unknown=True))
             raise
-        await self.turn.record(self.turn.result_record(call, result))
+        await self.turn.record(
+            self.turn.result_record(call, result, await self._artifacts(call, result))
+        )
+
+    async def _artifacts(self, call: Call, result: Result) -> list[Json]:
+        """What is kept of a result's files for clients over HTTP; elsewhere nothing is."""
+        kept = self.turn.artifacts
+        if kept is None or not result.files:
+            return []
+        try:
+            return await kept.keep(call, result)
+        except asyncio.CancelledError:  # the call itself came to its end
+            self.turn.add_interrupted(call, result)
+            raise
 
 
 def _bound(call: Call, decision: PolicyResult) -> Call:

@@ -31,6 +31,7 @@ from bot.messages import (
 from bot.ops.tasks import offload_if_long
 from bot.store.journal import OpenTurn, Record, end_record
 from bot.tools.calls import Call, Result, read_call, result_record
+from bot.turn.artifacts import TurnArtifacts, artifacts_in
 from bot.turn.prompt import RenderedPrompt, content_hash, person_content
 from bot.turn.results import (
     ANSWERED_ANEW,
@@ -120,6 +121,7 @@ class Turn:
         self.note, self._fallback = "", ""
         turn = self.incoming.address.stream
         self.stream = self.services.events.stream(self.line.fence, turn) if turn else None
+        self.artifacts = self._kept_artifacts() if self.stream else None
         self._partials = 0
         self.head = content_hash([self.prompt.content, model])
         self._renew_prefix()
@@ -128,6 +130,15 @@ class Turn:
         self._unwritten: list[Record] = []
         self._note_next_request = False
         self._resume()
+
+    def _kept_artifacts(self) -> TurnArtifacts:
+        """Where the files of tools go: a client over HTTP may fetch them."""
+        services, line = self.services, self.line.fence.line
+        redact, stream = self.agent.filter.secrets.redact, self.incoming.address.stream or ""
+        store = services.events.artifacts
+        found = TurnArtifacts(store, line, stream, redact, services.clock.wall)
+        found.resume(self.recorded())
+        return found
 
     def _resume(self) -> None:
         """Take over what was recorded of this turn before a crash or an approval."""
@@ -247,9 +258,9 @@ class Turn:
         """Make the record of a call that was stopped; `finish` writes it."""
         self._unwritten.append(self.result_record(call, result))
 
-    def result_record(self, call: Call, result: Result) -> Record:
+    def result_record(self, call: Call, result: Result, artifacts: Sequence[Json] = ()) -> Record:
         """The record of a call's result."""
-        return result_record(self.id, call.id, result)
+        return result_record(self.id, call.id, result, artifacts)
 
     async def record(self, *records: Record) -> None:
         """Write what is not written yet, then these records; a cancellation waits for it."""
@@ -391,6 +402,7 @@ class Turn:
             partial=result.partial,
             error=result.error,
             stop=self.answers[-1].body["stop"] if self.answers else "",
+            artifacts=tuple(artifacts_in(records)),
         )
 
     def _used(self) -> Iterator[Block]:

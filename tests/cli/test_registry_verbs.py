@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import io
 import json
 import re
@@ -50,6 +52,27 @@ async def test_an_agent_is_created_changed_left_alone_shown_and_deleted(console:
         (2, False),
         (1, False),
     ]
+
+
+async def test_the_secret_of_an_accounts_webhooks_follows_from_the_setting_or_its_file(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("keys", "webhook-secret", "--account", "acme")
+    assert "TASK_WEBHOOK_SECRET is not set" in await console.refused(*words)
+    master = "a-master-secret-of-the-operator-0123456789"
+    monkeypatch.setenv("TASK_WEBHOOK_SECRET_FILE", console.write("master", master + "\n"))
+    from_file = (await console.done(*words)).out
+    monkeypatch.delenv("TASK_WEBHOOK_SECRET_FILE")
+    monkeypatch.setenv("TASK_WEBHOOK_SECRET", master)
+    shown = await console.done(*words, "--json")
+    mac = hmac.new(master.encode(), b"acme", "sha256").digest()
+    assert shown.data == {"account": "acme", "secret": f"whsec_{base64.b64encode(mac).decode()}"}
+    assert from_file == shown.data["secret"] + "\n"
+    other = (await console.done("keys", "webhook-secret", "--json")).data
+    assert (other["account"], other["secret"] == shown.data["secret"]) == ("default", False)
+    monkeypatch.setenv("TASK_WEBHOOK_SECRET", "short")
+    said = await console.refused(*words)
+    assert "has 5 characters, fewer than 32" in said
 
 
 async def test_what_show_prints_put_takes_back_from_standard_input(

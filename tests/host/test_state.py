@@ -35,6 +35,8 @@ RARE = {
     "api:sign-in:<digest>",
     "api:turn:<turn>",
     "lines:due",
+    "webhooks:due",  # of tasks with a webhook
+    "{<line>}:artifact:<id>",  # of tools that give files over HTTP
     "{<line>}:events:<turn>",
     "{<line>}:session",
     "{<line>}:closed:<chat>",  # of a group in which the bot may not write

@@ -22,9 +22,11 @@ from tests.http.api import OPERATOR_KEY, ApiAnswer, client_of, filled, routes_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+SIGNED = "/api/v1/artifacts/{artifact_id}"  # it needs no key
 ROUTES = [
     (method, filled(path, account="acme", instance="sales-smb"), path)
     for method, path, _ in routes_of(make_app())
+    if path != SIGNED
 ]
 OF_PAGE = {
     *("/session", "/api/v1/me", "/api/v1/approvals", "/api/v1/approvals/{approval_id}"),

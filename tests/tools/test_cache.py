@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bot.mcp.result import ToolFile
 from bot.ops.logging import Counters
 from bot.skills.api import SkillContext
 from bot.tools.cache import ToolResultCache, cache_key
@@ -100,6 +101,21 @@ def asked(calls: Calls) -> CachedCall:
         return asyncio.create_task(call)
 
     return ask
+
+
+async def test_the_files_of_a_result_come_again_with_it_and_count(calls: Calls) -> None:
+    clock = StoppedClock()
+    cache = ToolResultCache(clock, Counters())
+    made = asyncio.create_task(cache.result("a", 60, 9, calls.make))
+    await turns()
+    files = (ToolFile("notes.txt", "text/plain", text="x" * 1000),)
+    calls.running[0].set_result(Result("ok", files=files))
+    first, again = await made, await cache.result("a", 60, 9, calls.make)
+    assert (first.files, again.files, len(calls.running)) == (files, files, 1)
+    assert cache.size > 1000
+    clock.now += 60
+    assert cache.get("a") is None
+    assert cache.size == 0
 
 
 async def test_equal_calls_at_once_are_one_call_and_its_result_is_kept(

@@ -20,6 +20,7 @@ import orjson
 from bot.approvals.request import ALL, ApprovalRequest, callback_data
 from bot.approvals.store import ApprovalStore
 from bot.errors import SwitchboardError
+from bot.http.accounts.artifacts import ArtifactLinks
 from bot.http.accounts.history import EarlierMessage, HistoryMessage, history_of, records_of
 from bot.http.accounts.reader import EventReader
 from bot.http.accounts.transport import HttpUpdate
@@ -30,6 +31,7 @@ from bot.store.sessions import (
     CONVERSATION,
     ONCE,
     TASK,
+    WEBHOOK,
     NewMessage,
     SessionStore,
     StoredSession,
@@ -38,6 +40,7 @@ from bot.store.sessions import (
     line_of,
     session_of,
 )
+from bot.turn.artifacts import artifacts_in
 
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What an id of a session may be."""
@@ -150,7 +153,7 @@ class TurnAnswer:
 
     `failure` says why there is no whole one; `approval` what people must decide first. `summary` is
     that of the stream's last event, see `bot.messages.TurnSummary`. `ended_at` is when it ended, in
-    milliseconds since the epoch.
+    milliseconds since the epoch; `artifacts` are the files that tools gave, as clients see them.
     """
 
     text: str
@@ -158,6 +161,7 @@ class TurnAnswer:
     failure: str = ""
     approval: Json | None = None
     ended_at: int = 0
+    artifacts: Sequence[Json] = ()
 
     @property
     def usage(self) -> dict[str, int]:
@@ -184,7 +188,10 @@ def parse_event_id(text: str) -> tuple[str, str] | None:
 
 @dataclass(slots=True, repr=False)
 class Conversations:
-    """The conversations of all accounts over HTTP; `look` has a line served on this host."""
+    """The conversations of all accounts over HTTP; `look` has a line served on this host.
+
+    `links` makes the addresses of artifacts.
+    """
 
     sessions: SessionStore
     reader: EventReader
@@ -192,6 +199,7 @@ class Conversations:
     requests: ApprovalStore
     clock: Clock
     look: Callable[[str], None]
+    links: ArtifactLinks = field(default_factory=ArtifactLinks)
 
     # --- sending ---
 
@@ -225,7 +233,7 @@ class Conversations:
         update = HttpUpdate(
             "message", asker.user, instance, turn, text, grows=grows, context=context
         )
-        return await self._accept(asker, session, update, before)
+        return await self._accept(asker, session, update, before=before)
 
     async def begin_task(
         self,
@@ -265,7 +273,8 @@ class Conversations:
         turn, instance = update.turn, update.instance
         update = replace(update, at=int(self.clock.wall()))
         # What a repeat must not change.
-        said = orjson.dumps([instance, session, update.text, update.context, before])
+        hears = (about or {}).get(WEBHOOK)
+        said = orjson.dumps([instance, session, update.text, update.context, before, hears])
         digest = hashlib.sha256(said).hexdigest()[:16]
         records = records_of(before, update.person, update.at)
         message = NewMessage(turn, digest, update.dump(), update.at, records)
@@ -356,7 +365,7 @@ class Conversations:
                     if question.get("status") == "pending" and not newer:
                         return TurnAnswer("".join(pieces), approval=question)
                 elif event.kind in ("done", "error"):
-                    return _answer("".join(pieces), event)
+                    return await self._listed(sent, _answer("".join(pieces), event))
         return TurnAnswer("", failure=NOT_KEPT)
 
     async def kept_answer(self, sent: SentMessage) -> TurnAnswer | None:
@@ -375,13 +384,25 @@ class Conversations:
 
     async def recorded_answer(self, sent: SentMessage) -> TurnAnswer | None:
         """The answer of a turn as the journal has it; None where its end is not there."""
-        ref = TurnRef("", CONVERSATION, sent.instance)
-        records = await self.journal.newest(sent.line, ref, HISTORY_RECORDS)
-        entries = {one.body["turn"] for one in records if one.body.get("stream") == sent.turn}
+        records = await self._records(sent)
+        entries = _entries(records, sent)
         for record in records:
             if record.kind == "end" and record.body["turn"] in entries:
-                return _recorded(record)
+                return await self._listed(sent, _recorded(record))
         return None
+
+    async def _records(self, sent: SentMessage) -> list[Record]:
+        ref = TurnRef("", CONVERSATION, sent.instance)
+        return await self.journal.newest(sent.line, ref, HISTORY_RECORDS)
+
+    async def _listed(self, sent: SentMessage, answer: TurnAnswer) -> TurnAnswer:
+        """An answer with its artifacts; if others ended the turn, only the journal has them."""
+        told = answer.summary.get("artifacts")
+        if not told and answer.summary.get("outcome") != "done":
+            records = await self._records(sent)
+            entries = _entries(records, sent)
+            told = artifacts_in([one for one in records if one.body.get("turn") in entries])
+        return replace(answer, artifacts=self.links.listed(told or ()))
 
     async def _question(self, line: str, data: str) -> Json:
         """What an event asks, with what is known of the request now."""
@@ -424,7 +445,7 @@ class Conversations:
         records = await self.journal.newest(
             line, TurnRef("", CONVERSATION, instance), HISTORY_RECORDS
         )
-        return history_of(records)[-limit:]
+        return history_of(records, self.links.listed)[-limit:]
 
     async def approvals(self, asker: Asker) -> list[Json]:
         """The open questions that the caller may see: their own, or all of an account."""
@@ -480,6 +501,11 @@ class Conversations:
     def _may_decide(self, asker: Asker, request: ApprovalRequest) -> bool:
         is_own = request.asker.id == asker.person and asker.is_named
         return asker.may_decide or ("asker" in request.approvers and is_own)
+
+
+def _entries(records: Sequence[Record], sent: SentMessage) -> set[str]:
+    """The names of a turn in these records."""
+    return {one.body["turn"] for one in records if one.body.get("stream") == sent.turn}
 
 
 def _answer(text: str, event: StoredEvent) -> TurnAnswer:

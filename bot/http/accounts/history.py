@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ from bot.store.journal import Record, end_record
 from bot.turn.prompt import earlier_content
 from bot.turn.results import partial_facts
 
+Listed = Callable[[Sequence[Json]], Sequence[Json]]
 _FACTS = ("partial", "error", "completion_status", "chunks_received")
 
 
@@ -18,7 +19,7 @@ _FACTS = ("partial", "error", "completion_status", "chunks_received")
 class HistoryMessage:
     """One message: `role` is human or assistant, `at` seconds since the epoch.
 
-    `metadata` has the four keys of spec 3 where an answer is incomplete.
+    `metadata` has the four keys of spec 3 where an answer is incomplete, and its artifacts.
     """
 
     role: str
@@ -28,28 +29,38 @@ class HistoryMessage:
     metadata: Json | None = None
 
 
-def history_of(records: Sequence[Record]) -> list[HistoryMessage]:
-    """The messages in the records of a transcript, oldest first."""
+def history_of(
+    records: Sequence[Record],
+    listed: Callable[[Sequence[Json]], Sequence[Json]] = lambda _known: (),
+) -> list[HistoryMessage]:
+    """The messages in the records of a transcript, oldest first.
+
+    `listed` makes of what is known of artifacts what clients see.
+    """
     found: list[HistoryMessage] = []
-    turn, at, texts, facts = "", 0, list[str](), None
+    turn, at, texts, facts, kept = "", 0, list[str](), None, list[Json]()
     for record in records:
         body = record.body
         if record.kind == "person":
-            turn, at, texts, facts = body.get("stream", ""), body["at"], [], None
+            turn, at, texts, facts, kept = body.get("stream", ""), body["at"], [], None, []
             if words := _own_words(body["content"]):
                 found.append(HistoryMessage("human", words, at, turn))
         elif record.kind == "model":
             at = body["at"]
             texts += [text] if (text := text_of(body["content"])) else []
             facts = _facts(body) if "error" in body else facts
+        elif record.kind == "result":
+            kept += body.get("artifacts", ())
         elif record.kind == "partial":
             found.append(HistoryMessage("assistant", body["text"], at, turn, _facts(body)))
         elif record.kind == "end":
             if body["outcome"] == "failed":  # its text is the host's, and no answer
                 facts = facts or partial_facts(body["text"], 0)
             text = _shown(body, texts if facts else None)
-            if text or facts:
-                found.append(HistoryMessage("assistant", text, at, turn, facts))
+            files = listed(kept)
+            if text or facts or files:
+                more = {**(facts or {}), "artifacts": files} if files else facts
+                found.append(HistoryMessage("assistant", text, at, turn, more))
     return found
 
 
@@ -58,8 +69,7 @@ def _shown(body: Json, said: Sequence[str] | None) -> str:
     shown: str | None = body.get("summary", {}).get("text")
     if said is not None:
         return "\n\n".join(said) if shown is None else shown
-    is_answer = shown is not None and body["outcome"] != "failed"
-    return str(shown if is_answer else body["text"])
+    return str(body["text"] if shown is None else shown)
 
 
 def _facts(body: Json) -> Json:

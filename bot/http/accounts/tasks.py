@@ -17,9 +17,10 @@ from bot.http.accounts.conversations import (
     SentMessage,
     TurnAnswer,
 )
+from bot.http.accounts.webhooks import WebhookRules
 from bot.messages import Json, TaskContext
 from bot.store.events import ENDS
-from bot.store.sessions import is_task
+from bot.store.sessions import WEBHOOK, is_task
 from bot.turn.results import TIMEOUT
 
 State = Literal["queued", "running", "suspended", "completed", "failed", "cancelled"]
@@ -59,9 +60,10 @@ def agent_type(id: str) -> str:
 
 @dataclass(slots=True, repr=False)
 class Tasks:
-    """The tasks of all accounts."""
+    """The tasks of all accounts; `webhooks` is None where nobody may hear of their ends."""
 
     conversations: Conversations
+    webhooks: WebhookRules | None = None
 
     async def begin(
         self,
@@ -72,9 +74,15 @@ class Tasks:
         *,
         idempotency: str | None = None,
         grows: bool = False,
+        webhook: str = "",
     ) -> SentMessage:
-        """Accept a task for an agent or an instance; raises MessageReused and StoreUnavailable."""
+        """Accept a task for an agent or an instance; raises MessageReused and StoreUnavailable.
+
+        `webhook` is the address that hears of its end, '' for none.
+        """
         about = {"agent": context.specialization.shown_name(agent_type(agent))}
+        if webhook:
+            about[WEBHOOK] = webhook
         return await self.conversations.begin_task(
             asker, agent, text, context=context, about=about, idempotency=idempotency, grows=grows
         )
@@ -144,7 +152,7 @@ def result_of(task: SentMessage, answer: TurnAnswer) -> Json:
     return {
         "success": outcome == "done",
         "output": output,
-        "artifacts": [],
+        "artifacts": [*answer.artifacts],
         "metadata": metadata,
     }
 

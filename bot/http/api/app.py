@@ -18,6 +18,7 @@ from bot.errors import StoreError, StoreUnavailable
 from bot.http.api import (
     agents,
     approvals,
+    artifacts,
     audit,
     bindings,
     conversations,
@@ -28,6 +29,7 @@ from bot.http.api import (
     roles,
     sign_in,
     tasks,
+    webhooks,
 )
 from bot.http.api.needs import CallerDep, Host, iso, needs_key, permitted
 from bot.http.api.openapi import openapi_document
@@ -80,8 +82,8 @@ def _made(host: Host | None) -> FastAPI:
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
     _add_own_routes(app)
-    more = (tasks, approvals, sign_in, legacy)
-    for subject in (conversations, *_DOCUMENTS, *more):  # the most used first
+    of_turns = (conversations, tasks, approvals, webhooks, artifacts)  # the most used first
+    for subject in (*of_turns, *_DOCUMENTS, sign_in, legacy):
         subject.add_routes(app)
     if OPENAI in app.state.faces:
         from bot.http.api import completions

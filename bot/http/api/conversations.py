@@ -132,7 +132,10 @@ class WaitingTurn(BaseModel):
 
 
 class HistoryItem(BaseModel):
-    """A message of a conversation; `metadata` says of an answer that it is not complete."""
+    """A message of a conversation.
+
+    `metadata` says of an answer that it is not complete, and lists the files that tools gave.
+    """
 
     role: str = Field(examples=["human", "assistant"])
     content: str
@@ -541,16 +544,21 @@ def answer_json(turn: SentMessage, answer: TurnAnswer) -> Response:
         "model": summary.get("model") or None,
         **(summary.get("partial") or {}),
     }
+    if answer.artifacts:
+        metadata["artifacts"] = answer.artifacts
     body = orjson.dumps({**of, **ids, "metadata": metadata})
     return Response(body, media_type="application/json")
 
 
 def failure(turn: SentMessage, answer: TurnAnswer) -> ApiError:
     """What is said where the model failed, with what it said until then."""
+    metadata = answer.summary.get("partial") or {"completion_status": "partial"}
+    if answer.artifacts:
+        metadata = {**metadata, "artifacts": answer.artifacts}
     more = {
         "response": answer.text,
         "usage": answer.usage,
-        "metadata": answer.summary.get("partial") or {"completion_status": "partial"},
+        "metadata": metadata,
         "output_id": turn.turn,
         "session_id": turn.session,
     }

@@ -241,7 +241,8 @@ class ApiGate:
     def _admitted(self, visitor: Visitor | None, origin: str) -> Visitor:
         """The visitor; raises ApiError for one who shows nothing valid, or asks too often."""
         if visitor is not None:
-            if not visitor.rate and (wait := self._strangers.wait(origin)):
+            is_stranger = not visitor.rate and not visitor.signed
+            if is_stranger and (wait := self._strangers.wait(origin)):
                 raise _too_many("Too many requests come from this address.", wait)
             if visitor.rate and (wait := self._requests.wait(visitor.rate)):
                 raise _too_many("This key has made too many requests.", wait)

@@ -46,7 +46,7 @@ class Talking:
     """
 
     sign_ins: SignIns
-    conversations: Conversations
+    tasks: Tasks
     page_url: str = ""
     legacy: Literal["serve", "308", "301", "gone"] = "serve"
     count: Callable[[str], None] = lambda _name: None
@@ -73,12 +73,12 @@ class Host:
     @property
     def conversations(self) -> Conversations:
         """The conversations over HTTP."""
-        return self.talking.conversations
+        return self.talking.tasks.conversations
 
     @property
     def tasks(self) -> Tasks:
         """The tasks over HTTP."""
-        return Tasks(self.talking.conversations)
+        return self.talking.tasks
 
 
 @dataclass(frozen=True, slots=True)

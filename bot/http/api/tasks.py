@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.types import Send
 
 from bot.http.accounts.conversations import MessageReused, SentMessage, TurnEvent
-from bot.http.accounts.tasks import TIMED_OUT, TaskStatus, result_of
+from bot.http.accounts.tasks import OVER, TIMED_OUT, Tasks, TaskStatus, result_of
+from bot.http.accounts.webhooks import MOST_URL
 from bot.http.api import documents as docs
 from bot.http.api.caller import Caller
 from bot.http.api.conversations import (
@@ -31,8 +32,10 @@ from bot.http.api.conversations import (
 from bot.http.api.later import HEARTBEAT, Later, data_event, place
 from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
 from bot.http.api.problems import ApiError, not_found
+from bot.http.api.webhooks import check_webhook
 from bot.messages import DEFAULT_ACCOUNT, Specialization, TaskContext
 from bot.store.events import START
+from bot.store.sessions import WEBHOOK
 from bot.turn.results import TIMEOUT
 from registry.errors import InvalidValue
 from registry.snapshot import Snapshot
@@ -79,6 +82,18 @@ class SpecializationRequest(BaseModel):
     region: Dimension | None = Field(None, examples=["uae"])
 
 
+class WebhookRequest(BaseModel):
+    """Who hears of the end of the task."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(
+        max_length=MOST_URL,
+        description="The task's status is sent there once it is over, signed (Standard Webhooks).",
+        examples=["https://example.com/tasks/done"],
+    )
+
+
 class TaskRequest(BaseModel):
     """A task for the agent in the path; `tenant_id`, where given, is the account of the key."""
 
@@ -96,6 +111,7 @@ class TaskRequest(BaseModel):
     metadata: Annotated[dict[str, Any], AfterValidator(_small)] = Field(default_factory=dict)
     stream: bool = False
     specialization: SpecializationRequest = Field(default_factory=SpecializationRequest)
+    webhook: WebhookRequest | None = None
 
     def context_for(self, caller: Caller) -> TaskContext:
         """What comes with the task, for a caller of the same account; raises ApiError."""
@@ -133,12 +149,26 @@ class ExecuteRequest(TaskRequest):
     agent_type: str = Field(min_length=1, max_length=160, examples=["jack"])
 
 
+class Artifact(BaseModel):
+    """A file that a tool gave; one without `expires_at` is elsewhere, as the tool linked it."""
+
+    id: str = Field(examples=["3f9a01c2d4e5f60718293a4b-0123456789ab"])
+    name: str = Field(examples=["chart.png"])
+    mime_type: str = Field(examples=["image/png"])
+    size: int | None = Field(description="In bytes, where it is known.", examples=[48213])
+    url: str = Field(
+        description="Fetch it there, without a key.",
+        examples=["/api/v1/artifacts/3f9a…?expires=1764585400&signature=9c1f…"],
+    )
+    expires_at: str | None = Field(examples=["2026-12-01T12:00:00+00:00"])
+
+
 class AgentResult(BaseModel):
     """What a task came to; `output` is the agent's text, or what went wrong."""
 
     success: bool
     output: str
-    artifacts: list[dict[str, Any]]
+    artifacts: list[Artifact]
     metadata: dict[str, Any] = Field(
         examples=[
             {
@@ -375,10 +405,18 @@ async def _execute(
         if agent is None:
             detail = f"Unknown agent type: {name}. {_CURE}"
             raise ApiError(404, "unknown-type", detail, field="agent_type")
-        once = request.headers.get("idempotency-key")
+        once, hears = request.headers.get("idempotency-key"), body.webhook
+        if hears is not None:
+            check_webhook(host, hears.url)
         try:
             task = await host.tasks.begin(
-                asker, agent, body.task, context, idempotency=once, grows=body.stream
+                asker,
+                agent,
+                body.task,
+                context,
+                idempotency=once,
+                grows=body.stream,
+                webhook=hears.url if hears else "",
             )
         except MessageReused:
             raise key_reused("task") from None
@@ -441,6 +479,18 @@ def status_answer(status: TaskStatus) -> TaskStatusAnswer:
     if approval is not None:
         answer.approval = dict(approval)
     return answer
+
+
+async def webhook_message(tasks: Tasks, account: str, id: str) -> tuple[str, bytes | None]:
+    """Where the webhook of a task goes, and its status; no body while it is not over."""
+    task = await tasks.of_account(account, id)
+    if task is None:
+        return "", None
+    status = await tasks.status(task)
+    if status.state not in OVER:
+        return str(task.about[WEBHOOK]), None
+    body = status_answer(status).model_dump_json(exclude_unset=True)
+    return str(task.about[WEBHOOK]), body.encode()
 
 
 def _piece(one: TurnEvent) -> bytes:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs
 from starlette.types import Scope
 
 from bot.errors import StoreError, StoreUnavailable
+from bot.http.accounts.artifacts import PATH as ARTIFACTS
 from bot.http.api.caller import Caller, Credentials, change_key
 from bot.http.api.head import WRITES, Head, foreign_page
 from bot.http.api.problems import ApiError, unavailable
@@ -56,13 +57,15 @@ class Visitor:
     """Who a request comes from, before its body is read.
 
     One of `key`, `actor` (a person who signed in by a link) and neither (a stranger whom
-    `LEGACY_OPEN` lets in). `user` is the person for whom the key was signed in.
+    `LEGACY_OPEN` lets in). `user` is the person for whom the key was signed in. `signed`: the
+    address was made by this host, and needs nothing else.
     """
 
     key: ApiKey | None = None
     user: str | None = None
     actor: Actor | None = None
     sign_in: SignIn | None = None
+    signed: bool = False
 
     @property
     def rate(self) -> str:
@@ -92,12 +95,13 @@ def cookies_of(header: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Visitors:
-    """Finds who a request comes from."""
+    """Finds who a request comes from; `is_signed` checks the address of an artifact."""
 
     credentials: Credentials
     sign_ins: SignIns
     people: People = nobody
     legacy_open: bool = False
+    is_signed: Callable[[str, bytes], bool] = lambda _path, _query: False
 
     async def of(self, head: Head, scope: Scope, body: bytes) -> Visitor | None:
         """Who shows something valid; None for everybody else.
@@ -110,6 +114,8 @@ class Visitors:
         if PREFIX.encode() in url:
             return None
         path = scope["path"]
+        if path.startswith(ARTIFACTS) and scope["method"] == "GET":
+            return Visitor(signed=self.is_signed(path, scope.get("query_string", b"")))
         if head.authorization is not None:
             return self._by_key(head.authorization, url)
         try:

@@ -1,9 +1,10 @@
 -- Store a message of an HTTP conversation, unless this turn was accepted before. Needs no fence: the
 -- seen-set makes a repeat harmless. An owner on another host is notified.
--- KEYS: inbox, seen, lease, lines:due, session, turn, log
+-- KEYS: inbox, seen, lease, lines:due, session, turn, webhooks:due, log
 -- ARGV: how long names are remembered (ms), line, our host, turn, JSON, owner of the session, instance,
---   digest of the message, seconds since the epoch, what is known of a task (JSON, or ''), then the
---   kind and body of each record with which the transcript of a new session begins
+--   digest of the message, seconds since the epoch, what is known of a task (JSON, or ''), whether a
+--   webhook hears of its end (1 or 0), then the kind and body of each record with which the
+--   transcript of a new session begins
 -- Returns 'new', 'repeated', 'foreign' (the session is another's, or another instance's) or 'reused'
 -- (the turn answers another message).
 local held = redis.call('HMGET', KEYS[5], 'owner', 'instance')
@@ -17,7 +18,8 @@ if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[4]) == 0 then return 'repeated' e
 if not held[1] then
   redis.call('HSET', KEYS[5], 'owner', ARGV[6], 'instance', ARGV[7], 'at', ARGV[9])
   if ARGV[10] ~= '' then redis.call('HSET', KEYS[5], 'about', ARGV[10]) end
-  for i = 11, #ARGV, 2 do redis.call('XADD', KEYS[7], '*', 'k', ARGV[i], 'b', ARGV[i + 1]) end
+  if ARGV[11] == '1' then redis.call('ZADD', KEYS[7], '+inf', ARGV[2]) end
+  for i = 12, #ARGV, 2 do redis.call('XADD', KEYS[8], '*', 'k', ARGV[i], 'b', ARGV[i + 1]) end
 end
 redis.call('SET', KEYS[6], answers, 'PX', ARGV[1])
 redis.call('XADD', KEYS[1], '*', 'u', '0', 'r', ARGV[5])

@@ -1,7 +1,8 @@
 -- Give an HTTP conversation back, unless something waits in it; it is due again with its next timer.
 -- The fence moves, so that a beat on its way does not take the line for ours. One of a single turn that
--- is over is kept for a while: what lives forever elsewhere gets an end.
--- KEYS: fence, lease, inbox, outbox, timers, lines:due, dead, lines:open, session
+-- is over is kept for a while: what lives forever elsewhere gets an end. The webhook of a task is due
+-- from then on.
+-- KEYS: fence, lease, inbox, outbox, timers, lines:due, dead, lines:open, session, webhooks:due
 -- ARGV: token, line, how long one of a single turn is kept (ms; 0: it is none)
 -- Returns whether it was given back.
 if redis.call('XLEN', KEYS[3]) > 0 or redis.call('XLEN', KEYS[4]) > 0 then return 0 end
@@ -19,6 +20,7 @@ else
     local log = '{' .. ARGV[2] .. '}:conv:0:' .. agent .. ':log'
     redis.call('DEL', KEYS[3], KEYS[4])
     for _, key in ipairs({KEYS[1], KEYS[9], log}) do redis.call('PEXPIRE', key, ARGV[3]) end
+    if redis.call('ZSCORE', KEYS[10], ARGV[2]) == 'inf' then redis.call('ZADD', KEYS[10], now, ARGV[2]) end
   end
 end
 if redis.call('XLEN', KEYS[7]) > 0 then redis.call('ZADD', KEYS[8], 'NX', 0, ARGV[2]) end
