@@ -195,6 +195,8 @@ def _environ(url: str, folder: Path, given: Given) -> dict[str, str]:
         "NO_COLOR": "1",
         "ANTHROPIC_API_KEY": given.api_key or _DUMMY_KEY,
     }
+    if given.agents_file is None and not Path("config/agent_configs").exists():
+        passed = {"AGENT_CONFIGS_DIR": str(_PACKAGED.with_name("agent_configs"))} | passed
     base = given.base_url if given.real_model else url
     if not given.real_model:
         passed = {"PRICES": json.dumps(_PRICES)} | passed

@@ -40,7 +40,6 @@ _ENDS: Mapping[str, tuple[Outcome, str, str]] = {
     "model_context_window_exceeded": ("failed", results.FULL, "PromptTooLong"),
 }
 """How a turn ends by the stop reason of its last answer: the outcome, what is added, the error."""
-TOO_MANY = "TooManyRequests"
 OUT_OF_TIME = "OutOfTime"
 
 
@@ -120,7 +119,7 @@ class AgentLoop:
         return None
 
     def _too_many(self, note: str) -> TurnResult:
-        return replace(turn_result("refused", self.turn.said(), note), error=TOO_MANY)
+        return replace(turn_result("refused", self.turn.said(), note), error=results.TOO_MANY)
 
     def _suspension(self, pending: list[PendingCall]) -> Suspension | None:
         return Suspension(tuple(pending), self.turn.said()) if pending else None

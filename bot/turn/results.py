@@ -45,6 +45,9 @@ TOO_LONG = (
 UNREAD = "_(I can't read {} yet, so I answered only the text.)_"
 LEFT_OUT = "_(Earlier messages are left out from now on: the model refused them.)_"
 
+TOO_MANY = "TooManyRequests"
+OVER_A_LIMIT = frozenset({"OutOfBudget", TOO_MANY})
+"""The kinds of error of turns that a limit of the host does not allow."""
 TIMEOUT = "TimeoutError"
 """The kind of error of a turn whose model did not answer in time, each time it was asked."""
 
@@ -77,6 +80,11 @@ class TurnResult:
     note: str = ""
     partial: Json | None = None
     error: str = ""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether there is no answer: it failed, or a limit of the host does not allow one."""
+        return self.outcome == "failed" or self.error in OVER_A_LIMIT
 
 
 def turn_result(

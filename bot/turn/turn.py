@@ -374,7 +374,7 @@ class Turn:
 
     def _answer(self, result: TurnResult) -> str:
         """What of a result is the answer: over HTTP the failure itself is none."""
-        is_failure = self.stream is not None and result.outcome == "failed"
+        is_failure = self.stream is not None and result.is_failure
         return result.said if is_failure else result.text
 
     def _summary_with(self, result: TurnResult, parts: Sequence[OutgoingPart]) -> Json:
@@ -389,7 +389,7 @@ class Turn:
         names = (
             self.prompt.names.get(block["name"], [block["name"]])[-1] for block in self._used()
         )
-        failure = (result.note or result.text) if result.outcome == "failed" else ""
+        failure = (result.note or result.text) if result.is_failure else ""
         return TurnSummary(
             state or result.outcome,
             failure,

@@ -54,8 +54,9 @@ def history_of(
         elif record.kind == "partial":
             found.append(HistoryMessage("assistant", body["text"], at, turn, _facts(body)))
         elif record.kind == "end":
-            if body["outcome"] == "failed":  # its text is the host's, and no answer
-                facts = facts or partial_facts(body["text"], 0)
+            failure = body.get("summary", {}).get("failure")
+            if failure or body["outcome"] == "failed":  # its text is the host's, and no answer
+                facts = facts or partial_facts(failure or body["text"], 0)
             text = _shown(body, texts if facts else None)
             files = listed(kept)
             if text or facts or files:

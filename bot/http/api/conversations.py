@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from bot.http.api.problems import MEDIA_TYPE, ApiError, not_found
 from bot.http.api.sign_in import set_cookie
 from bot.http.api.visitors import CHAT_COOKIE, cookies_of
 from bot.store.events import START
+from bot.turn.results import OVER_A_LIMIT, TOO_MANY
 from registry.errors import InvalidValue
 from registry.roles import Target, verdict
 
@@ -562,7 +564,16 @@ def failure(turn: SentMessage, answer: TurnAnswer) -> ApiError:
         "output_id": turn.turn,
         "session_id": turn.session,
     }
+    if answer.summary.get("error") in OVER_A_LIMIT:
+        wait = 60 if answer.summary["error"] == TOO_MANY else seconds_to_midnight()
+        headers = {"Retry-After": str(wait)}
+        return ApiError(429, "too-many", answer.failure, headers=headers, more=more)
     return ApiError(502, "failed", answer.failure, more=more)
+
+
+def seconds_to_midnight() -> int:
+    """Seconds until the budgets of a day begin anew: they end with the day, in UTC."""
+    return 86_400 - int(time.time()) % 86_400
 
 
 # --- streams -------------------------------------------------------------------------------------
@@ -599,8 +610,17 @@ async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wan
     response = event_stream(own)
     _with_session(response, request, host, session, turn)
     stop_turn = _stopping(host, session, turn, wanted.on_disconnect)
-    stream = TurnStream(host.conversations, turn, after, response.raw_headers)
+    headers, may_read = response.raw_headers, partial(is_live, host, caller)
+    stream = TurnStream(host.conversations, turn, after, headers, may_read=may_read)
     return Later(stream.send, stop_turn)
+
+
+def is_live(host: Host, caller: Caller) -> bool:
+    """Whether the key of a caller opens anything still; one of the environment always does."""
+    if caller.key is None:
+        return True
+    entry = host.catalog.snapshot().document.keys.get(caller.key.id)
+    return entry is None or entry.value.is_live(time.time())
 
 
 def event_stream(headers: Mapping[str, str]) -> Response:
@@ -640,13 +660,17 @@ def event_piece(one: TurnEvent) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class TurnStream:
-    """The events of a turn after an entry, each sent as the bytes that `piece` makes of it."""
+    """The events of a turn after an entry, each sent as the bytes that `piece` makes of it.
+
+    The stream ends early once its reader may no longer read: their key was revoked, or expired.
+    """
 
     conversations: Conversations
     turn: SentMessage
     after: str
     headers: Sequence[tuple[bytes, bytes]]
     piece: Callable[[TurnEvent], bytes] = event_piece
+    may_read: Callable[[], bool] = lambda: True
 
     async def send(self, send: Send) -> None:
         """Send the events as they come, or 204 where all of them were read."""
@@ -673,6 +697,8 @@ class TurnStream:
                     first.cancel()
                     await asyncio.wait([first])
             async for one in events:
+                if not self.may_read():
+                    break
                 await _send_piece(send, piece(one))
         await send({"type": "http.response.body"})
 

@@ -25,6 +25,7 @@ from bot.http.api.conversations import (
     TurnStream,
     asker_of,
     event_stream,
+    is_live,
     key_reused,
     place_of,
     send_whole,
@@ -422,7 +423,8 @@ async def _execute(
             raise key_reused("task") from None
     if body.stream:
         headers = event_stream(UNBUFFERED).raw_headers
-        stream = TurnStream(host.conversations, task, start, headers, _piece)
+        may_read = partial(is_live, host, caller)
+        stream = TurnStream(host.conversations, task, start, headers, _piece, may_read)
         return Later(stream.send)
     if wait == 0:
         return await _shown(host, task)
