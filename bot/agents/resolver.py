@@ -178,9 +178,9 @@ class AgentResolver:
         return found, None if found.agent_id is None else self.current(found.agent_id)
 
     def _named(self, snapshot: Snapshot, id: str) -> tuple[Resolution, RunnableAgent | None]:
-        """The instance that was asked for by its name."""
+        """The instance that was asked for by its name, or the agent by its id."""
         agent, why = self.current(id), "asked for by its name"
-        if agent is not None and snapshot.instance(id) is not None:
+        if agent is not None and (SLASH not in id or snapshot.instance(id) is not None):
             return Resolution(id, "instance", why), agent
         why = f"the instance '{id}' does not exist"
         if unknown := snapshot.unknown_type(id):

@@ -139,6 +139,12 @@ class EventLog:
         found = await self._client.read("XRANGE", keys.events(line, turn), id, id)
         return _event(*found[0]) if found else None
 
+    async def last(self, line: str, turn: str) -> StoredEvent | None:
+        """The newest event of a turn, if any is kept."""
+        words = ("XREVRANGE", keys.events(line, turn), "+", "-", "COUNT", 1)
+        found = await self._client.read(*words)
+        return _event(*found[0]) if found else None
+
     async def read_many(
         self, after: Mapping[tuple[str, str], str]
     ) -> dict[tuple[str, str], list[StoredEvent]]:

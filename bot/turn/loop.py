@@ -134,9 +134,8 @@ class AgentLoop:
 
     async def _interrupted(self, *, by_person: bool) -> TurnResult:
         outcome: Outcome = "stopped" if by_person else "failed"
-        facts = None
-        if not by_person:
-            facts = results.partial_facts(results.OUT_OF_TIME, self.progress.chunks)
+        why = results.STOPPED_BY_PERSON if by_person else results.OUT_OF_TIME
+        facts = results.partial_facts(why, self.progress.chunks)
         said, has_partial = await self._keep_partial(outcome, facts)
         if by_person and not said and self.turn.request.entry.superseded:
             return TurnResult(outcome, "")

@@ -68,6 +68,7 @@ class Progress:
         self._is_noted = self._is_over = False
         self._changed = asyncio.Event()
         self._shown_before = 0
+        self._unnoted: list[str] = []
         self.chunks = 0
         self.message = turn.opened.preview
 
@@ -81,6 +82,7 @@ class Progress:
     def using(self, tool: str) -> None:
         """A tool is about to run; its name is its server's choice, and is shown safely."""
         self._tool, self._is_drawn = safe_text(tool, NAME_LIMIT), False
+        self._unnoted.append(self._tool)
         self._changed.set()
 
     def restart_step(self) -> None:
@@ -151,7 +153,7 @@ class Progress:
 
     async def _grow(self, stream: AnswerStream) -> None:
         """Append to the event stream what is new, as long as the block runs."""
-        clock, tool = self._turn.services.clock, ""
+        clock, noted = self._turn.services.clock, ""
         try:
             await stream.load()
             self._note_shown()
@@ -159,10 +161,11 @@ class Progress:
                 await self._changed.wait()
                 await clock.sleep(GATHER_SECONDS)
                 self._changed.clear()
-                if self._tool not in ("", tool):
-                    await stream.note("tool", orjson.dumps({"tool": self._tool}).decode())
-                tool = self._tool
+                tools, self._unnoted = dict.fromkeys(self._unnoted), []
                 await self._extend(stream)
+                for tool in (one for one in tools if one != noted):
+                    await stream.note("tool", orjson.dumps({"tool": tool}).decode())
+                    noted = tool
         except FencedOut:  # the next write of the turn finds out as well
             log.debug("progress.fenced", line=self._turn.line.name)
         except Exception:

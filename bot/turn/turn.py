@@ -373,7 +373,9 @@ class Turn:
             prompt_tokens=sum(one.input + one.cache_read + one.cache_write for one in usages),
             completion_tokens=sum(one.output for one in usages),
             tools=tuple(dict.fromkeys(names)),
-            model=next((m for one in reversed(self.answers) if (m := one.body["model"])), ""),
+            model=next(
+                (m for one in reversed(self.answers) if (m := one.body["model"])), self.agent.model
+            ),
             partial=result.partial,
         )
 

@@ -164,7 +164,7 @@ async def test_an_instance_runs_as_its_agent_for_its_account_under_its_own_name(
     assert (base.most_turns, base.read_turns) == (None, base.limits.history_turns)
 
 
-async def test_an_address_may_name_the_instance_and_the_reason_says_what_is_wrong_with_it(
+async def test_an_address_may_name_an_instance_or_agent_and_the_reason_says_what_is_wrong_with_it(
     tmp_path: Path,
 ) -> None:
     async with resolving(tmp_path, echo(), instances=ACME) as agents:
@@ -176,7 +176,7 @@ async def test_an_address_may_name_the_instance_and_the_reason_says_what_is_wron
         "acme/sales": "acme/sales",
         "acme/lost": None,
         "acme/none": None,
-        "echo": None,
+        "echo": "echo",
         "acme/auto/sales": None,
     }
     assert {resolution.rule for resolution, _ in found.values()} == {"instance"}

@@ -274,9 +274,9 @@ class Conversations:
     # --- what else a caller may do ---
 
     async def stop(self, asker: Asker, turn: str) -> bool:
-        """Stop a turn of the caller; False where it is not theirs."""
+        """Stop a turn of the caller; False where it is not theirs, or over."""
         sent = await self.find(asker, turn)
-        if sent is None:
+        if sent is None or await self.reader.is_over(sent.line, turn):
             return False
         update = HttpUpdate("stop", asker.user, sent.instance, turn)
         await self.sessions.signal(sent.line, f"stop:{turn}", update.dump())

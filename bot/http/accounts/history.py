@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bot.messages import Json, text_of
 from bot.store.journal import Record
+from bot.turn.results import partial_facts
 
 _FACTS = ("partial", "error", "completion_status", "chunks_received")
 
@@ -41,8 +42,10 @@ def history_of(records: Sequence[Record]) -> list[HistoryMessage]:
         elif record.kind == "partial":
             found.append(HistoryMessage("assistant", body["text"], at, turn, _facts(body)))
         elif record.kind == "end":
+            if body["outcome"] == "failed":  # its text is the host's, and no answer
+                facts = facts or partial_facts(body["text"], 0)
             text = "\n\n".join(texts) if facts else body["text"]
-            if text:
+            if text or facts:
                 found.append(HistoryMessage("assistant", text, at, turn, facts))
     return found
 

@@ -91,7 +91,7 @@ class EventReader:
         follower.missing = not is_new or after != START or self.events.is_unheard(line, turn)
         self._add(stream, follower)
         try:
-            if after != START and await self._is_over(line, turn, after):
+            if after != START and await self._was_last(line, turn, after):
                 return
             while True:
                 if follower.missing:
@@ -112,6 +112,11 @@ class EventReader:
                     yield None
         finally:
             self._remove(stream, follower)
+
+    async def is_over(self, line: str, turn: str) -> bool:
+        """Whether the last event of a turn is there."""
+        last = await self.events.last(line, turn)
+        return last is not None and last.kind in ENDS
 
     async def run(self) -> None:
         """Look for news for all readers, until cancelled."""
@@ -139,7 +144,7 @@ class EventReader:
             for follower in self._followers.get(stream, ()):
                 follower.take_all(events)
 
-    async def _is_over(self, line: str, turn: str, after: str) -> bool:
+    async def _was_last(self, line: str, turn: str, after: str) -> bool:
         """Whether an event that a reader has was the last one, or is not kept any more."""
         event = await self.events.find(line, turn, after)
         return event is None or event.kind in ENDS

@@ -152,6 +152,8 @@ class HttpChannel(OutboxChannel):
         payload: dict[str, Any] = {"stream": address.stream, "text": self._secrets.redact(markdown)}
         if summary is not None:
             payload["summary"] = summary.as_json()
+            if summary.failure == markdown:  # a failure is an error event, not an answer
+                payload["text"] = ""
         if buttons:
             payload["buttons"] = True
         return [OutgoingPart(0, "message", payload)]

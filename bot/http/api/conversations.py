@@ -47,8 +47,8 @@ _LONGEST_IN_URL = 8_000
 _FIRST_SECONDS = 0.25
 """How long a reader that comes back may wait for its status, which says whether there is more."""
 
-Account = Annotated[str, Path(max_length=64, examples=["acme"])]
-Instance = Annotated[str, Path(max_length=64, examples=["sales-smb"])]
+Account = Annotated[str, Path(examples=["acme"])]
+Instance = Annotated[str, Path(examples=["sales-smb"])]
 
 
 def _not_blank(text: str) -> str:
@@ -244,6 +244,7 @@ async def chat(
     account: Account,
     instance: Instance,
     body: ChatRequest,
+    on_disconnect: Annotated[OnDisconnect, Query()] = "continue",
 ) -> Response:
     """Send a message, and wait for the answer."""
     id = instance_of(host, account, instance)
@@ -252,7 +253,7 @@ async def chat(
         raise ApiError(422, "unknown-type", unknown_type(unknown))
     session = session_of(request, caller, id, body.session_id)
     turn = await send(request, host, session, body.message, grows=False)
-    return later_answer(request, host, session, turn, answer_json)
+    return later_answer(request, host, session, turn, answer_json, on_disconnect)
 
 
 @needs_key(account="account", agent="instance")
@@ -480,11 +481,22 @@ def later_answer(
     session: Session,
     turn: SentMessage,
     shown: Callable[[SentMessage, TurnAnswer], Response],
+    on_disconnect: OnDisconnect = "continue",
 ) -> Response:
     """The response that is made of a turn's answer once it is there."""
     own = _with_session(Response(), request, host, session, turn).raw_headers
     headers = [one for one in own if one[0] in (b"session-id", b"set-cookie")]
-    return Later(partial(_send_answer, host.conversations, turn, shown, headers))
+    sending = partial(_send_answer, host.conversations, turn, shown, headers)
+    return Later(sending, _stopping(host, session, turn, on_disconnect))
+
+
+def _stopping(
+    host: Host, session: Session, turn: SentMessage, on_disconnect: OnDisconnect
+) -> Callable[[], Awaitable[object]] | None:
+    """What is done where the client goes before the end."""
+    if on_disconnect == "continue":
+        return None
+    return partial(host.conversations.stop, session.asker, turn.turn)
 
 
 async def _send_answer(
@@ -574,9 +586,7 @@ async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wan
     response = Response(media_type=EVENT_STREAM, headers=own)
     del response.headers["content-length"]
     _with_session(response, request, host, session, turn)
-    stop_turn: Callable[[], Awaitable[object]] | None = None
-    if wanted.on_disconnect == "cancel":
-        stop_turn = partial(host.conversations.stop, session.asker, turn.turn)
+    stop_turn = _stopping(host, session, turn, wanted.on_disconnect)
     headers = response.raw_headers
     return Later(partial(_send_events, host.conversations, turn, after, headers), stop_turn)
 

@@ -120,6 +120,10 @@ class Api:
             self._loading = asyncio.create_task(self._load(), name="api.load")
         try:
             return await asyncio.shield(self._loading)
+        except asyncio.CancelledError:
+            if not self._loading.cancelled():
+                raise
+            raise unavailable("The host is stopping.") from None
         except Exception:
             if not self._loading.done():
                 raise
