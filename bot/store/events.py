@@ -32,7 +32,7 @@ OVER_FOR_MS = 3600 * 1000
 GATHER_SECONDS = 0.01
 """How long appends are gathered while others are on their way."""
 MOST_AT_ONCE = 200
-MOST_UNHEARD = 1_000
+MOST_UNFOLLOWED = 1_000
 START = "0-0"
 
 
@@ -71,7 +71,7 @@ class EventLog:
         self._waiting: list[_Append] = []
         self._flushing: asyncio.Task[None] | None = None
         self.followers: dict[tuple[str, str], list[Follower]] = {}
-        self._unheard: dict[tuple[str, str], None] = {}
+        self._unfollowed: dict[tuple[str, str], None] = {}
         self._streams: WeakValueDictionary[tuple[Fence, str], AnswerStream] = WeakValueDictionary()
 
     def stream(self, fence: Fence, turn: str) -> AnswerStream:
@@ -119,15 +119,15 @@ class EventLog:
         """Tell those who follow a stream here of an event that was just appended."""
         followers = self.followers.get((line, turn))
         if followers is None:
-            self._unheard[line, turn] = None
-            if len(self._unheard) > MOST_UNHEARD:
-                del self._unheard[next(iter(self._unheard))]
+            self._unfollowed[line, turn] = None
+            if len(self._unfollowed) > MOST_UNFOLLOWED:
+                del self._unfollowed[next(iter(self._unfollowed))]
         for follower in followers or ():
             follower(before, event)
 
-    def is_unheard(self, line: str, turn: str) -> bool:
+    def is_unfollowed(self, line: str, turn: str) -> bool:
         """Whether something was lately appended here that nobody here followed."""
-        return (line, turn) in self._unheard
+        return (line, turn) in self._unfollowed
 
     async def read(self, line: str, turn: str, after: str = START) -> list[StoredEvent]:
         """The events after an id, in order."""

@@ -88,7 +88,7 @@ class EventReader:
         turn that was only just accepted (`is_new`) the first events are waited for.
         """
         follower, stream = _Follower(after), (line, turn)
-        follower.missing = not is_new or after != START or self.events.is_unheard(line, turn)
+        follower.missing = not is_new or after != START or self.events.is_unfollowed(line, turn)
         self._add(stream, follower)
         try:
             if after != START and await self._was_last(line, turn, after):
