@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import re
 import secrets
 import sys
@@ -13,6 +14,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from bench.host import ROOT
@@ -31,6 +33,8 @@ KILLS = frozenset({"F1", "F2"})
 def main() -> int:
     """Try the rows; 0 when every promise was kept."""
     given = _parser().parse_args()
+    quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)  # a host may run in here
+    structlog.configure(wrapper_class=quiet)
     seed = given.seed if given.seed is not None else secrets.randbelow(1_000_000)
     rows = [row for row in ROWS if not given.rows or row.name in given.rows.split(",")]
     print(f"seed {seed}", flush=True)

@@ -173,8 +173,9 @@ class Leaving:
         if way in ("head", "pieces"):
             await reader.readuntil(b"-0-0\n\n")
         if way == "pieces":
-            for _ in range(self.chance.randint(1, 8)):
-                await reader.readuntil(b"event: message\n")
+            with contextlib.suppress(asyncio.IncompleteReadError):  # that was the end
+                for _ in range(self.chance.randint(1, 8)):
+                    await reader.readuntil(b"event: message\n")
         if way in ("at once", "chat"):
             await asyncio.sleep(self.chance.choice((0, 0.01, 0.2)))
         self._leave(writer)

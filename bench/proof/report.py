@@ -73,6 +73,14 @@ but whose message id is unknown, stays, and the whole answer below it must have 
 tested with polling, with a webhook in front of two replicas that are stopped and killed in turn,
 and with hosts that change from one to the other under load.
 
+Answers over HTTP (F26 to F28) are read from two replicas on one store. Each client asks one
+address, which leads to a replica that runs, and after a break it asks there again with
+`Last-Event-ID`. With each kill one client loses the replica that runs its turn, one the replica
+that it reads from, and one both at once. Afterwards the pieces that a client was given must be the
+answer to the letter; the transcript must have one turn with one end, and the ledger a line for each
+model request. In F29 the host runs in the process of the proof, so that tasks and descriptors can
+be counted.
+
 - `make proof SEED=7 ROWS=F1,F2 KILLS=50`: another seed, some rows, fewer kills. Rows that were
   tested again replace their lines on this page.
 - A short version of every row runs in `make test` (`tests/proof`).

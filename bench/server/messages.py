@@ -55,28 +55,31 @@ class Messages:
         self.open += 1
         events = _events(self.pieces)
         request.stream(b"".join(events[:3]), first=True)
-        self._next(request, events, 3, int(marks[-1]) if marks else 0)
+        due = asyncio.get_running_loop().time()
+        self._next(request, events, 3, (int(marks[-1]) if marks else 0, due))
 
-    def _next(self, request: Request, events: list[bytes], at: int, chat: int) -> None:
-        loop = asyncio.get_running_loop()
+    def _next(self, request: Request, events: list[bytes], at: int, of: tuple[int, float]) -> None:
+        """Write the next piece a pace after the last one was due: answers stay out of step."""
+        chat, due = of
         if self.stamps or at < len(events) - 3:
-            loop.call_later(self.pace, self._step, request, events, at, chat)
+            due += self.pace
+            asyncio.get_running_loop().call_at(due, self._step, request, events, at, (chat, due))
             return
         request.stream(b"".join(events[-3:]), last=True)
         self.open -= 1
         self._ended(chat, time.perf_counter())
 
-    def _step(self, request: Request, events: list[bytes], at: int, chat: int) -> None:
+    def _step(self, request: Request, events: list[bytes], at: int, of: tuple[int, float]) -> None:
         if request.gone:
             self.open -= 1
             return
         if self.stamps:
-            self.written[chat] += 1
+            self.written[of[0]] += 1
             request.stream(_event(_delta(f" @{time.perf_counter():.6f};")))
-            self._next(request, events, at, chat)
+            self._next(request, events, at, of)
             return
         request.stream(events[at])
-        self._next(request, events, at + 1, chat)
+        self._next(request, events, at + 1, of)
 
 
 def _events(pieces: int) -> list[bytes]:

@@ -59,7 +59,7 @@ class HttpLine:
         self.woken.set()
 
 
-class _LostEvent(asyncio.Event):
+class _TakenAway(asyncio.Event):
     """Set once another host owns the line, which is woken by that."""
 
     def __init__(self, line: HttpLine) -> None:
@@ -157,7 +157,7 @@ class HttpLines:
             self.look(name)
 
     async def _own(self, name: str, line: HttpLine) -> None:
-        lost = _LostEvent(line)
+        lost = _TakenAway(line)
         opened = await self.services.leases.open_http(name, lost.set)
         if opened is None:
             return

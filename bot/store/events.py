@@ -33,7 +33,7 @@ OVER_FOR_MS = 3600 * 1000
 GATHER_SECONDS = 0.01
 """How long appends are gathered while others are on their way."""
 MOST_AT_ONCE = 200
-MOST_UNHEARD = 1_000
+MOST_UNFOLLOWED = 1_000
 START = "0-0"
 
 
@@ -123,7 +123,7 @@ class EventLog:
         followers = self.followers.get((line, turn))
         if followers is None:
             self._unfollowed[line, turn] = None
-            if len(self._unfollowed) > MOST_UNHEARD:
+            if len(self._unfollowed) > MOST_UNFOLLOWED:
                 del self._unfollowed[next(iter(self._unfollowed))]
         for follower in followers or ():
             follower(before, event)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -69,7 +70,7 @@ BASE_OVER_HTTP = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class RenderedPrompt:
     """System and tools as they go to the model, and which tool each wire name means.
 
@@ -236,12 +237,16 @@ def no_specialization(vertical: str | None, region: str | None, language: str | 
 
 @dataclass(slots=True, repr=False)
 class PromptCache:
-    """Prompts that providers still have in their caches, and which of them the store has."""
+    """Prompts that providers still have in their caches, and which of them the store has.
+
+    Conversations with the same prompt share one in memory.
+    """
 
     journal: Journal
     clock: Clock
     specialized: Specialized = no_specialization
     _warm: OrderedDict[Key, tuple[float, RenderedPrompt]] = field(default_factory=OrderedDict)
+    _shared: WeakValueDictionary[str, RenderedPrompt] = field(default_factory=WeakValueDictionary)
     _stored: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def current(
@@ -274,6 +279,7 @@ class PromptCache:
 
     def used(self, line: str, ref: TurnRef, prompt: RenderedPrompt) -> None:
         """The provider has just read this prompt."""
+        prompt = self._shared.setdefault(prompt.digest, prompt)
         self._warm[_key(line, ref)] = self.clock.wall(), prompt
         self._warm.move_to_end(_key(line, ref))
 
@@ -289,10 +295,11 @@ class PromptCache:
     def stored(self, line: str, digests: Iterable[str]) -> None:
         """These values are in the store, as of now."""
         now = self.clock.monotonic()
-        if len(self._stored) > MAX_STORED:
-            since = now - STORE_AGAIN_SECONDS
-            self._stored = {key: at for key, at in self._stored.items() if at > since}
-        self._stored |= {(line, digest): now for digest in digests}
+        for key in [(line, digest) for digest in digests]:
+            self._stored.pop(key, None)
+            self._stored[key] = now
+        while len(self._stored) > MAX_STORED:  # the oldest one is stored again where it is needed
+            del self._stored[next(iter(self._stored))]
 
     async def load(self, line: str, digest: str) -> RenderedPrompt | None:
         """A stored prompt, for a turn that resumes; None once it has expired."""

@@ -121,7 +121,7 @@ def day_of(now: float) -> str:
 MAX_LOOPS = 2
 MAX_MALFORMED = 2
 WINDOW_SECONDS = 60.0
-MAX_KNOWN = 10_000
+LEAST_KNOWN = 500
 
 
 class TurnUsage:
@@ -166,12 +166,15 @@ class RequestRate:
 
     clock: Clock
     _made: dict[Requester, deque[float]] = field(init=False, default_factory=dict)
+    _look_at: int = field(init=False, default=LEAST_KNOWN)
+    """How many there may be until those are dropped that have made none lately."""
 
     def take(self, who: Requester, limit: int) -> bool:
         """Count a request; False, and not counted, if there were `limit` in the last minute."""
         now = self.clock.monotonic()
-        if len(self._made) > MAX_KNOWN:
+        if len(self._made) >= self._look_at:
             self._made = {w: at for w, at in self._made.items() if now - at[-1] < WINDOW_SECONDS}
+            self._look_at = max(LEAST_KNOWN, 2 * len(self._made))
         made = self._made.setdefault(who, deque())
         while made and now - made[0] >= WINDOW_SECONDS:
             made.popleft()

@@ -44,6 +44,16 @@ def test_a_minute_has_so_many_requests_and_then_a_new_one_begins() -> None:
     assert rate.take(ann, 3)
 
 
+def test_who_has_asked_nothing_for_a_minute_is_forgotten() -> None:
+    clock = StoppedClock()
+    rate = RequestRate(clock)
+    for number in range(5_000):
+        clock.now += 1
+        assert rate.take((f"api:acme:{number}", "0", "api:acme:ann"), 1)
+    assert len(rate._made) <= 600
+    assert not rate.take(("api:acme:4999", "0", "api:acme:ann"), 1)
+
+
 @given(*[st.none() | st.integers(1, 1000)] * 5)
 def test_an_agent_can_lower_every_limit_and_raise_none(
     requests: int | None,

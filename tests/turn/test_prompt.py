@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
-from bot.turn.prompt import BASE, BASE_OVER_HTTP, own_text, render
+from bot.messages import TurnRef
+from bot.ops.tasks import SystemClock
+from bot.store.journal import Journal
+from bot.turn.prompt import BASE, BASE_OVER_HTTP, MAX_STORED, PromptCache, own_text, render
 
 NOON = 1_700_000_000.0
 
@@ -51,3 +56,26 @@ def test_the_base_prompt_of_each_channel_has_the_approach_and_the_quality_standa
     for trigger in ("I don't know", "make up"):  # spec 5, 12.3
         assert trigger not in base
     assert len(base) <= 1_520  # it is sent, and paid for, with every request
+
+
+def prompts() -> PromptCache:
+    return PromptCache(cast(Journal, None), SystemClock())  # nothing here asks the store
+
+
+def test_conversations_with_the_same_prompt_share_one_in_memory() -> None:
+    cache = prompts()
+    for number in range(3):
+        cache.used(
+            f"api:acme:{number}", TurnRef("1-0", "0", "poet"), render(0, "Rhyme.", [], [], {})
+        )
+    assert len({id(prompt) for _, prompt in cache._warm.values()}) == 1
+
+
+def test_what_is_known_of_the_store_is_bounded_and_what_was_forgotten_is_stored_again() -> None:
+    cache, prompt = prompts(), render(0, "Rhyme.", [], [], {})
+    lines = [f"api:acme:{number}" for number in range(MAX_STORED)]
+    for line in lines:
+        cache.stored(line, cache.to_store(line, prompt))
+    assert len(cache._stored) == MAX_STORED
+    assert cache.to_store(lines[-1], prompt) == {}
+    assert set(cache.to_store(lines[0], prompt)) == {prompt.digest, prompt.tools_digest}
