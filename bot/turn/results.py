@@ -45,6 +45,20 @@ TOO_LONG = (
 UNREAD = "_(I can't read {} yet, so I answered only the text.)_"
 LEFT_OUT = "_(Earlier messages are left out from now on: the model refused them.)_"
 
+_OVER_HTTP = {
+    FULL: "This conversation has grown too long for me. Begin a new session.",
+    NOT_TAKEN: "The model refused something in this message. Put it another way, or begin a new "
+    "session.",
+    TOO_LONG: "This is too long for the model. Send less at once, or begin a new session.",
+}
+"""What names a command of chats, as it is said where there are none."""
+
+
+def over_http(note: str) -> str:
+    """The host's words on the end of a turn, for those who read them over HTTP."""
+    return _OVER_HTTP.get(note, note)
+
+
 TOO_MANY = "TooManyRequests"
 OVER_A_LIMIT = frozenset({"OutOfBudget", TOO_MANY})
 """The kinds of error of turns that a limit of the host does not allow."""

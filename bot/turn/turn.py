@@ -39,6 +39,7 @@ from bot.turn.results import (
     UNREAD,
     Retry,
     TurnResult,
+    over_http,
     partial_facts,
     retry_button,
 )
@@ -373,9 +374,9 @@ class Turn:
         return channel.render(address, out, summary=self._summary(result, state))
 
     def _answer(self, result: TurnResult) -> str:
-        """What of a result is the answer: over HTTP the failure itself is none."""
-        is_failure = self.stream is not None and result.is_failure
-        return result.said if is_failure else result.text
+        """What of a result is the answer: over HTTP the host's own words on its end are none."""
+        is_said_apart = result.is_failure or result.outcome == "stopped"
+        return result.said if self.stream is not None and is_said_apart else result.text
 
     def _summary_with(self, result: TurnResult, parts: Sequence[OutgoingPart]) -> Json:
         """The summary for the journal, with the text that goes out where that is another one."""
@@ -386,10 +387,9 @@ class Turn:
     def _summary(self, result: TurnResult, state: str) -> TurnSummary:
         records = [*self.recorded(), *self._unwritten]
         usages = [Usage(*one.body["usage"]) for one in records if one.kind == "model"]
-        names = (
-            self.prompt.names.get(block["name"], [block["name"]])[-1] for block in self._used()
-        )
-        failure = (result.note or result.text) if result.is_failure else ""
+        known = self.prompt.names
+        names = (known[name][-1] for block in self._used() if (name := block["name"]) in known)
+        failure = over_http(result.note or result.text) if result.is_failure else ""
         return TurnSummary(
             state or result.outcome,
             failure,

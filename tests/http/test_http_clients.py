@@ -135,6 +135,10 @@ OPERATIONS = [
 ]
 CANNOT = {
     "what is named is made by another request": {
+        ("get", "/api/v1/agent/status/{task_id}"),
+        ("delete", "/api/v1/agent/task/{task_id}"),
+        ("get", "/api/v1/artifacts/{artifact_id}"),
+        ("get", "/api/v1/webhook-secret"),
         ("get", "/api/v1/keys/{key_id}"),
         ("delete", "/api/v1/keys/{key_id}"),
         ("post", "/api/v1/instance/{instance_id}/tuning/rollback/{audit_id}"),

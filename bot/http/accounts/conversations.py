@@ -13,6 +13,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -579,6 +580,6 @@ def question_of(
         "arguments": calls[0]["arguments"],
         "calls": calls,
         "approvers": [one for one in request.approvers if isinstance(one, str)],
-        "expires_at": request.expires_at,
+        "expires_at": datetime.fromtimestamp(request.expires_at, UTC).isoformat(timespec="seconds"),
         "reason": request.reason or None,
     }

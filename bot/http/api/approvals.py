@@ -45,7 +45,7 @@ class Approval(BaseModel):
     status: str = Field(examples=["pending"])
     calls: list[Call]
     approvers: list[str] = Field(examples=[["asker"]])
-    expires_at: float | None = Field(description="In seconds since the epoch.")
+    expires_at: str = Field(examples=["2026-12-01T12:00:00+00:00"])
     reason: str | None
 
 
