@@ -482,7 +482,7 @@ async def test_a_task_that_must_be_approved_is_suspended_and_goes_on_once_it_is(
         (listed,) = (await client.get(APPROVALS, key)).json["approvals"]
         assert (listed["id"], listed["task_id"]) == (asked.asked["id"], asked.task)
         assert (listed["tool"], listed["arguments"]) == ("mcp:desk:write", {"text": "hello"})
-        assert listed["expires_at"] > 0
+        assert listed["expires_at"].endswith("+00:00")
     yes = {"decision": "approve"}
     refused = await client.ask("POST", asked.path, asked.key, json=yes)
     assert refused.status == 403  # who asks may not answer here
