@@ -73,7 +73,10 @@ class _TakenAway(asyncio.Event):
 
 @dataclass(slots=True, repr=False)
 class HttpLines:
-    """The HTTP conversations that are served here; `transport` makes one for a line."""
+    """The HTTP conversations that are served here; `transport` makes one for a line.
+
+    For those that were given back, `_next_tokens` is what the fence is where nobody else had them.
+    """
 
     services: LineServices
     sessions: SessionStore
@@ -81,6 +84,7 @@ class HttpLines:
     sweep_seconds: float = 1.0
     _lines: dict[str, HttpLine] = field(default_factory=dict, init=False)
     _tasks: TaskSet = field(default_factory=TaskSet, init=False)
+    _next_tokens: dict[str, int] = field(default_factory=dict, init=False)
     _closing: bool = field(default=False, init=False)
 
     def serves(self, line: str) -> bool:
@@ -162,6 +166,9 @@ class HttpLines:
         if opened is None:
             return
         fence, given_back = opened.fence, False
+        transcripts = self.services.turns.transcripts
+        if self._next_tokens.pop(name, None) != fence.token:  # others may have written there since
+            transcripts.forget_line(name)
         try:
             runtime = await open_runtime(self.services, self.transport(name), fence, lost)
             try:
@@ -170,9 +177,19 @@ class HttpLines:
                 await runtime.queues.close()
                 await runtime.context.channel.close()
         finally:
-            self.services.turns.transcripts.forget_line(name)
-            if not given_back and not lost.is_set():
-                await self.services.leases.release(fence)
+            if given_back:
+                self._keep_transcripts(fence)
+            else:
+                transcripts.forget_line(name)
+                if not lost.is_set():
+                    await self.services.leases.release(fence)
+
+    def _keep_transcripts(self, fence: Fence) -> None:
+        """What was said there stays in memory, as long as no other host acquires the line."""
+        self._next_tokens[fence.line] = fence.token + 2  # giving it back moved the fence as well
+        if len(self._next_tokens) > MOST_SERVED:
+            self.services.turns.transcripts.forget_line(next(iter(self._next_tokens)))
+            del self._next_tokens[next(iter(self._next_tokens))]
 
     async def _work(self, runtime: LineRuntime, line: HttpLine, opened: OpenedLine) -> bool:
         """Serve a conversation until it is idle, lost or wanted back; whether it was given back."""

@@ -355,6 +355,7 @@ class Transcripts:
     max_count: int = 2000
     max_bytes: int = 16_000_000
     _cached: OrderedDict[Key, Transcript] = field(init=False, default_factory=OrderedDict)
+    _of_line: dict[str, set[Key]] = field(init=False, default_factory=dict)
     bytes: int = field(init=False, default=0)
 
     def get(self, line: str, ref: TurnRef) -> Transcript:
@@ -363,6 +364,7 @@ class Transcripts:
         found = self._cached.get(key)
         if found is None:
             found = self._cached[key] = Transcript(cache=self)
+            self._of_line.setdefault(line, set()).add(key)
         self._cached.move_to_end(key)
         while len(self._cached) > 1 and (
             len(self._cached) > self.max_count or self.bytes > self.max_bytes
@@ -376,11 +378,15 @@ class Transcripts:
 
     def forget_line(self, line: str) -> None:
         """Drop a whole line: another owner may write it now."""
-        for key in [key for key in self._cached if key[0] == line]:
+        for key in [*self._of_line.get(line, ())]:
             self._drop(key)
 
     def _drop(self, key: Key) -> None:
         if dropped := self._cached.pop(key, None):
+            own = self._of_line[key[0]]
+            own.remove(key)
+            if not own:
+                del self._of_line[key[0]]
             self.bytes -= dropped.count * RECORD_BYTES + dropped.size
             dropped.cache = None  # a running turn may keep its reference
 
