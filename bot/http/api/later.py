@@ -113,9 +113,10 @@ def event(kind: str, data: str, id: str = "") -> bytes:
     return ("\n".join(lines) + "\n\n").encode()
 
 
-def data_event(data: str, id: str) -> bytes:
+def data_event(data: str, id: str = "") -> bytes:
     """One event without a name of its own; the data is a single line."""
-    return f"id: {id}\ndata: {data}\n\n".encode()
+    place = f"id: {id}\n" if id else ""
+    return f"{place}data: {data}\n\n".encode()
 
 
 def _lines(data: str) -> list[str]:

@@ -511,5 +511,6 @@ def _piece(one: TurnEvent) -> bytes:
         words = f"Error: {told.pop('message')}"
         words = TIMED_OUT if told.get("error_type") == TIMEOUT else words
         failed = orjson.dumps({"error": words, **told}).decode()
-        return data_event(failed, one.id) + data_event(_DONE, one.id)
+        # The id comes with the last of the two: who loses the connection between them gets both.
+        return data_event(failed) + data_event(_DONE, one.id)
     return place(one.id)  # a tool runs: nothing to read, but a place to read on from
