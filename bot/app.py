@@ -383,9 +383,18 @@ class App:
                 self._resolver.current(agent)
                 await asyncio.sleep(0)  # a host with many agents must not stand still
             try:
-                await self.pool.keep_only(self._servers(self.catalog.snapshot().ids))
+                await self.pool.keep_only(self._servers(self._ids_in_use()))
             except Exception:
                 log.exception("servers.not_closed")
+
+    def _ids_in_use(self) -> list[str]:
+        """Agents and instances, without those of the package.
+
+        What these need is opened when somebody talks to them.
+        """
+        document = self.catalog.snapshot().document
+        packaged = {id for id, one in document.instances.items() if one.document == PACKAGED}
+        return [id for id in self.catalog.snapshot().ids if id not in packaged]
 
     def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
         """Skills of an agent that are left out: a tool of one of its servers has their name."""
@@ -646,7 +655,7 @@ class App:
 
         def make() -> Application:
             from bot.http.api.app import make_app
-            from bot.http.api.needs import Host, Talking
+            from bot.http.api.needs import AgentFacts, Host, Talking
 
             settings = self.settings
             talking = Talking(
@@ -655,8 +664,7 @@ class App:
                 settings.page_url,
                 settings.legacy_routes,
                 self.counters.add,
-                self._tool_names,
-                self.specializations.values,
+                AgentFacts(self._tool_names, self.specializations.values),
                 settings.http_faces,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
@@ -779,6 +787,7 @@ class App:
             *unhandled,
             *clashes,
             *self._unknown_tools(),
+            *self.specializations.problems,
         ]
 
     def _unknown_tools(self) -> Iterator[Problem]:

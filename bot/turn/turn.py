@@ -387,8 +387,9 @@ class Turn:
     def _summary(self, result: TurnResult, state: str) -> TurnSummary:
         records = [*self.recorded(), *self._unwritten]
         usages = [Usage(*one.body["usage"]) for one in records if one.kind == "model"]
-        known = self.prompt.names
-        names = (known[name][-1] for block in self._used() if (name := block["name"]) in known)
+        known, began = self.prompt.names, {r.body["call"] for r in records if r.kind == "started"}
+        used = (block["name"] for block in self._used() if block["id"] in began)
+        names = (known[name][-1] for name in used if name in known)
         failure = over_http(result.note or result.text) if result.is_failure else ""
         return TurnSummary(
             state or result.outcome,
@@ -406,7 +407,7 @@ class Turn:
         )
 
     def _used(self) -> Iterator[Block]:
-        """The calls of this turn."""
+        """The calls of this turn, made or not."""
         for answer in self.answers:
             yield from calls_of(answer.body["content"])
 

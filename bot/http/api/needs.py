@@ -36,13 +36,24 @@ _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """What a list of agents tells beside their documents.
+
+    `tools` names the tools that an agent is known to have for an account, `specializations` the
+    values that have texts, by dimension.
+    """
+
+    tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
+    specializations: Callable[[], Mapping[str, list[str]]] = dict
+
+
+@dataclass(frozen=True, slots=True)
 class Talking:
     """What the routes of conversations and of sign-in work with.
 
     `page_url` is the address that the operator gave the page, or ''. `legacy` says what the old
-    routes do; `count` counts who uses them. `tools` names the tools that an agent is known to have
-    for an account, `specializations` the values that have texts, by dimension. `faces` are the
-    forms of other APIs in which the host answers as well.
+    routes do; `count` counts who uses them. `faces` are the forms of other APIs in which the host
+    answers as well.
     """
 
     sign_ins: SignIns
@@ -50,8 +61,7 @@ class Talking:
     page_url: str = ""
     legacy: Literal["serve", "308", "301", "gone"] = "serve"
     count: Callable[[str], None] = lambda _name: None
-    tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
-    specializations: Callable[[], Mapping[str, list[str]]] = dict
+    about: AgentFacts = AgentFacts()
     faces: frozenset[str] = frozenset()
 
 

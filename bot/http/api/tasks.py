@@ -378,8 +378,8 @@ def _listed(host: Host, snapshot: Snapshot, account: str, name: str) -> UsableAg
         agent_type=name,
         name=instance.title if instance else value.name or name,
         description=value.description,
-        tools=host.talking.tools(id, account),
-        specializations=dict(host.talking.specializations()),
+        tools=host.talking.about.tools(id, account),
+        specializations=dict(host.talking.about.specializations()),
         capabilities=[*instance.capabilities] if instance else [],
     )
 
