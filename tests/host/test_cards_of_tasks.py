@@ -230,3 +230,63 @@ async def test_a_chat_of_another_account_asks_the_hosts_admins_as_well(front: Fr
     assert await desk.press(desk.boss, card, data(card)[0]) == "Allowed once."
     await desk.agent.until(lambda: desk.agent.done[-1] == "write ninth")
     assert "✓ allowed once by Boss" in await desk.closed(desk.boss, card)
+
+
+async def test_a_card_that_a_bot_cannot_deliver_is_sent_by_another_one(front: Front) -> None:
+    desk, world = front.desk, front.desk.stage.world
+    other = desk.stage.bots[-1]
+    room = world.private(desk.bob, other)
+    await desk.stage.ask(desk.bob, room, other, "hello")
+    world.block(desk.bob, desk.bot)
+    task = await front.begin("tenth", "named")
+
+    def cards() -> list[Message]:
+        return [m for m in room.messages.values() if task["task_id"] in m.text]
+
+    await world.until(lambda: bool(cards()), PATIENCE)
+    (card,) = cards()
+    pressed = world.press_button(desk.bob, room, card.id, "Once")
+    assert await desk.agent.answered(pressed) == "Allowed once."
+    await front.status(task, "completed")
+    assert desk.agent.done[-1] == "write tenth"
+    await world.until(lambda: "✓ allowed once by Bob" in cards()[0].text, PATIENCE)
+
+
+@pytest.mark.timeout(90)
+async def test_kill_9_around_a_press_and_an_answer_over_http_runs_each_call_once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    async with staged(tmp_path_factory.mktemp("killed")) as stage:
+        desk = Desk(stage)
+        desk.stage.script.on(write("one"), "It is written.", user="please one")
+        desk.stage.script.on(write("two"), "It is written.", user="please two")
+        host = Replica(stage, "one")
+        async with aiohttp.ClientSession() as session:
+
+            async def ask(path: str, body: Any) -> Any:
+                headers = {"Authorization": f"Bearer {OPERATOR_KEY}"}
+                url = f"{host.address}{path}"
+                async with session.post(url, json=body, headers=headers) as answer:
+                    return await answer.json()
+
+            async with host.running():
+                await desk.greet()
+                await until(lambda: host.logged("server=desk"))
+                tasks = [
+                    await ask(EXECUTE, {"agent_type": "clerk", "task": f"please {word}"})
+                    for word in ("one", "two")
+                ]
+                pressed = await desk.card(desk.boss, tasks[0]["task_id"])
+                answered = await desk.card(desk.boss, tasks[1]["task_id"])
+                path = f"/api/v1/approvals/{tasks[1]['approval']['id']}"
+                assert (await ask(path, {"decision": "deny"}))["task_id"] == tasks[1]["task_id"]
+                await host.kill()
+            desk.agent.press(desk.boss, desk.room(desk.boss), pressed, "Once")
+            async with host.running():
+                assert "✓ allowed once by Boss" in await desk.closed(desk.boss, pressed)
+                await desk.agent.until(lambda: desk.agent.done == ["write one"])
+                assert "✗ denied by" in await desk.closed(desk.boss, answered)
+                await desk.greet()
+                assert desk.agent.done == ["write one"]
+                for person in (desk.boss, desk.deputy):
+                    assert [len(desk.cards(person, one["task_id"])) for one in tasks] == [1, 1]
