@@ -53,7 +53,7 @@ NO_LONGER_OPEN = "This request is no longer open."
 ACKNOWLEDGED = {MEMBER: "Let in.", BLOCKED: "Blocked."}
 ALREADY_ANSWERED = "Already answered: {}"
 
-Render = Callable[..., list[OutgoingPart]]
+RenderParts = Callable[..., list[OutgoingPart]]
 """Makes parts of a text, as `Channel.render` does."""
 
 _BUTTONS: tuple[tuple[str, str, Level], ...] = (("Allow", "a", MEMBER), ("Block", "b", BLOCKED))
@@ -112,7 +112,7 @@ def _outcome(request: AccessRequest) -> str:
 
 
 def question_edits(
-    render: Render, address: Address, messages: Iterable[int], text: str, buttons: Buttons
+    render: RenderParts, address: Address, messages: Iterable[int], text: str, buttons: Buttons
 ) -> list[OutgoingPart]:
     """Edits of every message that shows a question; one that is gone is not sent again."""
     return [

@@ -11,7 +11,7 @@ from typing import Literal
 
 import structlog
 
-from bot.access.gate import Render, question_edits
+from bot.access.gate import RenderParts, question_edits
 from bot.access.rules import HOST_ADMINS
 from bot.admins import AdminAlerts
 from bot.approvals import view
@@ -57,7 +57,7 @@ class QuestionCards:
     store: QuestionCardStore
     alerts: AdminAlerts
     inbox: UpdateInbox
-    render: Render
+    render: RenderParts
     decide: Decide
 
     # --- asking ---

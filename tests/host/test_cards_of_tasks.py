@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +26,7 @@ INSTANCE = 'agent_type: "clerk"\naccount: "acme"\ninstance_name: "desk"\n'
 
 
 @dataclass
-class Desk:
+class Office:
     """A bot whose clerk asks the host's admins; two of them, and a person who is none."""
 
     stage: Stage
@@ -85,7 +84,7 @@ class Desk:
 class Front:
     """The desk, and a client of its host."""
 
-    desk: Desk
+    desk: Office
     client: Client
     host: App
 
@@ -113,7 +112,7 @@ class Front:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
     async with staged(tmp_path_factory.mktemp("cards")) as stage:
-        desk = Desk(stage)
+        desk = Office(stage)
         async with desk.agent.host() as host, client_of(host) as client:
             await desk.greet()
             yield Front(desk, client, host)
@@ -257,7 +256,7 @@ async def test_kill_9_around_a_press_and_an_answer_over_http_runs_each_call_once
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     async with staged(tmp_path_factory.mktemp("killed")) as stage:
-        desk = Desk(stage)
+        desk = Office(stage)
         desk.stage.script.on(write("one"), "It is written.", user="please one")
         desk.stage.script.on(write("two"), "It is written.", user="please two")
         host = Replica(stage, "one")
