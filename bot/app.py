@@ -23,6 +23,7 @@ from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, PersonLines, ProblemAlerts, StandingAlerts
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.approvers import Approvers
+from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import CommandContext
 from bot.commands.host import AdminContext, AgentTools, BotState
@@ -77,6 +78,7 @@ from bot.startup import (
     offer_claim,
 )
 from bot.store import keys
+from bot.store.cards import QuestionCardStore
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.events import EventLog
@@ -85,6 +87,7 @@ from bot.store.key_uses import KeyUses
 from bot.store.sessions import SessionStore
 from bot.store.sign_ins import SignIn, SignIns
 from bot.store.webhooks import WebhookStore
+from bot.telegram.channel import render_parts
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
 from bot.telegram.webhook import accept_pushed
@@ -437,6 +440,14 @@ class App:
             services, transcripts, self._model, self._tools, budgets, slots, specialized
         )
         approvals = ApprovalService(services, stores.inbox, transcripts.forget)
+        self._cards = QuestionCards(
+            services,
+            QuestionCardStore(self.store),
+            self._alerts,
+            stores.inbox,
+            partial(render_parts, self.settings.secrets),
+            lambda *answer: self.conversations.press(*answer),
+        )
         self._turns = Turns(
             self._resolver, runner, approvals, stores, transcripts, self._access, self.clock
         )
@@ -503,20 +514,29 @@ class App:
             self._access, self.grants, self._alerts, stores.inbox, stores.outbox, clock, counters
         )
         self._router = Router(
-            self._gate, self._commands, self._turns, counters, self._on_private_message
+            self._gate,
+            self._commands,
+            self._turns,
+            counters,
+            self._on_private_message,
+            self._cards,
         )
 
     async def _on_private_message(self, person: User, line: LineContext) -> None:
-        """Where an admin writes, notices and cards may go, and the menu appears."""
-        access = self._access
-        if person.id not in access.admins and person.id not in access.holders:
+        """Where an admin writes, notices and cards may go, and the menu appears.
+
+        Cards may also go to people whom agents name as those who approve.
+        """
+        access, id = self._access, person.telegram_id
+        has_role = id in access.admins or id in access.holders
+        if not has_role and id not in access.named_approvers:
             return
-        if await self._alerts.remember(person.id, line.fence.line):
-            self.fleet.show_menu(line.fence.line, person.id)
+        if await self._alerts.remember(id, line.fence.line) and has_role:
+            self.fleet.show_menu(line.fence.line, id)
             self._model_alerts.check()
             self._token_alerts.check()
-            if access.may_let_in(person.id):
-                await self._gate.deliver_cards(line, person.id)
+            if access.may_let_in(id):
+                await self._gate.deliver_cards(line, id)
 
     # --- lines and HTTP ---
 
@@ -551,10 +571,10 @@ class App:
 
     def _open_http_lines(self, services: LineServices, channels: ChannelServices) -> None:
         """The lines of conversations over HTTP; none of them is looked for without an API."""
-        events, sessions = self._events, self._sessions
+        events, sessions, cards = self._events, self._sessions, self._cards
 
         def transport(line: str) -> HttpTransport:
-            return HttpTransport(line, events, sessions, channels)
+            return HttpTransport(line, events, sessions, channels, cards)
 
         self.http_lines = HttpLines(services, sessions, transport, self.settings.sweep_seconds)
         self.fleet.on_http_line = self.http_lines.notify

@@ -6,7 +6,7 @@ approvals, whose questions work the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -21,7 +21,6 @@ from bot.messages import (
     Address,
     Buttons,
     CallbackPress,
-    Channel,
     ChatMigration,
     Clock,
     Event,
@@ -38,12 +37,10 @@ from bot.messages import (
 from bot.ops.logging import Counters
 from bot.safety.text_safety import safe_text
 from bot.store.inbox import UpdateInbox
-from bot.store.outbox import Outbox
+from bot.store.outbox import ACCESS_CARD, Outbox, card_id
 from registry.errors import KeyReused, RegistryError
 
 CARD_PREFIX = "ac"
-CARD_TRACKED = "access"
-"""How the name begins under which the outbox tracks a card's message."""
 NAME_LIMIT = 64
 
 STRANGER = "This bot is private; only its admins can let you in (your id is `{}`)."
@@ -55,6 +52,9 @@ NOW_ADMIN = "You are an admin of this host now; /help lists what you can do."
 NO_LONGER_OPEN = "This request is no longer open."
 ACKNOWLEDGED = {MEMBER: "Let in.", BLOCKED: "Blocked."}
 ALREADY_ANSWERED = "Already answered: {}"
+
+RenderParts = Callable[..., list[OutgoingPart]]
+"""Makes parts of a text, as `Channel.render` does."""
 
 _BUTTONS: tuple[tuple[str, str, Level], ...] = (("Allow", "a", MEMBER), ("Block", "b", BLOCKED))
 
@@ -71,18 +71,6 @@ def parse_callback(data: str) -> tuple[str, Level] | None:
         case [prefix, nonce, letter] if prefix == CARD_PREFIX and nonce and letter in levels:
             return nonce, levels[letter]
     return None
-
-
-def card_id(nonce: str, admin: int) -> str:
-    """The name under which the outbox tracks a card's message."""
-    return f"{CARD_TRACKED}:{nonce}:{admin}"
-
-
-def parse_card_id(name: str) -> tuple[str, int] | None:
-    """Request and admin of the card that a tracked message shows; None where it shows no card."""
-    kind, _, rest = name.partition(":")
-    nonce, _, admin = rest.rpartition(":")
-    return (nonce, int(admin)) if kind == CARD_TRACKED and nonce else None
 
 
 def card_buttons(request: AccessRequest) -> Buttons:
@@ -124,13 +112,13 @@ def _outcome(request: AccessRequest) -> str:
 
 
 def question_edits(
-    channel: Channel, address: Address, messages: Iterable[int], text: str, buttons: Buttons
+    render: RenderParts, address: Address, messages: Iterable[int], text: str, buttons: Buttons
 ) -> list[OutgoingPart]:
     """Edits of every message that shows a question; one that is gone is not sent again."""
     return [
         replace(part, best_effort=True)
         for message in messages
-        for part in channel.render(address, text, edit=message, buttons=buttons)
+        for part in render(address, text, edit=message, buttons=buttons)
     ]
 
 
@@ -279,7 +267,7 @@ class AccessGate:
             return
         address, buttons = Address(line.bot, admin), card_buttons(request)
         (part,) = line.channel.render(address, render_card(request), buttons=buttons)
-        part = replace(part, tracks=card_id(request.nonce, admin))
+        part = replace(part, tracks=card_id(ACCESS_CARD, request.nonce, admin))
         if await self.store.post_card(request.nonce, admin, route, part):
             self.counters.add("access:cards")
             await self.alerts.nudge(route)
@@ -394,7 +382,7 @@ class AccessGate:
             await self._post(request.line, f"access:{nonce}:welcome", parts)
         for admin, card in request.cards.items():
             edits = _card_edits(line, request, admin, card.messages)
-            await self._post(card.line, card_id(nonce, admin), edits)
+            await self._post(card.line, card_id(ACCESS_CARD, nonce, admin), edits)
 
     async def refresh(self, line: LineContext, nonce: str, admin: int) -> None:
         """Edit a card that was answered while its message was being sent."""
@@ -402,7 +390,9 @@ class AccessGate:
         if request is not None and admin in request.cards:
             messages = request.cards[admin].messages
             edits = _card_edits(line, request, admin, messages)
-            await self._post(line.name, f"{card_id(nonce, admin)}:{len(messages)}", edits)
+            await self._post(
+                line.name, f"{card_id(ACCESS_CARD, nonce, admin)}:{len(messages)}", edits
+            )
 
     async def _post(self, line: str, key: str, parts: Sequence[OutgoingPart]) -> None:
         if parts:
@@ -436,4 +426,5 @@ def _card_edits(
 ) -> list[OutgoingPart]:
     """Edits of every message that shows a request's card to an admin."""
     address, buttons = Address(line.bot, admin), card_buttons(request)
-    return question_edits(line.channel, address, messages, render_card(request), buttons)
+    render = line.channel.render
+    return question_edits(render, address, messages, render_card(request), buttons)

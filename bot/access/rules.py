@@ -11,11 +11,13 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple, cast, get_args
 
 from bot.messages import ANONYMOUS_ADMIN, Address, PersonId
 from registry.access import AccessGrant
 from registry.catalog import INSTANCE
+from registry.definition import AgentDefinition
 from registry.roles import HOST_ADMIN, Actor, RoleDocument, RoleGrant, verdict
 from registry.snapshot import Entry, Snapshot
 
@@ -106,10 +108,14 @@ class Access:
         self.version = 0
         self.roles_changed: Callable[[], None] = lambda: None
         self._roles: Mapping[str, Entry[RoleDocument]] = {}
+        self._agents: Mapping[str, Entry[AgentDefinition]] = {}
+        self._named: frozenset[int] | None = frozenset()
 
     def follow(self, snapshot: Snapshot) -> None:
         """Put the documents of a snapshot in force."""
         document = snapshot.document
+        if document.agents is not self._agents:
+            self._agents, self._named = document.agents, None
         if document.access is self.grants and document.roles is self._roles:
             return
         self.version += 1
@@ -135,6 +141,15 @@ class Access:
             one for one, grants in held.items() if verdict(grants, "write", INSTANCE) == "yes"
         )
         self.admins = self.listed | self.engineers
+
+    @property
+    def named_approvers(self) -> frozenset[int]:
+        """The people whom agents name by id as those who may approve."""
+        if self._named is None:
+            policies = (entry.value.tool_policy for entry in self._agents.values())
+            approvers = chain.from_iterable(one.approvers or () for one in policies if one)
+            self._named = frozenset(one for one in approvers if isinstance(one, int))
+        return self._named
 
     def actor(self, person: int) -> Actor:
         """A person as the registry's changes name them, with their roles at this moment."""

@@ -17,8 +17,9 @@ from bot.access.rules import ADMIN, EVERYWHERE, Access, Level, Subject
 from bot.errors import StoreUnavailable
 from bot.messages import Address, Fence, OutboxItem, OutgoingPart
 from bot.store import keys
+from bot.store.cards import Card, CardStore, cards_of
 from bot.store.client import StoreClient, pairs_of
-from bot.store.outbox import dump_part, outbox_items
+from bot.store.outbox import ACCESS_CARD, dump_part, outbox_items
 from registry.access import AccessGrant
 from registry.catalog import INSTANCE, Catalog
 from registry.errors import RegistryUnavailable, RevisionConflict, WrongKind
@@ -42,14 +43,6 @@ HOST_ACTOR = Actor("host", HOST_ADMIN, "chat")
 UPGRADE_ACTOR = Actor("upgrade", HOST_ADMIN, "store")
 """Who makes documents of what an older version stored."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """The card that an admin got: over which line, and the messages that show it there."""
-
-    line: str
-    messages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,15 +231,11 @@ class AccessStore:
 
         False where the admin has one already, or the request is closed.
         """
-        names = [keys.access_request(nonce), keys.outbox(line), keys.lease(line)]
-        names += [keys.LINES_CHANGED, keys.LINE_CHANGES]
-        args: list[Any] = [admin, line, dump_part(part)]
-        return bool(await self.client.run_idempotent("post_card", names, args))
+        return await CardStore(self.client, ACCESS_CARD).post(nonce, admin, line, [part])
 
     async def card_failed(self, fence: Fence, nonce: str, admin: int) -> None:
         """Forget the card that an admin was to get over this line: it could not be delivered."""
-        names = [keys.access_request(nonce)]
-        await self.client.as_owner("card_failed", fence, names, admin, fence.line)
+        await CardStore(self.client, ACCESS_CARD).failed(fence, nonce, admin)
 
     async def refuse_stranger(
         self, fence: Fence, entry: str, address: Address, parts: Sequence[OutgoingPart]
@@ -345,16 +334,4 @@ def _load(nonce: str, fields: Mapping[str, Any]) -> AccessRequest:
     body: dict[str, Any] = orjson.loads(fields["what"])
     body["subject"] = Subject(*body["subject"])
     level, by = (fields[name].decode() for name in ("role", "by"))
-    return AccessRequest(nonce=nonce, **body, decision=level or None, by=by, cards=_cards(fields))
-
-
-def _cards(fields: Mapping[str, Any]) -> dict[int, Card]:
-    """The admins' cards: `to:<admin>` names the line, `at:<admin>` its messages there."""
-    found: dict[int, Card] = {}
-    for name, value in fields.items():
-        kind, _, admin = name.partition(":")
-        if kind == "to":
-            shown = fields.get(f"at:{admin}", b"").decode()
-            numbers = tuple(int(one) for one in shown.split(",") if one)
-            found[int(admin)] = Card(value.decode(), numbers)
-    return found
+    return AccessRequest(nonce=nonce, **body, decision=level or None, by=by, cards=cards_of(fields))

@@ -127,13 +127,13 @@ class ApprovalRequest:
             return False
         if decision.choice == "go":
             return self.wants_reason
-        return now < self.expires_at and bool(self._affected(decision))
+        return now < self.expires_at and bool(self.affected(decision))
 
     def apply(self, decision: ApprovalDecision, person: User, now: float) -> ApprovalRequest:
         """The request after a decision of a person who may make it."""
         if decision.choice == "go":
             return replace(self, reason_until=0.0)
-        chosen = self._affected(decision)
+        chosen = self.affected(decision)
         denied, permanent = decision.choice == "deny", decision.choice == "always"
         decided: dict[str, Any] = {"state": "denied" if denied else "granted"}
         decided |= {"decided_by": person.id, "decided_by_name": person.name, "permanent": permanent}
@@ -143,7 +143,7 @@ class ApprovalRequest:
             return replace(after, reason_by=person.id, reason_until=now + REASON_SECONDS)
         return after
 
-    def _affected(self, decision: ApprovalDecision) -> list[int]:
+    def affected(self, decision: ApprovalDecision) -> list[int]:
         """Indices of the calls that a decision is about and that are still open."""
         wanted = [i for i in self.pending if decision.index in (ALL, i)]
         return [i for i in wanted if decision.choice != "always" or self.calls[i].always]

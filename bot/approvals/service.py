@@ -92,6 +92,13 @@ class TurnServices:
     counters: Counters
     events: EventLog
 
+    def with_current_approvers(self, request: ApprovalRequest) -> ApprovalRequest:
+        """The request with whom its agent lets approve now, if that agent still exists."""
+        agent = self.current_agent(request.turn.agent)
+        if agent is None:
+            return request
+        return replace(request, approvers=self.approvers.for_agent(agent, request.address.bot))
+
 
 @dataclass(frozen=True, slots=True)
 class ApprovalService:
@@ -152,7 +159,7 @@ class ApprovalService:
         async def change(request: ApprovalRequest | None) -> ApprovalChange | None:
             if request is None:
                 raise StoreError(f"turn {turn.ref.entry} waits for a request that does not exist")
-            request = self._with_current_approvers(request)
+            request = self.services.with_current_approvers(request)
             is_reason = request.wants_reason and person.id == request.reason_by
             if is_reason and incoming.text:  # not what they forward or only show
                 after = request.with_reason(incoming.text)
@@ -171,7 +178,9 @@ class ApprovalService:
         request = await self.services.approvals.load(line.name, turn.nonce)
         if request is None or request.closed or not request.pending:
             return ""
-        return view.WAITING.format(view.approver_names(self._with_current_approvers(request)))
+        return view.WAITING.format(
+            view.approver_names(self.services.with_current_approvers(request))
+        )
 
     async def end_turn(
         self, line: LineContext, request: ApprovalRequest, text: str, settles: str = ""
@@ -294,20 +303,12 @@ class ApprovalService:
                 await line.channel.deliver(posted)
             return replace(after, version=after.version + 1), True
 
-    def _with_current_approvers(self, request: ApprovalRequest) -> ApprovalRequest:
-        """The request with whom its agent lets approve now, if that agent still exists."""
-        agent = self.services.current_agent(request.turn.agent)
-        if agent is None:
-            return request
-        approvers = self.services.approvers.for_agent(agent, request.address.bot)
-        return replace(request, approvers=approvers)
-
     def _as_pressed(self, request: ApprovalRequest, press: CallbackPress) -> ApprovalRequest | None:
         """The request as it is today in the chat of a press; None where that is another chat.
 
         The topic does not count: Telegram leaves it out where the message is too old.
         """
-        request = self._with_current_approvers(request)
+        request = self.services.with_current_approvers(request)
         asked, pressed = request.address, press.address
         if (asked.bot, asked.original_id) != (pressed.bot, pressed.original_id):
             return None

@@ -47,6 +47,8 @@ ACKNOWLEDGED: Mapping[str, str] = {
     "deny": "Denied.",
     "go": "Continuing.",
 }
+CARDS = "cards"
+"""What names, in a part of a turn over HTTP, the request whose cards are to be edited."""
 ALLOWED_FOR_YOU = "Allowed here for you from now on."
 
 Row = list[tuple[str, str]]
@@ -74,9 +76,16 @@ def question_parts(
 def edit_parts(
     channel: Channel, request: ApprovalRequest, also: int | None = None
 ) -> list[OutgoingPart]:
-    """Edits of the messages that show a request; `also` is one that a press came from."""
+    """Edits of the messages that show a request; `also` is one that a press came from.
+
+    Of a turn over HTTP one part that stands for the edits of all cards.
+    """
+    if request.address.stream is not None:
+        return [OutgoingPart(0, "edit", {CARDS: request.nonce}, best_effort=True)]
     messages = dict.fromkeys([*request.messages, *([also] if also else [])])
-    return question_edits(channel, request.address, messages, render(request), buttons(request))
+    return question_edits(
+        channel.render, request.address, messages, render(request), buttons(request)
+    )
 
 
 def render(request: ApprovalRequest) -> str:

@@ -11,6 +11,7 @@ from bot.access import gate
 from bot.access.command import UNGATED, ChangePeople, Claim
 from bot.access.gate import AccessGate
 from bot.agents.resolver import RunnableAgent
+from bot.approvals.cards import QuestionCards, is_question_card
 from bot.approvals.request import is_approval
 from bot.command import (
     CommandContext,
@@ -39,6 +40,7 @@ from bot.messages import (
     User,
 )
 from bot.ops.logging import Counters
+from bot.store.outbox import ACCESS_CARD, parse_card_id
 from bot.turn.results import parse_letter, parse_retry
 from bot.usage.budgets import RequestRate, Spender
 
@@ -74,6 +76,7 @@ class Router:
     turns: Turns
     counters: Counters
     on_private_message: Callable[[User, LineContext], Awaitable[None]]
+    cards: QuestionCards
     _answers: RequestRate = field(init=False)
     _unread: OrderedDict[tuple[str, str, PersonId], IncomingMessage] = field(init=False)
     """By line, conversation and person the last message with something that we cannot read yet."""
@@ -174,9 +177,11 @@ class Router:
         self, line: LineContext, tracks: str, outcome: MessageOutcome
     ) -> None:
         """Update a message that changed before it was sent; give up what cannot be shown."""
-        if card := gate.parse_card_id(tracks):
-            react = self.gate.refresh if outcome == "overtaken" else self.gate.on_undeliverable
-            await react(line, *card)
+        if card := parse_card_id(tracks):
+            kind, nonce, person = card
+            cards = self.gate if kind == ACCESS_CARD else self.cards
+            react = cards.refresh if outcome == "overtaken" else cards.on_undeliverable
+            await react(line, nonce, person)
         else:
             approvals = self.turns.approvals
             update = approvals.refresh if outcome == "overtaken" else approvals.on_undeliverable
@@ -269,6 +274,8 @@ class Router:
             await self.turns.replay(entry, press, *letter)
         elif gate.is_card(press.data):
             await self.gate.press(entry, press)
+        elif is_question_card(press.data):
+            await self.cards.press(entry, press)
         elif is_approval(press.data):
             await self.turns.approvals.press(entry, press)
         else:

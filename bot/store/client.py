@@ -47,7 +47,7 @@ PRELUDES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("settle", "suspend"), ("fence", "running")),
     **dict.fromkeys(("accept", "post", "post_card", "replay"), ("notify_line",)),
     **dict.fromkeys(("accept_message", "accept_signal", "append_events"), ()),
-    **dict.fromkeys(("claim_webhooks", "keep_artifact"), ()),
+    **dict.fromkeys(("change_cards", "claim_webhooks", "keep_artifact", "open_cards"), ()),
     **dict.fromkeys(("receipt", "set_aside"), ("fence", "end_part")),
 }
 """The shared Lua that goes in front of a script. Any other script is its owner's: the fence."""

@@ -90,6 +90,8 @@ truncated_results = AgentKey("{<line>}:conv:<conversation>:<agent>:rests")
 """What was cut off the results of tools, by handle."""
 approval = Key("{<line>}:approval:<nonce>")
 """An approval request, its version, and the messages that show it."""
+question_cards = Key("approval:cards:<nonce>")
+"""The cards that show an approval request of a turn over HTTP, and whether it has changed."""
 timers = Key("{<line>}:timers")
 """Nonces of the approval requests whose turns are not over, by the time when each is due."""
 grants = Key("{<line>}:conv:<conversation>:grants")

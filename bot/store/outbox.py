@@ -20,6 +20,9 @@ CLOSED_FOR_S = 30 * 24 * 3600
 MOST_OF_CLOSED = 20
 """How many dead letters are kept of a chat in which the bot may not write: the newest."""
 PAGE = 1000
+ACCESS_CARD, QUESTION_CARD = "access", "question"
+CARD_KEYS = {ACCESS_CARD: keys.access_request, QUESTION_CARD: keys.question_cards}
+"""What a card can show, and the kind of key that has the messages of its cards."""
 STORED_KINDS: dict[PartKind, str] = {
     "message": "sendMessage",
     "edit": "editMessageText",
@@ -137,17 +140,28 @@ class Outbox:
     async def mark_shown(self, fence: Fence, nonce: str, chat: int, message: int) -> bool:
         """Note the message that shows an approval request; True if that has changed since.
 
-        The same for an admin's card, whose name is `access:<nonce>:<admin>`.
+        The same for a card, see `card_id`.
         """
-        kind, _, rest = nonce.partition(":")
-        if kind == "access":
-            request, _, admin = rest.partition(":")
-            names, args = [keys.access_request(request)], (admin, message)
+        if card := parse_card_id(nonce):
+            kind, request, person = card
+            names, args = [CARD_KEYS[kind](request)], (person, message)
             found = await self.client.as_owner("card_sent", fence, names, *args)
         else:
             names, shown = [keys.approval(fence.line, nonce)], f"{chat}:{message}"
             found = await self.client.as_owner("approval_sent", fence, names, shown)
         return bool(found == 2)
+
+
+def card_id(kind: str, nonce: str, person: int) -> str:
+    """The name under which the outbox tracks the card that shows a request to a person."""
+    return f"{kind}:{nonce}:{person}"
+
+
+def parse_card_id(name: str) -> tuple[str, str, int] | None:
+    """Kind, request and person of the card that a tracked message shows; None for other names."""
+    kind, _, rest = name.partition(":")
+    nonce, _, person = rest.rpartition(":")
+    return (kind, nonce, int(person)) if kind in CARD_KEYS and nonce else None
 
 
 def dump_part(part: OutgoingPart) -> bytes:

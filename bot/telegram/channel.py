@@ -27,6 +27,7 @@ from bot.messages import (
     RichText,
     TurnSummary,
 )
+from bot.ops.redaction import Secrets
 from bot.ops.tasks import offload_if_long
 from bot.safety.output_filter import shows_secret
 from bot.telegram import errors, sender
@@ -43,6 +44,36 @@ PREVIEW_SECONDS = 8.0
 MEMBER_SECONDS = 8.0
 CALLBACK_ANSWER_LIMIT = 200
 SEEN = "👀"
+
+
+def render_parts(
+    secrets: Secrets,
+    address: Address,
+    markdown: str,
+    reply_to: int | None = None,
+    edit: int | None = None,
+    buttons: Buttons = (),
+    *,
+    link_previews: bool = False,
+) -> list[OutgoingPart]:
+    """Markdown as the parts of an answer, whichever bot sends them; see `Channel.render`."""
+    parts = []
+    blank = [RichText(SILENT)] if markdown else []  # an answer always says something
+    for rich in sender.messages(markdown, secrets) or blank:
+        replied = None if edit else reply_to
+        payload = sender.text_payload(address, rich, replied, link_previews=link_previews)
+        part = OutgoingPart(address.chat, "message", payload)
+        if edit == UNKNOWN_MESSAGE:
+            part = sender.mark_repeated(part)
+        elif edit is not None:
+            part = OutgoingPart(address.chat, "edit", {"message_id": edit} | payload)
+        parts.append(part)
+        reply_to = edit = None
+    if buttons and parts:
+        rows = [[{"text": name, "callback_data": to} for name, to in row] for row in buttons]
+        keyboard = {"reply_markup": {"inline_keyboard": rows}}
+        parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
+    return parts
 
 
 class TelegramChannel(OutboxChannel):
@@ -74,23 +105,8 @@ class TelegramChannel(OutboxChannel):
         summary: TurnSummary | None = None,  # noqa: ARG002 a chat is sent words alone
     ) -> list[OutgoingPart]:
         """Markdown as the parts of an answer; see `Channel.render`."""
-        parts = []
-        blank = [RichText(SILENT)] if markdown else []  # an answer always says something
-        for rich in sender.messages(markdown, self._secrets) or blank:
-            replied = None if edit else reply_to
-            payload = sender.text_payload(address, rich, replied, link_previews=link_previews)
-            part = OutgoingPart(address.chat, "message", payload)
-            if edit == UNKNOWN_MESSAGE:
-                part = sender.mark_repeated(part)
-            elif edit is not None:
-                part = OutgoingPart(address.chat, "edit", {"message_id": edit} | payload)
-            parts.append(part)
-            reply_to = edit = None
-        if buttons and parts:
-            rows = [[{"text": name, "callback_data": to} for name, to in row] for row in buttons]
-            keyboard = {"reply_markup": {"inline_keyboard": rows}}
-            parts[-1] = replace(parts[-1], payload={**parts[-1].payload, **keyboard})
-        return parts
+        how = (reply_to, edit, buttons)
+        return render_parts(self._secrets, address, markdown, *how, link_previews=link_previews)
 
     def callback_answer(self, press: CallbackPress, text: str) -> OutgoingPart:
         """What is shown for a moment to the person who pressed, cut to what Telegram shows."""

@@ -21,6 +21,7 @@ from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, PersonLines
 from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
 from bot.approvals.approvers import Approvers
+from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import Commands
 from bot.conversations.router import Router
@@ -50,6 +51,7 @@ from bot.ops.redaction import Secrets
 from bot.ops.tasks import SystemClock
 from bot.skills.runner import SkillRunner
 from bot.store import keys
+from bot.store.cards import QuestionCardStore
 from bot.store.client import StoreClient, connect
 from bot.store.events import EventLog
 from bot.store.inbox import Update
@@ -256,6 +258,14 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
             turns,
             counters,
             ignore_private_message,
+            QuestionCards(
+                turn_services,
+                QuestionCardStore(client),
+                alerts,
+                stores.inbox,
+                no_cards,
+                no_cards,
+            ),
         )
         transport = MemoryTransport(
             ChannelServices(stores.outbox, clock, counters, Secrets(), alerts.send), await stdin()
@@ -268,6 +278,11 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         fleet.shutdown()
         await running
     tell(loaded=[name for name in TELEGRAM_OR_ITS_CLIENT if sys.modules.get(name)])
+
+
+def no_cards(*_: object, **__: object) -> Any:
+    """Nothing of this host comes over HTTP."""
+    raise AssertionError
 
 
 async def nobody_is_refused(*_: object) -> None:

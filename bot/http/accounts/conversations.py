@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import orjson
 
-from bot.approvals.request import ALL, ApprovalRequest, callback_data
+from bot.approvals.request import ALL, ApprovalDecision, ApprovalRequest, callback_data
 from bot.approvals.store import ApprovalStore
 from bot.errors import SwitchboardError
 from bot.http.accounts.artifacts import ArtifactLinks
@@ -477,20 +477,35 @@ class Conversations:
         if not request.pending or request.closed:
             raise DecidedBefore(_status_of(request))
         choice: Literal["once", "deny"] = "once" if decision == "approve" else "deny"
-        data, turn = callback_data(nonce, ALL, choice), request.address.stream or ""
-        instance = request.address.instance or ""
-        update = HttpUpdate("press", asker.user, instance, turn, data, reason=reason)
-        await self.sessions.signal(line, f"press:{secrets.token_hex(8)}", update.dump())
-        self.look(line)
-        request = await self._decided(line, nonce, request)
+        wanted, name = ApprovalDecision(nonce, ALL, choice), secrets.token_hex(8)
+        request = await self.press(line, request, asker.user, wanted, name, reason)
         if _is_anothers(request, asker, decision):  # both answered at once
             raise DecidedBefore(_status_of(request))
         return await self.question(line, request)
 
-    async def _decided(self, line: str, nonce: str, request: ApprovalRequest) -> ApprovalRequest:
-        """A request once its calls are decided, or as it is after a while."""
+    async def press(
+        self,
+        line: str,
+        request: ApprovalRequest,
+        person: User,
+        decision: ApprovalDecision,
+        name: str,
+        reason: str = "",
+    ) -> ApprovalRequest:
+        """Put a decision into a question's line, which judges it; once for its name.
+
+        Returns the request once its calls are decided, or as it is after a while.
+        """
+        nonce, at = request.nonce, request.address
+        data = callback_data(nonce, decision.index, decision.choice)
+        turn, instance = at.stream or "", at.instance or ""
+        update = HttpUpdate("press", person, instance, turn, data, reason=reason)
+        await self.sessions.signal(line, f"press:{name}", update.dump())
+        self.look(line)
         until = self.clock.monotonic() + DECIDE_SECONDS
-        while request.pending and not request.closed and self.clock.monotonic() < until:
+        while not request.closed and request.affected(decision):
+            if self.clock.monotonic() >= until:
+                break
             await asyncio.sleep(LOOK_SECONDS)
             request = await self.requests.load(line, nonce) or request
         return request

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import orjson
 
+from bot.approvals.cards import QuestionCards
+from bot.approvals.view import CARDS
 from bot.hosting.leases import MIN_LEASE_SECONDS
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
 from bot.hosting.transport import Accept, Ownership
@@ -96,12 +98,18 @@ class HttpTransport:
     last_success: float | None = None
 
     def __init__(
-        self, line: str, events: EventLog, sessions: SessionStore, services: ChannelServices
+        self,
+        line: str,
+        events: EventLog,
+        sessions: SessionStore,
+        services: ChannelServices,
+        cards: QuestionCards,
     ) -> None:
         self.line = line
         self._events = events
         self._sessions = sessions
         self._services = services
+        self._cards = cards
 
     async def identify(self) -> None:
         """Nobody has to be asked."""
@@ -112,7 +120,7 @@ class HttpTransport:
 
     def open_channel(self, owned: Ownership) -> HttpChannel:
         """The way to the event streams of a conversation."""
-        return HttpChannel(self._events, self._sessions, owned, self._services)
+        return HttpChannel(self._events, self._sessions, owned, self._services, self._cards)
 
     async def receive(self, accept: Accept) -> None:
         """Wait: other hosts tell of what they accept."""
@@ -131,9 +139,11 @@ class HttpChannel(OutboxChannel):
         sessions: SessionStore,
         owned: Ownership,
         services: ChannelServices,
+        cards: QuestionCards,
     ) -> None:
         super().__init__(owned, services)
         self._events = events
+        self._cards = cards
         self._sessions = sessions
         self._secrets = services.secrets
 
@@ -165,6 +175,8 @@ class HttpChannel(OutboxChannel):
     async def send(self, item: OutboxItem) -> SendResult:
         """Write one part into its stream; what is there already is not written again."""
         payload = item.part.payload
+        if changed := payload.get(CARDS):
+            await self._cards.update(changed)
         if item.part.kind != "message" or payload.get("stream") is None:
             return SendResult(0)
         while self._owned.seconds_left() <= MIN_LEASE_SECONDS:
@@ -175,6 +187,7 @@ class HttpChannel(OutboxChannel):
             question = {"id": item.part.tracks, "question": payload["text"]}
             await stream.note("approval", orjson.dumps(question).decode())
             await self._sessions.note_approval(self._fence.line, item.part.tracks)
+            await self._cards.ask(self._fence.line, item.part.tracks)
         else:
             await self._end(stream, payload["text"], payload.get("summary") or {})
         return SendResult(0)

@@ -1,6 +1,6 @@
--- Note the message that shows an admin's card; after a crash there may be two.
--- KEYS: fence, request   ARGV: token, admin, message
--- Returns 2 where the request has been answered since, so that the message is out of date.
+-- Note the message that shows a person's card; after a crash there may be two.
+-- KEYS: fence, request   ARGV: token, person, message
+-- Returns 2 where the request has changed since, so that the message is out of date.
 local role = redis.call('HGET', KEYS[2], 'role')
 if not role then return 0 end
 local name = 'at:' .. ARGV[2]
