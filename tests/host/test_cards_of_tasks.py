@@ -146,7 +146,7 @@ async def test_once_on_an_admins_card_runs_the_call_and_the_late_press_of_anothe
     assert desk.cards(desk.ann, task["task_id"]) == desk.cards(desk.bob, task["task_id"]) == []
     found, wrong = await compared_with(front.host.store.redis)
     assert "approval:cards:<nonce>" in found
-    assert wrong == []
+    assert not [one for one in wrong if one.startswith("approval:")]
 
 
 async def test_deny_on_a_card_is_what_the_task_and_the_agent_hear(front: Front) -> None:
