@@ -89,9 +89,11 @@ class QuestionCards:
         people, access = self._people(request), self.services.approvers.access
         if not people:
             return {}
+        again = self.store.client.retry_while_down
+        routes = await again(lambda: self.alerts.routes(people=people))
         return {
             person: route
-            for person, route in (await self.alerts.routes(people=people)).items()
+            for person, route in routes.items()
             if access.verdict(Address(_bot_of(route), person), person) == "admitted"
         }
 

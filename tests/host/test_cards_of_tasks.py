@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from tests.host.stage import Stage, staged, until
 from tests.host.tool_agent import PATIENCE, ToolAgent, buttons, data, write
 from tests.http.accounts import write_instance
 from tests.http.api import OPERATOR, OPERATOR_KEY, Client, client_of
+from tests.state_page import compared_with
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -98,15 +100,11 @@ class Front:
 
     async def status(self, task: dict[str, Any], wanted: str) -> None:
         path = f"/api/v1/agent/status/{task['task_id']}"
-
-        async def get() -> str:
-            return str((await self.client.get(path)).json["status"])
-
-        for _ in range(600):
-            if (found := await get()) == wanted:
-                return
-            await self.host.clock.sleep(0.05)
-        assert found == wanted
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                if (await self.client.get(path)).json["status"] == wanted:
+                    return
+                await asyncio.sleep(0.02)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -146,6 +144,9 @@ async def test_once_on_an_admins_card_runs_the_call_and_the_late_press_of_anothe
     for person in (desk.boss, desk.deputy):
         assert len(desk.cards(person, task["task_id"])) == 1
     assert desk.cards(desk.ann, task["task_id"]) == desk.cards(desk.bob, task["task_id"]) == []
+    found, wrong = await compared_with(front.host.store.redis)
+    assert "approval:cards:<nonce>" in found
+    assert not [one for one in wrong if one.startswith("approval:")]
 
 
 async def test_deny_on_a_card_is_what_the_task_and_the_agent_hear(front: Front) -> None:

@@ -34,6 +34,7 @@ RARE = {
     "api:sign-in-link:<digest>",
     "api:sign-in:<digest>",
     "api:turn:<turn>",
+    "approval:cards:<nonce>",
     "lines:due",
     "webhooks:due",  # of tasks with a webhook
     "{<line>}:artifact:<id>",  # of tools that give files over HTTP
