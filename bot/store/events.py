@@ -224,18 +224,23 @@ class AnswerStream:
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def load(self) -> None:
-        """Read what an earlier owner has shown; once."""
-        if self._last:
-            return
+        """Read what an earlier owner has shown; once, also where several ask at once."""
+        async with self._writing:
+            if not self._last:
+                self._take(await self.log.read(self.fence.line, self.turn))
+
+    def _take(self, events: Sequence[StoredEvent]) -> None:
+        # Only what was read whole counts: who appends behind a guessed entry is taken for a repeat.
         pieces: list[str] = []
-        self._last = START
-        for event in await self.log.read(self.fence.line, self.turn):
-            self._last = event.id
+        last = START
+        for event in events:
+            last = event.id
             if event.kind == "message":
                 pieces.append(event.data)
             elif event.kind == "partial":
                 pieces, self.partials = [], self.partials + 1
             self.is_over = self.is_over or event.kind in ENDS
+        self._last = last
         self.text = self.showing = "".join(pieces)
         self.chunks = len(pieces)
 
