@@ -58,3 +58,28 @@ async def test_what_was_written_before_the_reader_of_a_new_turn_came_is_read_fro
     reader, stream = await opened(client)
     await told(stream)
     assert await read(reader) == WHOLE
+
+
+async def test_where_two_ask_at_once_what_was_shown_the_rest_of_the_answer_is_kept(
+    client: StoreClient,
+) -> None:
+    fence = await leases(client, "one").acquire(LINE, lambda: None)
+    assert fence is not None
+    first = EventLog(client).stream(fence, TURN)
+    first.begin()
+    await first.extend("Hello")
+    stream = EventLog(client).stream(fence, TURN)
+
+    async def rest() -> None:
+        await stream.load()
+        assert stream.text == "Hello"
+        await stream.end("Hello you!", "done", "", "{}")
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(stream.load(), rest())
+    kept = await stream.log.read(LINE, TURN)
+    assert [(one.kind, one.data) for one in kept] == [
+        ("message", "Hello"),
+        ("message", " you!"),
+        ("done", ""),
+    ]
