@@ -181,8 +181,26 @@ def _content(path: Path) -> bytes | Problem | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        message = f"it cannot be read: {error.strerror}"
-        return Problem(str(path), message, "make it readable for the host")
+        return unreadable(path, error)
+
+
+def unreadable(path: Path, error: OSError) -> Problem:
+    """The problem of a file or folder that cannot be read."""
+    message = f"it cannot be read: {error.strerror}"
+    return Problem(str(path), message, "make it readable for the host")
+
+
+def decoded(content: bytes, place: str, most: int | None = None) -> str:
+    """The text of a file; raises DocumentErrors for other than UTF-8, or for too many bytes."""
+    if most is not None and len(content) > most:
+        problem = Problem(place, f"it has more than {most} bytes", "make it smaller")
+        raise DocumentErrors([problem])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = Problem(f"{place}:{line}", "it is not UTF-8 text", "save it as UTF-8")
+        raise DocumentErrors([problem]) from None
 
 
 def _raw_document(content: bytes | Problem | None, path: Path | None) -> RawDocument:
@@ -190,12 +208,7 @@ def _raw_document(content: bytes | Problem | None, path: Path | None) -> RawDocu
         return _NOTHING
     if isinstance(content, Problem):
         raise DocumentErrors([content])
-    try:
-        return read_document(content.decode("utf-8-sig"), str(path))
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        problem = Problem(f"{path}:{line}", "it is not UTF-8 text", "save it as UTF-8")
-        raise DocumentErrors([problem]) from None
+    return read_document(decoded(content, str(path)), str(path))
 
 
 def signature_of(path: str | Path) -> Signature | None:

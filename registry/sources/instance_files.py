@@ -24,8 +24,10 @@ from registry.sources.file import (
     GRAIN_SECONDS,
     LOOK_SECONDS,
     Signature,
+    decoded,
     read_regular,
     signature_of,
+    unreadable,
 )
 from registry.sources.json_yaml import read_value
 from registry.validation import DocumentReader, RawValue
@@ -116,7 +118,7 @@ class InstanceFiles:
         """Read everything again, now."""
         if self.packaged is _EMPTY:
             self.packaged = await asyncio.to_thread(_packaged)
-        await self._look(is_first=True)
+        await self._look(all_anew=True)
 
     async def template_names(self) -> list[str]:
         """The names of the templates, in order."""
@@ -142,10 +144,11 @@ class InstanceFiles:
             cost = (time.perf_counter() - began) * _COST_SHARE
             pause = min(cost, _LONGEST_PAUSE) if self._seen.is_there else _LONGEST_PAUSE
 
-    async def _look(self, *, is_first: bool = False) -> None:
+    async def _look(self, *, all_anew: bool = False) -> None:
+        """Take what is there now; `all_anew` reads every file, and tells what is wrong at once."""
         async with self._lock:
             before = self._seen
-            look = await asyncio.to_thread(self._looked, before, is_first=is_first)
+            look = await asyncio.to_thread(self._looked, before, all_anew=all_anew)
             self._seen = look
             if look is before or _shown(look) == _shown(before):
                 return
@@ -163,7 +166,7 @@ class InstanceFiles:
 
     # --- in a thread -----------------------------------------------------------------------------
 
-    def _looked(self, before: _Look, *, is_first: bool) -> _Look:
+    def _looked(self, before: _Look, *, all_anew: bool) -> _Look:
         """What is there now; only files that have changed are read."""
         problems: list[Problem] = []
         try:
@@ -176,10 +179,10 @@ class InstanceFiles:
             gone = Problem(str(self.folder), f"the folder is missing{so}", cure)
             return replace(before, problems=(gone,), is_there=False)
         except OSError as error:
-            return replace(before, problems=(_unreadable(self.folder, error),))
+            return replace(before, problems=(unreadable(self.folder, error),))
         files, known = dict[str, _File](), before.files
         for account in accounts:
-            files |= self._in_account(account, known, problems, is_first=is_first)
+            files |= self._in_account(account, known, problems, all_anew=all_anew)
         is_same = len(files) == len(known) and all(known.get(id) is files[id] for id in files)
         if is_same and before.is_there and tuple(problems) == before.problems:
             return before
@@ -191,7 +194,7 @@ class InstanceFiles:
         known: Mapping[str, _File],
         problems: list[Problem],
         *,
-        is_first: bool,
+        all_anew: bool,
     ) -> dict[str, _File]:
         """The files of an account by the ids of their instances."""
         root, files = str(self.folder), dict[str, _File]()
@@ -202,33 +205,33 @@ class InstanceFiles:
                 try:
                     signature = signature_of(f"{root}/{id}/{CONFIG}")
                 except OSError as error:
-                    problems.append(_unreadable(self._path(id), error))
+                    problems.append(unreadable(self._path(id), error))
                     files |= {id: seen} if seen else {}
                     continue
                 if signature is None:
                     message, cure = f"it has no {CONFIG}", "create it, or remove the folder"
                     problems.append(Problem(f"{root}/{id}", message, cure, level="warning"))
-                elif seen and seen.is_settled and seen.signature == signature and not is_first:
+                elif seen and seen.is_settled and seen.signature == signature and not all_anew:
                     files[id] = seen
                 else:
-                    files[id] = self._file(id, seen, signature, is_first=is_first)
+                    files[id] = self._file(id, seen, signature, all_anew=all_anew)
         except FileNotFoundError:
             return {}
         except OSError as error:
-            problems.append(_unreadable(self.folder / account, error))
+            problems.append(unreadable(self.folder / account, error))
             own = instance_id(account, "")
             return {id: one for id, one in known.items() if id.startswith(own)}
         return files
 
     def _file(
-        self, id: str, before: _File | None, signature: Signature, *, is_first: bool
+        self, id: str, before: _File | None, signature: Signature, *, all_anew: bool
     ) -> _File:
         """A file that has changed, or may have, as it is now."""
         path = self._path(id)
         try:
             raw = read_regular(path, LONGEST + 1)
         except OSError as error:
-            wrong = (_unreadable(path, error),)
+            wrong = (unreadable(path, error),)
             return replace(before or _File(), is_settled=False, raw=None, problems=wrong)
         is_settled = abs(time.time() - signature[0] / 1e9) > GRAIN_SECONDS
         if before and before.raw == raw and not before.is_doubtful:
@@ -237,7 +240,7 @@ class InstanceFiles:
             entry = _read(raw, str(path), id)
         except DocumentErrors as wrong:
             kept, told = (before.entry, before.problems) if before else (None, ())
-            if not is_first and (before is None or before.raw != raw):
+            if not all_anew and (before is None or before.raw != raw):
                 # It may be half written: it is told where the next look sees the same.
                 return _File(signature, False, raw, kept, told, is_doubtful=True)
             so = tuple(_still_in_force(one) if kept else one for one in wrong.problems)
@@ -260,12 +263,6 @@ def _still_in_force(problem: Problem) -> Problem:
     return replace(problem, message=message)
 
 
-def _unreadable(path: Path, error: OSError) -> Problem:
-    return Problem(
-        str(path), f"it cannot be read: {error.strerror}", "make it readable for the host"
-    )
-
-
 def _folders(folder: str | Path, problems: list[Problem]) -> Iterator[str]:
     """The folders in a folder that have the name of an account or an instance, in order."""
     with os.scandir(folder) as found:
@@ -275,7 +272,7 @@ def _folders(folder: str | Path, problems: list[Problem]) -> Iterator[str]:
         try:
             names += [one.name] if one.is_dir() else []
         except OSError as error:  # a link that leads to itself
-            problems.append(_unreadable(Path(one.path), error))
+            problems.append(unreadable(Path(one.path), error))
     for name in names:
         if is_slug(name):
             yield name
@@ -286,16 +283,7 @@ def _folders(folder: str | Path, problems: list[Problem]) -> Iterator[str]:
 
 def _raw_value(raw: bytes, place: str) -> RawValue:
     """The object in a file; raises DocumentErrors."""
-    if len(raw) > LONGEST:
-        message = f"it has more than {LONGEST} bytes"
-        raise DocumentErrors([Problem(place, message, "make it smaller")])
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        problem = Problem(f"{place}:{line}", "it is not UTF-8 text", "save it as UTF-8")
-        raise DocumentErrors([problem]) from None
-    part = read_value(text, place, yaml=True)
+    part = read_value(decoded(raw, place, LONGEST), place, yaml=True)
     if not isinstance(part.value, dict):
         cure = "write name: value lines, such as agent_type: simple_chat"
         raise DocumentErrors([Problem(part.place, "it must be an object", cure)])
@@ -349,7 +337,7 @@ def _from_template(folder: Path | None, template: str, account: str, name: str) 
     try:
         part = _raw_value(read_regular(path, LONGEST + 1), str(path))
     except OSError as error:
-        raise DocumentErrors([_unreadable(path, error)]) from None
+        raise DocumentErrors([unreadable(path, error)]) from None
     reader = DocumentReader(OPERATOR)
     entry = reader.instance(replace(part, value={**part.value, **names}))
     if entry is None:

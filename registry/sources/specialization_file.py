@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from registry.errors import DocumentErrors, Problem
 from registry.fields import dotted, issues_of
 from registry.snapshot import PACKAGED
-from registry.sources.file import LOOK_SECONDS
+from registry.sources.file import LOOK_SECONDS, decoded, read_regular, unreadable
 from registry.sources.json_yaml import read_value
 
 if TYPE_CHECKING:
@@ -129,13 +129,11 @@ def file_problems(path: Path) -> tuple[Problem, ...]:
 
 def _content(path: Path) -> bytes | Problem:
     try:
-        with path.open("rb") as file:
-            return file.read(LONGEST + 1)
+        return read_regular(path, LONGEST + 1)
     except FileNotFoundError:
         return Problem(str(path), "the file is missing", "create it, or fix the path")
     except OSError as error:
-        message = f"it cannot be read: {error.strerror}"
-        return Problem(str(path), message, "make it readable for the host")
+        return unreadable(path, error)
 
 
 def _over_the_package(content: bytes | Problem, place: str) -> Specializations:
@@ -151,16 +149,7 @@ def _read(content: bytes, place: str) -> SpecializationDocument:
     """The document in a file; raises DocumentErrors, which name line and field."""
     from registry.specializations import SpecializationDocument
 
-    if len(content) > LONGEST:
-        problem = Problem(place, f"it has more than {LONGEST} bytes", "make it smaller")
-        raise DocumentErrors([problem])
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        problem = Problem(f"{place}:{line}", "it is not UTF-8 text", "save it as UTF-8")
-        raise DocumentErrors([problem]) from None
-    part = read_value(text, place, yaml=not place.endswith(".json"))
+    part = read_value(decoded(content, place, LONGEST), place, yaml=not place.endswith(".json"))
     try:
         return SpecializationDocument.model_validate(part.value)
     except ValidationError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest_asyncio
 from bot.app import App
 from bot.http.accounts.conversations import Asker
 from bot.messages import Specialization, TaskContext
-from registry.sources.specialization_file import packaged
+from registry.sources.specialization_file import file_problems, packaged
 from simulators.messages.turns import Call, turn
 from tests.host.stage import Stage, staged, until
 from tests.host.tool_agent import ToolAgent
@@ -268,3 +270,11 @@ async def test_the_prompt_of_a_task_has_its_sections_in_order(tasks: Tasks) -> N
     assert "influencer" in own.lower()
     assert "through an HTTP API" in base
     assert "excerpt" not in base
+
+
+async def test_a_pipe_in_place_of_the_file_is_told_and_holds_up_nothing(tmp_path: Path) -> None:
+    pipe = tmp_path / "specializations.yaml"
+    os.mkfifo(pipe)
+    async with asyncio.timeout(10):
+        (problem,) = await asyncio.to_thread(file_problems, pipe)
+    assert str(problem).startswith(f"{pipe}: it cannot be read: it is not a file")
