@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 import orjson
 
-from bot.errors import FencedOut
+from bot.errors import FencedOut, StoreError
 from bot.messages import Fence
 from bot.ops.tasks import cancel_and_wait
 from bot.store import keys
@@ -35,6 +35,12 @@ GATHER_SECONDS = 0.01
 MOST_AT_ONCE = 200
 MOST_UNFOLLOWED = 1_000
 START = "0-0"
+_OTHERS = "?"
+"""Instead of an id: the stream has other events there than its writer knows."""
+
+
+class UnknownEvents(StoreError):
+    """A stream has events that its writer does not know; nothing was appended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,9 @@ def _settle(items: Sequence[_Append], ids: Sequence[bytes]) -> None:
         own = [next(found).decode() for _ in one.events]
         if one.done.done():
             continue
-        if all(own):
+        if _OTHERS in own:
+            one.done.set_exception(UnknownEvents(f"other events of {one.turn} than are known here"))
+        elif all(own):
             one.done.set_result(own)
         else:
             one.done.set_exception(FencedOut(f"FENCED {one.fence.line}"))
@@ -288,11 +296,14 @@ class AnswerStream:
             if self.is_over:
                 return
             events: list[tuple[EventKind, str, str]] = [(kind, data, summary)]
-            if text.startswith(self.text) and (piece := text[len(self.text) :]):
+            piece = text[len(self.text) :] if text.startswith(self.text) else ""
+            if piece:
                 events.insert(0, ("message", piece, ""))
-                self.text, self.showing, self.chunks = text, text, self.chunks + 1
+                self.showing = text
             await self._append_all(events)
             self.is_over = True
+            if piece:
+                self.text, self.chunks = text, self.chunks + 1
 
     async def _append(self, kind: EventKind, data: str) -> None:
         await self._append_all([(kind, data, "")])
@@ -304,7 +315,11 @@ class AnswerStream:
         else:
             lifetime = OPEN_FOR_MS if self._last == START or kind != "message" else 0
         line, turn, before = self.fence.line, self.turn, self._last
-        ids = await self.log.append(self.fence, turn, before, events, lifetime)
+        try:
+            ids = await self.log.append(self.fence, turn, before, events, lifetime)
+        except UnknownEvents:  # another try begins from what is there
+            self._take(await self.log.read(line, turn))
+            raise
         for id, event in zip(ids, events, strict=True):
             self.log.tell(line, turn, self._last, StoredEvent(id, *event))
             self._last = id

@@ -7,10 +7,13 @@ from contextlib import aclosing
 
 import pytest
 
+from bot.errors import StoreError
 from bot.http.accounts.reader import EventReader
 from bot.store.client import StoreClient
-from bot.store.events import AnswerStream, EventLog
+from bot.store.events import AnswerStream, EventLog, StoredEvent, UnknownEvents
 from tests.hosting.test_leases import leases
+from tests.store.engines import Engine
+from tests.store.forgetful import Forgetful
 
 LINE, TURN = "api:acme:s", "a" * 24
 
@@ -83,3 +86,56 @@ async def test_where_two_ask_at_once_what_was_shown_the_rest_of_the_answer_is_ke
         ("message", " you!"),
         ("done", ""),
     ]
+
+
+async def test_a_writer_that_does_not_know_what_is_there_is_told_and_its_next_try_loses_nothing(
+    client: StoreClient,
+) -> None:
+    _, stream = await opened(client)
+    unaware = AnswerStream(stream.log, stream.fence, TURN)
+    unaware.begin()
+    await stream.extend("Hello")
+    with pytest.raises(UnknownEvents):
+        await unaware.end("Hello you!", "done", "", "{}")
+    assert not unaware.is_over
+    await unaware.end("Hello you!", "done", "", "{}")
+    kept = await stream.log.read(LINE, TURN)
+    assert [(one.kind, one.data) for one in kept] == [
+        ("message", "Hello"),
+        ("message", " you!"),
+        ("done", ""),
+    ]
+
+
+async def test_an_end_whose_answer_is_lost_is_in_the_store_once_with_the_ids_of_its_events(
+    engine: Engine,
+) -> None:
+    client = Forgetful(engine)
+    _, stream = await opened(client)
+    await stream.extend("Hello")
+    told: list[StoredEvent] = []
+    stream.log.followers[LINE, TURN] = [lambda _before, event: told.append(event)]
+    client.lost = 1
+    await stream.end("Hello you!", "done", "", "{}")
+    kept = await stream.log.read(LINE, TURN)
+    assert [(one.kind, one.data) for one in kept[1:]] == [("message", " you!"), ("done", "")]
+    assert told == kept[1:]
+    await client.close()
+
+
+async def test_the_rest_of_an_answer_is_written_although_the_first_try_fails(
+    client: StoreClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, stream = await opened(client)
+    await stream.extend("Hello")
+
+    async def failing(*_: object) -> list[str]:
+        raise StoreError("broken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stream.log, "append", failing)
+        with pytest.raises(StoreError):
+            await stream.end("Hello you!", "done", "", "{}")
+    await stream.end("Hello you!", "done", "", "{}")
+    kept = await stream.log.read(LINE, TURN)
+    assert [(one.kind, one.data) for one in kept[1:]] == [("message", " you!"), ("done", "")]
