@@ -76,7 +76,7 @@ class InstanceRouter:
         place = (entry.line.name, incoming.address.conversation)
         if began := await self._began(entry, incoming, agent):
             return self.resolver.current(began) or agent.in_place_of(began)
-        last = self._last.pop(place, ("", ""))
+        last = self._last.get(place, ("", ""))
         names = {one.instance_name: one for one in self.resolver.routes(agent)[:MOST_INSTANCES]}
         if not names:
             return None
@@ -89,6 +89,7 @@ class InstanceRouter:
             given = (text or said, last[1] if last[1] in names else "")
             name, how = await self._chosen(entry, incoming, agent, [*names.values()], *given)
         self._last[place] = (entry.id, name)
+        self._last.move_to_end(place)
         if len(self._last) > REMEMBERED:
             self._last.popitem(last=False)
         log.info("route.chosen", router=agent.id, instance=name, how=how, turn=entry.id)
@@ -147,10 +148,16 @@ class InstanceRouter:
     ) -> tuple[str, str]:
         """What the model answers, and why it did not; what was used is in the ledger then."""
         fence, conversation = entry.line.fence, incoming.address.conversation
-        person = incoming.person.id
-        spender = Spender(fence.line, conversation, person, entry.id, agent.attribution)
+        person, key = incoming.person.id, incoming.person.key
+        spender = Spender(fence.line, conversation, person, entry.id, agent.attribution, key)
         budget = TurnBudget(
-            self.budgets, fence, spender, lambda: agent.budgets, self.clock, agent.model, SECONDS
+            self.budgets,
+            fence,
+            spender,
+            lambda: self.budgets.with_key(agent.budgets, key),
+            self.clock,
+            agent.model,
+            SECONDS,
         )
         answer, why = "", ""
         try:

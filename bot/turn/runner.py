@@ -229,8 +229,7 @@ class TurnRunner:
 
         def limits() -> Budgets:
             own = (self.services.current_agent(ref.agent) or agent).budgets
-            limit = self.budgets.key_limit(key) if key else None
-            return {**own, "key": limit} if limit else own
+            return self.budgets.with_key(own, key)
 
         return TurnBudget(
             self.budgets,

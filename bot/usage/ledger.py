@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -48,8 +49,10 @@ class Ledger:
         await self.client.as_owner("release_budget", fence, [], hold, *scopes)
 
     async def charge(self, fence: Fence, records: Sequence[Record]) -> None:
-        """Write records of the ledger for what belongs to no open turn."""
-        await self.client.as_owner("charge", fence, [], *dump_records(records))
+        """Write records of the ledger for what belongs to no open turn, once."""
+        name = f"charge:{secrets.token_hex(8)}"
+        names = [keys.seen(fence.line)]
+        await self.client.as_owner("charge", fence, names, name, *dump_records(records))
 
     async def take(self, limits: Mapping[str, int]) -> str | None:
         """Count a request in every scope, or in none: the scope whose minute is full, or None."""
@@ -99,6 +102,11 @@ class BudgetService:
     pricing: Pricing
     alert: Alert
     key_limit: Callable[[str], SpendLimit | None] = lambda _key: None
+
+    def with_key(self, budgets: Budgets, key: str | None) -> Budgets:
+        """Budgets with that of an API key, where it has one."""
+        limit = self.key_limit(key) if key else None
+        return {**budgets, "key": limit} if limit else budgets
 
     async def spent(
         self, spender: Spender, budgets: Budgets, now: float

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from structlog.testing import capture_logs
 
+from bot.http.accounts.conversations import Asker
 from registry.binding import token_hash
 from simulators.messages.turns import HttpError, Text, Turn
 from simulators.telegram.people import Bot
@@ -235,6 +236,23 @@ async def test_a_router_hands_each_message_to_the_instance_that_fits_in_one_dial
         ("acme", "billing", "simple_chat"),
     ]
     assert summed(lines) == dict(total)
+
+
+async def test_what_a_router_asks_counts_for_the_key_as_well(stage: Stage) -> None:
+    router(stage)
+    for name in ("billing", "support"):
+        put(stage, f"acme/{name}")
+    stage.script.on("support", system=CHOOSES)
+    stage.script.on("ok", system="You are Support.")
+    async with stage.host(API_KEYS__0__KEY="a" * 40) as host:
+        assert host.api is not None
+        await host.api.app()
+        asker = Asker("api:acme:ann", "Ann", "key:k1:ann", "acme", "k1")
+        talk = host.conversations
+        answer = await talk.answer(await talk.send(asker, "acme/router-auto", "hi"))
+        assert answer.text == "ok"
+        spent = [one["scopes"] for one in await ledger(host)]
+    assert [any(scope.startswith("key:k1:") for scope in scopes) for scopes in spent] == [True] * 2
 
 
 @pytest.mark.parametrize("answer", ["neither of them", HttpError(500, "broken"), ""])

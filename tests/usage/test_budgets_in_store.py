@@ -17,6 +17,8 @@ from bot.store.client import StoreClient
 from bot.store.journal import Record
 from bot.usage.budgets import Cost, Spender, SpendLimit
 from bot.usage.ledger import Ledger
+from tests.store.engines import Engine
+from tests.store.forgetful import Forgetful
 from tests.store.test_journal import ECHO, LINE, journal_line
 
 DAY = "2026-01-31"
@@ -208,3 +210,16 @@ async def test_lines_that_are_written_twice_stand_once(client: StoreClient) -> N
         names = [keys.fence(LINE), keys.open_turn(LINE, "5"), keys.transcript(LINE, "5", "echo")]
         await client.run_idempotent("append", names, args)
     assert len(await Ledger(client).lines(DAY)) == 1
+
+
+async def test_a_charge_whose_answer_is_lost_counts_once_and_the_next_one_again(
+    engine: Engine,
+) -> None:
+    client = Forgetful(engine)
+    t = await till(client)
+    client.lost = 1
+    for _ in range(2):
+        await t.ledger.charge(t.fence, [line(10, 70, "", HOST)])
+    assert [(await t.of(HOST))[name] for name in ("tokens", "requests")] == [20, 2]
+    assert await client.command("XLEN", keys.ledger(DAY)) == 2
+    await client.close()
