@@ -212,9 +212,9 @@ class ConversationQueues:
             queue.deferred.append((id, None))
         if not blocked or queue.unblocked:
             queue.requeue_deferred()
+        if not blocked and queue.running is not None:
+            queue.stopped.discard(queue.running.address.stream or "")
         queue.unblocked, queue.running = False, None
-        if event is not None and event.address.stream:
-            queue.stopped.discard(event.address.stream)
         queue.boundaries.discard(id)
         if not queue.boundaries:
             queue.stop.clear()

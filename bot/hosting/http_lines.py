@@ -29,14 +29,16 @@ LOOKED_AT = 1_000
 GRACE_MS = 1_000.0
 """How long others leave a conversation to the host that accepted its message."""
 RETRY_SECONDS = 1.0
+END_SECONDS = 1.0
+"""How long a conversation that is ended early may take to be given back."""
 
 
 @dataclass(slots=True, repr=False)
 class HttpLine:
     """A conversation that this host serves, or tries to.
 
-    `woken` is set with each of the others: one wait is enough for all. `seen` is the newest time
-    from which it was due, as far as this host has looked.
+    `woken` is set with `changed` and `is_wanted_back`: one wait is enough for both. `seen` is the
+    newest time from which it was due, as far as this host has looked.
     """
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -125,7 +127,10 @@ class HttpLines:
         self._closing = True
         for line in self._lines.values():
             line.give_back()
-        await self._tasks.end(seconds)
+        try:
+            await self._tasks.wait(seconds)
+        finally:
+            await self._tasks.end(END_SECONDS)
 
     async def _sweep(self) -> None:
         now = self.services.clock.wall() * 1000
@@ -157,7 +162,7 @@ class HttpLines:
             await self.services.clock.sleep(RETRY_SECONDS)
         finally:
             del self._lines[name]
-        if is_left:  # the store may take it for ours still
+        if is_left or line.changed:  # the store may take it for ours still; or more came meanwhile
             self.look(name)
 
     async def _own(self, name: str, line: HttpLine) -> None:
@@ -213,7 +218,7 @@ class HttpLines:
                 if line.changed:
                     line.changed = False
                     await runtime.reader.read_pending()
-                elif is_idle and await self._give_back(context.fence):
+                elif is_idle and await self.services.leases.release_idle(context.fence):
                     return True
                 elif is_idle:
                     await self._wait_for_more(runtime, line)
@@ -222,9 +227,6 @@ class HttpLines:
         if not runtime.lost.is_set():
             await runtime.queues.drain(self.services.options.drain_seconds)
         return False
-
-    async def _give_back(self, fence: Fence) -> bool:
-        return await self.services.leases.release_idle(fence)
 
     async def _idle(self, runtime: LineRuntime, line: HttpLine) -> bool:
         """Wait until nothing waits, runs or is being sent; False where it was woken before."""

@@ -71,12 +71,16 @@ class TaskSet:
         self._running.add(future)
         future.add_done_callback(self._ended)
 
+    async def wait(self, seconds: float) -> None:
+        """Return once all that runs now has ended, or after `seconds`."""
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=seconds)
+
     async def end(self, seconds: float) -> None:
         """Cancel what still runs and wait for it, at most `seconds`."""
         for task in tuple(self._running):
             task.cancel()
-        if self._running:
-            await asyncio.wait(set(self._running), timeout=seconds)
+        await self.wait(seconds)
 
     def _ended(self, future: asyncio.Future[Any]) -> None:
         self._running.discard(future)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from bot.app import App
+from bot.hosting.http_lines import HttpLines
 from bot.http.accounts.conversations import (
     Asker,
     Conversations,
@@ -18,6 +20,7 @@ from bot.http.accounts.conversations import (
     SentMessage,
     TurnEvent,
 )
+from bot.messages import Fence
 from simulators.messages.turns import Cut, Text, Turn
 from tests.host.stage import Stage, staged, until
 from tests.host.tool_agent import ToolAgent, write
@@ -179,3 +182,29 @@ async def test_a_message_while_a_question_waits_ends_that_turn(talk: Talk) -> No
     second = await talk.send("forget it", name, session="goes-on")
     assert (await talk.conversations.answer(second)).text == "Never mind."
     assert (await talk.events(first))[-1].kind == "done"
+
+
+async def test_what_comes_while_a_conversation_is_given_back_is_answered_without_a_sweep(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases, sent = talk.host.http_lines.services.leases, list[SentMessage]()
+    release = leases.release_idle
+
+    async def released(fence: Fence) -> bool:
+        done = await release(fence)
+        if done and not sent:
+            sent.append(await talk.send("two", session="late-one"))
+        return done
+
+    async def no_sweep(_: HttpLines) -> None:
+        return
+
+    monkeypatch.setattr(leases, "release_idle", released)
+    monkeypatch.setattr(HttpLines, "_sweep", no_sweep)
+    talk.stage.script.on("Uno.", user="one")
+    talk.stage.script.on("Due.", user="two")
+    first = await talk.send("one", session="late-one")
+    assert joined(await talk.events(first)) == "Uno."
+    await until(lambda: bool(sent))
+    async with asyncio.timeout(20):
+        assert joined(await talk.events(sent[0])) == "Due."

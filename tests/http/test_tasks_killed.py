@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -104,6 +105,25 @@ async def test_a_task_whose_host_is_killed_has_one_result_under_the_same_id(
             over = await front.until_over(one, waiting["task_id"])
         assert over["result"]["output"].endswith("It is written.")
         assert agent.done == done
+
+
+@pytest.mark.timeout(120)
+async def test_a_task_that_runs_at_sigterm_ends_before_its_host(
+    stage: Stage, valkey: Valkey
+) -> None:
+    ToolAgent(stage)
+    stage.script.on(turn("Whole.", gate="held"), user="last")
+    async with two(stage, valkey) as (front, one, other):
+        begun = {"agent_type": "clerk", "task": "last"}
+        _, task = await front.ask(one, "POST", f"{EXECUTE}?wait=0", begun)
+        await until(lambda: len(stage.requests()) == 1)
+        one.send(signal.SIGTERM)
+        await until(lambda: one.logged("stopping"))
+        stage.sim.gates.open("held")
+        assert await one.wait(60) == 0
+        over = await front.until_over(other, task["task_id"])
+    assert (over["status"], over["result"]["output"]) == ("completed", "Whole.")
+    assert len(stage.requests()) == 1
 
 
 @pytest.mark.timeout(120)
