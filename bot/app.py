@@ -485,7 +485,10 @@ class App:
             incoming = context.incoming
             role = self._access.role(incoming.person.id)
             chat = "private" if incoming.address.private else "group"
-            caller = CallContext(role, person=incoming.person.id, chat=chat, agent=agent)
+            account = made.attribution.account
+            caller = CallContext(
+                role, person=incoming.person.id, chat=chat, agent=agent, account=account
+            )
             odd = [*self._clashes(made), *self._unknown_tools_of(agent, made)]
             return AgentTools(self._tools.listed(made.tools, caller), odd)
 
@@ -669,8 +672,6 @@ class App:
         cursors = Cursors(secret)
         await self.started.wait()
         self.conversations.links.secret = secret
-        await self._background(self.http_lines.run(), "http.lines")
-        await self._background(self._reader.run(), "http.reader")
         tasks = Tasks(self.conversations, self._webhook_rules())
 
         def make() -> Application:
@@ -691,6 +692,8 @@ class App:
             return make_app(Host(*parts, settings.own_keys))
 
         app = await asyncio.to_thread(make)
+        await self._background(self.http_lines.run(), "http.lines")
+        await self._background(self._reader.run(), "http.reader")
         if tasks.webhooks is not None:
             await self._background(self._send_webhooks(tasks, tasks.webhooks), "http.webhooks")
         return app

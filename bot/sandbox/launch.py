@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
@@ -121,7 +122,7 @@ async def _everything(port: int, given: Given, stop: asyncio.Event, *, browser: 
         app = _application(world, sim, faults, feed, host)
         url = await stack.enter_async_context(listening(app, port))
         stack.callback(sim.close)
-        own = _http_variables(given, port)
+        own = _http_variables(given, (urlsplit(url).port or 0) if port else 0)
         environ = _environ(url, folder, given) | own
         async with _running_host(host, environ, faults, given):
             if await _until_up(host, stop):
@@ -220,7 +221,7 @@ def _http_variables(given: Given, port: int) -> dict[str, str]:
 def _free_port(wanted: int) -> int:
     """The port that is wanted, or another one where that is taken."""
     for port in (wanted, 0):
-        with socket.socket() as sock, contextlib.suppress(OSError):
+        with socket.socket() as sock, contextlib.suppress(OSError, OverflowError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", port))
             return int(sock.getsockname()[1])

@@ -16,7 +16,7 @@ CLAIM_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class DueWebhook:
-    """A webhook to send now: the task's line, and the how manieth attempt this is."""
+    """A webhook to send now: the task's line, and which attempt this is, from 1."""
 
     line: str
     attempt: int

@@ -36,7 +36,8 @@ class Decision(IntEnum):
 class CallContext:
     """For whom and where a call is made, and which features are on.
 
-    `role` is admin or everyone, `chat` is private or group, `person` a numeric id.
+    `role` is admin or everyone, `chat` is private or group, `person` a numeric id,
+    or the name of somebody over HTTP.
     """
 
     role: str = "everyone"

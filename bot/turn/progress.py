@@ -82,7 +82,8 @@ class Progress:
     def using(self, tool: str) -> None:
         """A tool is about to run; its name is its server's choice, and is shown safely."""
         self._tool, self._is_drawn = safe_text(tool, NAME_LIMIT), False
-        self._unnoted.append(" ".join(printable(tool, NAME_LIMIT).split()))
+        if self._turn.stream is not None:
+            self._unnoted.append(" ".join(printable(tool, NAME_LIMIT).split()))
         self._changed.set()
 
     def restart_step(self) -> None:

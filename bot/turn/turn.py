@@ -310,7 +310,7 @@ class Turn:
         services = self.services
         rendered = await self._rendered(result, shown)
         parts = [replace(part, turn=self.request.ref) for part in rendered]
-        summary = self._summary_with(result, rendered) if self.stream else None
+        summary = _summary_of(rendered, result.text) if self.stream else None
         text, refused = result.text, result.is_refused
         end = end_record(self.id, result.outcome, text, refused=refused, summary=summary)
         records = self._with_unwritten(end)
@@ -357,17 +357,17 @@ class Turn:
         channel, address = self.line.channel, self.incoming.address
         links = self.agent.effective.definition.link_previews
         buttons = retry_button(self.id) if result.can_retry else ()
-        text = self._answer(result)
-        out = await offload_if_long(len(text), partial(self.agent.filter.redact_output, text))
+        text, redact = self._answer(result), self.agent.filter.redact_output
         if self.stream is None:
 
             def rendered() -> list[OutgoingPart]:
-                if not out:
+                if not (out := redact(text)):
                     return []
                 to = (self._reply_to, shown, buttons)
                 return channel.render(address, out, *to, link_previews=links)
 
             return await offload_if_long(len(text), rendered)
+        out = await offload_if_long(len(text), partial(redact, text))
         await self.stream.load()
         if result.outcome != "failed" and not out.startswith(self.stream.text):
             await self.close_partial()
@@ -377,12 +377,6 @@ class Turn:
         """What of a result is the answer: over HTTP the host's own words on its end are none."""
         is_said_apart = result.is_failure or result.outcome == "stopped"
         return result.said if self.stream is not None and is_said_apart else result.text
-
-    def _summary_with(self, result: TurnResult, parts: Sequence[OutgoingPart]) -> Json:
-        """The summary for the journal, with the text that goes out where that is another one."""
-        summary = self._summary(result, "").as_json()
-        shown = parts[0].payload["text"]
-        return summary if shown == result.text else {**summary, "text": shown}
 
     def _summary(self, result: TurnResult, state: str) -> TurnSummary:
         records = [*self.recorded(), *self._unwritten]
@@ -442,6 +436,13 @@ class Turn:
             tokens_in=sum(map(sum, used)) - tokens_out,
             tokens_out=tokens_out,
         )
+
+
+def _summary_of(parts: Sequence[OutgoingPart], text: str) -> Json:
+    """The summary for the journal, with the text that goes out where that is another one."""
+    payload = parts[0].payload
+    summary: Json = payload["summary"]
+    return summary if payload["text"] == text else {**summary, "text": payload["text"]}
 
 
 async def shielded(write: Awaitable[T]) -> T:

@@ -12,6 +12,7 @@ from simulators.testing.valkey import Valkey
 from tests.host.audit import audit_of
 from tests.host.stage import Stage
 from tests.host.test_versions import numbers, saying, two_replicas
+from tests.host.tool_agent import ToolAgent
 
 SMB = "acme/sales-smb"
 PRINTED = """\
@@ -240,3 +241,18 @@ async def test_people_see_and_change_only_the_accounts_that_their_role_names(
         refused = {one.action for one in await audit_of(host) if one.change_type == "refused"}
         assert refused >= {"refused: /editinstance", "refused: delete instance"}
         assert host.catalog.snapshot().instance(SMB) is not None
+
+
+async def test_the_tools_of_an_instance_are_those_that_its_own_account_may_use(
+    stage: Stage,
+) -> None:
+    condition = {"tools": ["write"], "when": "account == 'acme'"}
+    desk = ToolAgent(stage, toolPolicy={"conditions": [condition]})
+    boss = stage.person("Boss")
+    for account in ("acme", "beta"):
+        text = f"agent_type: clerk\naccount: {account}\ninstance_name: filed\n"
+        with_file(stage, f"{account}/filed", text)
+    say = saying(stage, boss, stage.world.private(boss, desk.bot), desk.bot)
+    async with desk.host(ADMINS=str(boss.id)):
+        assert "write" in await say("/instance acme/filed")
+        assert "write" not in await say("/instance beta/filed")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.sandbox.launch import _free_port
 from tests.sandbox.sandbox_process import (
     ANN,
     MERIDIAN,
@@ -84,6 +85,10 @@ async def test_a_taken_port_is_told_and_the_next_one_used(tmp_path: Path) -> Non
             assert one.url.rsplit(":", 1)[1] != str(port)
         finally:
             await one.close()
+
+
+def test_behind_the_last_port_another_one_is_found() -> None:
+    assert 0 < _free_port(65_536) < 65_536
 
 
 async def test_a_broken_agents_file_is_told_with_its_place(tmp_path: Path) -> None:
