@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,8 +105,7 @@ async def _requests(stage: Stage) -> tuple[float, float]:
 
 
 def _url(process: Process) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", process.log_text())
-    return f"{re.findall(r'health=(http://[^ ]+)/health', text)[-1]}/api/v1/me"
+    return f"{process.address}/api/v1/me"
 
 
 async def _get(session: aiohttp.ClientSession, url: str, key: str | None, status: int) -> None:

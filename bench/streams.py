@@ -72,10 +72,8 @@ async def _host(stage: Stage) -> tuple[Process, int]:
         "HTTP_CONNECTIONS": str(2 * TURNS),
     }
     process, bot = await stage.host(1, **more)
-    text = re.sub(r"\x1b\[[0-9;]*m", "", process.log_text())
-    url = re.findall(r"health=(http://[^ ]+)/health", text)[-1]
     path = f"/accounts/default/agents/{INSTANCE}"
-    await stage.control("http_host", url=url, key=KEY, path=path)
+    await stage.control("http_host", url=process.address, key=KEY, path=path)
     return process, bot
 
 

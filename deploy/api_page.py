@@ -1,4 +1,4 @@
-"""Rewrites docs/api.md from the OpenAPI document: `python deploy/api_page.py`."""
+"""Rewrites docs/api.md from the OpenAPI document: `python -m deploy.api_page`."""
 
 from __future__ import annotations
 

@@ -118,6 +118,12 @@ class RegistryModel(BaseModel):
         return canonical(value, cls) if isinstance(value, Mapping) else value
 
 
+class SnakeModel(RegistryModel):
+    """A value whose JSON names are its Python names, with underscores."""
+
+    model_config = ConfigDict(alias_generator=str)
+
+
 def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """The fields of a model by the names that are written in JSON."""
     return {field.alias or name: field for name, field in model.model_fields.items()}

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from registry.definition import AgentDefinition, Line, LlmConfiguration, PlainText, Slug
-from registry.fields import Few, RegistryModel, is_slug
+from registry.fields import Few, SnakeModel, is_slug
 from registry.policy import Pattern
 
 SLASH = "/"
@@ -27,13 +27,7 @@ def is_instance_id(text: str) -> bool:
     return slash == SLASH and is_slug(account) and is_slug(name)
 
 
-class _Snake(RegistryModel):
-    """A value whose names are written as document 3 writes them."""
-
-    model_config = ConfigDict(alias_generator=str)
-
-
-class InstanceLlm(_Snake):
+class InstanceLlm(SnakeModel):
     """The model settings of an instance; what is None is left to its agent."""
 
     model: Annotated[Line, StringConstraints(max_length=200)] | None = None
@@ -41,19 +35,19 @@ class InstanceLlm(_Snake):
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
 
 
-class InstanceTool(_Snake):
+class InstanceTool(SnakeModel):
     """Whether an instance may use a tool."""
 
     enabled: bool
 
 
-class ContextManagement(_Snake):
+class ContextManagement(SnakeModel):
     """How much of the conversation the model reads: `history_limit` earlier messages at most."""
 
     history_limit: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
 
-class AgentInstance(_Snake):
+class AgentInstance(SnakeModel):
     """An agent configured for an account.
 
     `agent_type` names the agent, or a built-in one. `tools` only narrows what the agent has: with

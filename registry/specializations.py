@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from registry.definition import Line, PlainText
-from registry.fields import Few, RegistryModel
+from registry.fields import Few, SnakeModel
 
 MOST_VALUES = 256
 TEXT_LIMIT = 8_000
@@ -20,11 +20,7 @@ _BETWEEN = re.compile(r"[\s_-]+")
 _Value = Annotated[Line, StringConstraints(min_length=1, max_length=64)]
 
 
-class _Written(RegistryModel):
-    model_config = ConfigDict(alias_generator=str)
-
-
-class SpecializationText(_Written):
+class SpecializationText(SnakeModel):
     """The text for one value, and its other names; an empty text adds nothing."""
 
     text: Annotated[PlainText, StringConstraints(max_length=TEXT_LIMIT)]
@@ -34,7 +30,7 @@ class SpecializationText(_Written):
 _Texts = Annotated[Mapping[_Value, SpecializationText], Field(max_length=MOST_VALUES)]
 
 
-class SpecializationDocument(_Written):
+class SpecializationDocument(SnakeModel):
     """The texts by the values of each dimension, as a file has them."""
 
     verticals: _Texts = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""F29: clients go away before, while and after an answer streams to them; nothing is left of them.
+"""F29: clients go away before the first event and in mid-stream; nothing is left of them.
 
 The host runs in this process, so that its tasks can be counted.
 """
@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -25,8 +25,8 @@ from bench.proof.stream_model import StoryModel
 from bench.proof.stream_rows import KEY, PATH, SETTINGS, write_instance
 from bench.proof.trial import Run, Trial, trial
 from bot.app import App
-from bot.settings import Settings
 from simulators.messages.records import Record
+from tests.host.stage import host_in_process
 
 ROUNDS = 500
 TOGETHER = 10
@@ -84,7 +84,7 @@ def _is_kept(descriptor: int, model: int | None, store: str) -> bool:
 
 
 async def clients_leave(run: Run) -> Result:
-    """F29: clients that go before the first event, between pieces, and near the end."""
+    """F29: clients that go away before the first event, after it, and between pieces."""
     async with trial(run, "f29", 0) as t, _host(t) as host:
         t.sim.script = StoryModel(run.seed, pace=run.pick(200, 60))
         leaving = Leaving(host, t, random.Random(run.seed))
@@ -103,23 +103,8 @@ async def _host(t: Trial) -> AsyncIterator[App]:
     )
     configs = {"AGENT_CONFIGS_DIR": str(t.folder / "agent_configs")}
     url = f"unix://{t.valkey.socket}"
-    async with App(_settings({**environ, **SETTINGS, **configs, "REDIS_URL": url})) as host:
-        running = asyncio.create_task(host.fleet.run())
-        try:
-            yield host
-        finally:
-            host.fleet.shutdown()
-            await asyncio.wait_for(running, 30)
-
-
-def _settings(environ: Mapping[str, str]) -> Settings:
-    before = dict(os.environ)
-    os.environ.update(environ)
-    try:
-        return Settings(_env_file=None)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    async with host_in_process({**environ, **SETTINGS, **configs, "REDIS_URL": url}) as host:
+        yield host
 
 
 @dataclass

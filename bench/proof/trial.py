@@ -229,9 +229,8 @@ class HostProcess(processes.HostProcess):
             self._trial.end_polls()
 
     async def health(self) -> tuple[int, dict[str, Any]]:
-        """The status and the report of its health page, whose address is in its log."""
-        found = [w for w in self.log_text().replace('"', " ").split() if "/health" in w]
-        url = found[-1][found[-1].index("http") :].split("\x1b")[0]
+        """The status and the report of its health page."""
+        url = f"{self.address}/health"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             return response.status, await response.json()
 

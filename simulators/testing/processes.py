@@ -16,6 +16,7 @@ import json
 import os
 import queue
 import random
+import re
 import selectors
 import signal
 import subprocess
@@ -224,6 +225,13 @@ class HostProcess:
     def logged(self, words: str) -> bool:
         """Whether the log has these words since the process was last started."""
         return words in self.log_text()[self._logged :]
+
+    @property
+    def address(self) -> str | None:
+        """Where it serves HTTP, once its log says so."""
+        text = re.sub(r"\x1b\[[0-9;]*m", "", self.log_text())
+        found = re.findall(r"health=(http://\S+)/health", text)
+        return found[-1] if found else None
 
     def _started(self) -> asyncio.subprocess.Process | ForkedProcess:
         assert self.process is not None, "the host was not started"

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import secrets
 import signal
 import sys
@@ -141,13 +140,6 @@ class HostProcess(processes.HostProcess):
         """Starts it, and waits until it polls."""
         await self.spawn()
         await self._stage.polling(self.environ)
-
-    @property
-    def address(self) -> str | None:
-        """Where it serves HTTP, once its log says so."""
-        text = re.sub(r"\x1b\[[0-9;]*m", "", self.log_text())
-        found = re.findall(r"health=(http://\S+)/health", text)
-        return found[-1] if found else None
 
 
 async def command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,12 +98,7 @@ class Front:
         return dict(answer.json)
 
     async def status(self, task: dict[str, Any], wanted: str) -> None:
-        path = f"/api/v1/agent/status/{task['task_id']}"
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                if (await self.client.get(path)).json["status"] == wanted:
-                    return
-                await asyncio.sleep(0.02)
+        await self.client.until_task(task["task_id"], wanted, seconds=PATIENCE)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

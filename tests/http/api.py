@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -73,6 +74,17 @@ class Client:
 
     async def get(self, path: str, key: str | None = OPERATOR_KEY, **headers: Any) -> ApiAnswer:
         return await self.ask("GET", path, key, **headers)
+
+    async def until_task(
+        self, task: str, status: str, key: str | None = OPERATOR_KEY, *, seconds: float = 20
+    ) -> dict[str, Any]:
+        """What is said of a task once it has this status."""
+        async with asyncio.timeout(seconds):
+            while True:
+                found: dict[str, Any] = (await self.get(f"/api/v1/agent/status/{task}", key)).json
+                if found["status"] == status:
+                    return found
+                await asyncio.sleep(0.02)
 
     async def make_key(self, **fields: Any) -> str:
         """A new key of the registry, in force."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import sys
 import time
@@ -51,15 +50,6 @@ class Studio:
 
     async def fetch(self, url: str, key: str | None = None) -> ApiAnswer:
         return await self.talk.client.get(url.removeprefix("https://bots.example.com"), key)
-
-    async def over(self, task: str) -> dict[str, Any]:
-        """The status of a task once it is over."""
-        async with asyncio.timeout(20):
-            while True:
-                found = (await self.talk.client.get(f"/api/v1/agent/status/{task}")).json
-                if found["result"] is not None:
-                    return dict(found)
-                await asyncio.sleep(0.02)
 
     async def count(self) -> int:
         return len(await self.talk.host.store.command("KEYS", "*:artifact:*"))
@@ -201,7 +191,7 @@ async def test_a_turn_that_waited_in_the_store_still_has_what_it_kept_before(
     await until(lambda: studio.talk.host.http_lines.served == 0)
     path = f"/api/v1/approvals/{waiting['approval']['id']}"
     assert (await client.ask("POST", path, json={"decision": "approve"})).status == 200
-    task = await studio.over(waiting["task_id"])
+    task = await client.until_task(waiting["task_id"], "completed")
     names = [one["name"] for one in task["result"]["artifacts"]]
     assert names[:2] == ["picture-1.png", "Übersicht.pdf"]
     # One that people end while it waits has them too.

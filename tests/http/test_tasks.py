@@ -66,14 +66,8 @@ class Office:
         path = f"/api/v1/agent/task/{task}"
         return await self.talk.client.ask("DELETE", path, key or self.key)
 
-    async def until_state(self, task: str, *states: str, key: str | None = None) -> dict[str, Any]:
-        """The status of a task once it is one of these."""
-        async with asyncio.timeout(20):
-            while True:
-                found: dict[str, Any] = (await self.status(task, key)).json
-                if found["status"] in states:
-                    return found
-                await asyncio.sleep(0.02)
+    async def until_state(self, task: str, state: str, key: str | None = None) -> dict[str, Any]:
+        return await self.talk.client.until_task(task, state, key or self.key)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
