@@ -24,6 +24,7 @@ from bot.commands import (
     agents,
     audit,
     bindings,
+    drafts,
     host,
     instances,
     keys,
@@ -50,6 +51,7 @@ def all_commands(
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first += [drafts.edit, drafts.test, drafts.publish, drafts.discard, drafts.drafts]
     first += [instances.instances, instances.instance, instances.new_instance]
     first += [instances.edit_instance, instances.delete_instance]
     first += [versions.versions, versions.diff, versions.restore]
