@@ -21,7 +21,7 @@ from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, PersonLines, ProblemAlerts, StandingAlerts
-from bot.agents.resolver import RunnableAgent
+from bot.agents.resolver import TILDE, RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
@@ -189,6 +189,7 @@ class App:
         await self._open_access()
         self.installed_skills = await discover_skills()
         self._resolver = agent_resolver(self.settings, self.catalog, self.installed_skills)
+        self._resolver.may_test = self._access.may_write_agents
         self._open_alerts()
         await self._open_tools()
         await self._open_turns()
@@ -384,7 +385,7 @@ class App:
             await changed.wait()
             await asyncio.sleep(UNUSED_S)
             changed.clear()
-            for agent in self.catalog.snapshot().ids:
+            for agent in self._ids_in_use():
                 self._resolver.current(agent)
                 await asyncio.sleep(0)  # a host with many agents must not stand still
             try:
@@ -393,13 +394,15 @@ class App:
                 log.exception("servers.not_closed")
 
     def _ids_in_use(self) -> list[str]:
-        """Agents and instances, without those of the package.
+        """Agents and instances, without those of the package, and drafts that are on test.
 
-        What these need is opened when somebody talks to them.
+        What the package's need is opened when somebody talks to them.
         """
-        document = self.catalog.snapshot().document
+        document, drafts = self.catalog.snapshot().document, self.catalog.snapshot().on_test
+        tested = (one.value for one in drafts.values())
         packaged = {id for id, one in document.instances.items() if one.document == PACKAGED}
-        return [id for id in self.catalog.snapshot().ids if id not in packaged]
+        used = [id for id in self.catalog.snapshot().ids if id not in packaged]
+        return [*used, *(f"{one.agent}{TILDE}{one.by.partition(':')[2]}" for one in tested)]
 
     def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
         """Skills of an agent that are left out: a tool of one of its servers has their name."""

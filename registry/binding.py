@@ -157,6 +157,7 @@ Rule = Literal[
     "default",
     "nobody",
     "instance",
+    "draft",
 ]
 
 

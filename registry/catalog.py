@@ -702,6 +702,8 @@ class Catalog:
             raise errors.Unrestorable("a key is not brought back; make a new one")
         if kind == "proposal":
             raise errors.Unrestorable("a change that waits is approved or rejected, and made again")
+        if kind == "draft":
+            raise errors.Unrestorable("a draft is changed by its author alone, with /edit")
         if kind not in ("role", "key"):
             target = stored.target_of(stored.key_of(kind, id), None)
             return await self.authorized(actor, f"{action} {kind}", id, target, key, why)

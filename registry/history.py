@@ -385,6 +385,7 @@ def documents_in(
         stored.API_KEY: document.keys,
         stored.ACCESS: document.access,
         stored.PROPOSAL: document.proposals,
+        stored.DRAFT: document.drafts,
     }
     default = document.default_agent_id
     named = {stored.DEFAULT: default} if default else {}

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from bot.command import escape_markdown
 from bot.mcp.server_spec import prepare_server
 from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets, too_short
@@ -24,7 +25,7 @@ from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.instance import SLASH, AgentInstance
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
-from registry.snapshot import EffectiveAgent, Entry, Snapshot, effective
+from registry.snapshot import EffectiveAgent, Entry, Snapshot, effective, revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class RunnableAgent:
     `tools` has servers and skills with their secrets filled in. `limits` and `budgets` (by kind of
     scope: turn, person, chat, agent, account, host) are the lower ones of host and agent, `filter`
     is the stricter one. `approval_seconds` is how long a request for approval stays open. `router`
-    is the name of the instance that handed the message to this one, if one did.
+    is the name of the instance that handed the message to this one, if one did. A `draft` that is
+    tried has the number of its author in Telegram.
     """
 
     effective: EffectiveAgent = field(repr=False)
@@ -45,14 +47,17 @@ class RunnableAgent:
     approval_seconds: float
     filter: OutputFilter = field(default_factory=OutputFilter)
     router: str = ""
+    draft: int = 0
 
     @property
     def id(self) -> str:
         """The agent's id, which also names its transcripts; of an instance `<account>/<name>`.
 
-        Of one that a router chose `<account>/<router>/<name>`.
+        Of one that a router chose `<account>/<router>/<name>`, of a draft `<agent>~<author>`.
         """
         who = self.attribution
+        if self.draft:
+            return f"{who.agent}{TILDE}{self.draft}"
         if who.agent_instance is None:
             return who.agent
         return SLASH.join(filter(None, (who.account, self.router, who.agent_instance)))
@@ -61,6 +66,11 @@ class RunnableAgent:
     def name(self) -> str:
         """The agent's name, as people see it."""
         return self.effective.definition.name
+
+    @property
+    def mark(self) -> str:
+        """What stands below each answer, as Markdown; '' except for a draft."""
+        return f"_Draft of {escape_markdown(self.name)}, not published_" if self.draft else ""
 
     @property
     def model(self) -> str:
@@ -87,13 +97,22 @@ class RunnableAgent:
 
     def in_place_of(self, removed: str) -> RunnableAgent:
         """An agent without tools, to end a turn whose own agent was `removed`."""
-        who = replace(self.attribution, agent=removed, agent_instance=None, revision="")
-        router = ""
+        who = replace(self.attribution, agent=removed, agent_instance=None, revision="", trial=None)
+        router, author = "", 0
+        if TILDE in removed:
+            agent, author = drafted(removed)
+            who = replace(who, agent=agent, trial=TRIAL)
         if SLASH in removed:
             account, *routers, name = removed.split(SLASH)
             router = SLASH.join(routers)
             who = replace(who, account=account, agent=name, agent_instance=name)
-        return replace(self, attribution=who, tools=ToolPermissions(), router=router)
+        return replace(self, attribution=who, tools=ToolPermissions(), router=router, draft=author)
+
+
+TILDE = "~"
+"""Between the id of an agent and the author of a draft of it: no id has one."""
+TRIAL = "draft"
+"""What the records of a turn say where a draft answered."""
 
 
 CurrentAgent = Callable[[str], RunnableAgent | None]
@@ -154,13 +173,15 @@ class SecretReferences:
 class AgentResolver:
     """Runnable agents from the catalog's snapshot, each made once for a snapshot.
 
-    `handlers` are the skills of installed packages, by name.
+    `handlers` are the skills of installed packages, by name. `may_test` says whether a person in
+    Telegram may try drafts now, which takes the right to write agents.
     """
 
     catalog: Catalog
     rules: HostRules
     references: SecretReferences
     handlers: Mapping[str, InternalSkill] = field(default_factory=dict)
+    may_test: Callable[[int], bool] = lambda _person: False
     _made: dict[str, RunnableAgent] = field(default_factory=dict)
     _snapshot_number: int = -1
 
@@ -171,11 +192,22 @@ class AgentResolver:
         snapshot = self.catalog.snapshot()
         if address.instance is not None:
             return self._named(snapshot, address.instance)
+        if snapshot.on_test and (draft := self._tested(snapshot, line, address, person)):
+            why = "you are testing your draft of it here"
+            return Resolution(draft.attribution.agent, "draft", why), draft
         found = snapshot.resolve(line.identity, address.chat, person.telegram_id)
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
         return found, None if found.agent_id is None else self.current(found.agent_id)
+
+    def _tested(
+        self, snapshot: Snapshot, line: LineContext, address: Address, person: User
+    ) -> RunnableAgent | None:
+        """The draft that a person tries in this chat, while they may write agents."""
+        author = person.telegram_id
+        found = snapshot.on_test.get((f"tg:{author}", line.name, address.original_id))
+        return self.current(f"{found.value.agent}{TILDE}{author}") if found else None
 
     def _named(self, snapshot: Snapshot, id: str) -> tuple[Resolution, RunnableAgent | None]:
         """The instance that was asked for by its name, or the agent by its id."""
@@ -193,12 +225,27 @@ class AgentResolver:
         if snapshot.number != self._snapshot_number:
             self._made.clear()
             self._snapshot_number = snapshot.number
+        if TILDE in agent and not self.may_test(drafted(agent)[1]):
+            return None
         if (known := self._made.get(agent)) is not None:
             return known
+        if TILDE in agent:
+            return self._draft(snapshot, agent)
         own, router = unrouted(agent)
         if (found := snapshot.effective(own, self.rules.llm)) is None:
             return None
         made = self._made[agent] = replace(self._make(found), router=router)
+        return made
+
+    def _draft(self, snapshot: Snapshot, id: str) -> RunnableAgent | None:
+        """A draft that is on test, as if somebody other than the operator had stored it."""
+        agent, author = drafted(id)
+        draft = snapshot.draft(agent, f"tg:{author}")
+        if draft is None or draft.tested_in is None:
+            return None
+        made = self.unstored(draft.definition, revision_of(draft.definition.to_text()))
+        who = replace(made.attribution, trial=TRIAL)
+        self._made[id] = made = replace(made, attribution=who, draft=author)
         return made
 
     def is_router(self, agent: RunnableAgent) -> bool:
@@ -212,10 +259,10 @@ class AgentResolver:
         own = [one.value for one in found if one.value.id in snapshot.runnable]
         return [one for one in own if not snapshot.is_router(one.id)]
 
-    def unstored(self, agent: AgentDefinition) -> RunnableAgent:
+    def unstored(self, agent: AgentDefinition, revision: str = "") -> RunnableAgent:
         """An agent as it would run if it were stored, by somebody who is not the operator."""
         shared = self.catalog.snapshot().servers
-        entry = Entry(agent, agent.id, agent.id, operator=False)
+        entry = Entry(agent, agent.id, agent.id, operator=False, revision=revision)
         return self._make(effective(self.rules.llm, entry, shared))
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
@@ -270,6 +317,17 @@ class AgentResolver:
     def _is_listed(self, url: str | None) -> bool:
         """Whether the operator lets everybody's agents reach this host, internal or not."""
         return (urlsplit(url or "").hostname or "") in self.rules.internal_hosts
+
+
+def is_draft(id: str) -> bool:
+    """Whether an id of a transcript is that of a draft."""
+    return TILDE in id
+
+
+def drafted(id: str) -> tuple[str, int]:
+    """The agent of a draft, and its author's number in Telegram; 0 where there is none."""
+    agent, _, author = id.partition(TILDE)
+    return agent, int(author) if author.isascii() and author.isdecimal() else 0
 
 
 def unrouted(agent: str) -> tuple[str, str]:

@@ -37,6 +37,7 @@ UNSEEN_SECONDS = 600.0
 UNSEEN_RETRY_SECONDS = 2.0
 
 AGENT_GONE = "The agent that asked this was removed, so nothing was done."
+DRAFT_GONE = "The draft that asked this is no longer on test, so nothing was done."
 GAVE_UP = "I failed several times to continue, so I stopped."
 
 Change = Callable[[ApprovalRequest | None], Awaitable[ApprovalChange | None]]

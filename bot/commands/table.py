@@ -25,6 +25,7 @@ from bot.commands import (
     agents,
     audit,
     bindings,
+    drafts,
     host,
     instances,
     keys,
@@ -52,6 +53,7 @@ def all_commands(
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agent_menu.agents, agents.agent, agents.add_agent, agents.delete_agent]
     first += [agent_menu.clone_agent, agent_menu.archive_agent]
+    first += [drafts.edit, drafts.test, drafts.publish, drafts.discard, drafts.drafts]
     first += [instances.instances, instances.instance, instances.new_instance]
     first += [instances.edit_instance, instances.delete_instance]
     first += [versions.versions, versions.diff, versions.restore]

@@ -34,6 +34,8 @@ ACCESS = "agent:access:"
 """Before a subject: the key of what says whether it was let in or blocked."""
 PROPOSAL = "agent:proposal:"
 """Before an agent's id: the key of a change of it that waits for a second person."""
+DRAFT = "agent:draft:"
+"""Before `<agent>/<author>`: the key of a draft."""
 AUDIT = "agent:audit:chain"
 AUDIT_HEAD = "agent:audit:head"
 AUDIT_BEFORE = "agent:audit"
@@ -53,6 +55,7 @@ PREFIXES: Mapping[Kind, str] = {
     "key": API_KEY,
     "access": ACCESS,
     "proposal": PROPOSAL,
+    "draft": DRAFT,
 }
 _PREFIXES = tuple(prefix for kind, prefix in PREFIXES.items() if kind != "default")
 DEFAULT_ID = "default"
@@ -83,7 +86,7 @@ def is_document(key: str) -> bool:
 def target_of(key: str, text: str | None) -> Target:
     """The tier and the account of the document at a key, as far as its text tells."""
     kind, id = name_of(key)
-    if kind in ("agent", "proposal"):
+    if kind in ("agent", "proposal", "draft"):
         return CORE
     if kind == "instance":
         return Target("instance", id.partition(SLASH)[0])
@@ -173,6 +176,7 @@ class CachedDocuments:
                 keys=self._in_order(API_KEY),
                 access=self._in_order(ACCESS),
                 proposals=self._in_order(PROPOSAL),
+                drafts=self._in_order(DRAFT),
             ),
             instances=self._in_order(INSTANCE),
         )
@@ -243,6 +247,7 @@ class CachedDocuments:
             "key": reader.key,
             "access": reader.access,
             "proposal": reader.proposal,
+            "draft": reader.draft,
         }
         entry = read[kind](part)
         own = PREFIXES[kind] + str(getattr(entry.value, _NAMES[kind])) if entry else ""
@@ -262,6 +267,7 @@ _NAMES: Mapping[Kind, str] = {
     "key": "id",
     "access": "subject",
     "proposal": "agent",
+    "draft": "id",
 }
 """What of a value must stand in its key."""
 
