@@ -104,6 +104,7 @@ from bot.usage.budgets import SpendLimit, spend_limit
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
 from registry.catalog import Catalog
+from registry.definition import AgentDefinition
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
 from registry.roles import Actor, RoleGrant
@@ -484,8 +485,13 @@ class App:
             made = self._resolver.current(agent)
             return health.server_states(self.pool.known(made.tools.servers)) if made else []
 
-        def tools(agent: str, context: CommandContext) -> AgentTools:
-            if (made := self._resolver.current(agent)) is None:
+        def tools(wanted: str | AgentDefinition, context: CommandContext) -> AgentTools:
+            resolver, made = self._resolver, None
+            if isinstance(wanted, str):
+                agent, made = wanted, resolver.current(wanted)
+            else:
+                agent, made = wanted.id, resolver.unstored(wanted)
+            if made is None:
                 return AgentTools()
             incoming = context.incoming
             role = self._access.role(incoming.person.id)
@@ -500,7 +506,7 @@ class App:
         context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
         self._commands = all_commands(
-            context, people, self._key_uses.of, self._page_link, self.shown_once
+            context, people, self._key_uses.of, self._page_link, self.shown_once, self.store
         )
 
         def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bot.command import (
     READ_AGENTS,
@@ -27,6 +27,7 @@ from bot.commands.versions import author, because, changed_fields, version_line
 from bot.menus.menu import Ask, Button, Notice, Row, View, action, confirm, label, pages
 from bot.tools.policy import Decision
 from registry.binding import AgentBinding, AgentBindingType
+from registry.catalog import Catalog
 from registry.definition import AgentDefinition
 from registry.errors import NotThere
 from registry.revisions import Revision
@@ -66,6 +67,7 @@ def board(snapshot: Snapshot, wanted: str = "", page: int = 0) -> View | None:
 
 
 MAX_LINES = 50
+MAX_ALIKE = 10_000
 
 
 def listed(entry: Entry[AgentDefinition], snapshot: Snapshot) -> str:
@@ -361,10 +363,10 @@ async def restored(
 # --- cloning and archiving ---
 
 
-def next_free_id(snapshot: Snapshot, wanted: str) -> str:
-    """An id that no agent has: the wanted one, or one with a number behind it."""
-    ids = (wanted, *(f"{wanted}-{number}" for number in range(2, 1000)))
-    return next(id for id in ids if id not in snapshot.agents)
+def next_free_id(snapshot: Snapshot, wanted: str, taken: Collection[str] = ()) -> str:
+    """An id that no agent has and that is not `taken`: the wanted one, or one with a number."""
+    ids = (wanted, *(f"{wanted}-{number}" for number in range(2, MAX_ALIKE)))
+    return next((id for id in ids if id not in snapshot.agents and id not in taken), wanted)
 
 
 def touched(snapshot: Snapshot, id: str) -> str:
@@ -405,15 +407,19 @@ async def copy_agent(
     host: AdminContext, context: CommandContext, id: str, wanted: str, name: str = ""
 ) -> AgentDefinition:
     """Store a copy of an agent under another id, and a name; raises kinds of RegistryError."""
-    catalog, new = host.catalog, " ".join(wanted.split()).lower()
-    source = catalog.snapshot().agents.get(id)
-    if source is None:
-        raise NotThere(f"there is no agent '{id[:64]}'")
-    title = " ".join(name.split()) or f"{source.value.name} (copy)"
-    document = {**source.value.to_json(), "id": new, "name": title[:128]}
-    agent = await catalog.parse(json.dumps(document, ensure_ascii=False), new or "the copy")
-    await catalog.create_agent(host.actor(context), agent, key=context.key)
+    agent = await copied(host.catalog, id, " ".join(wanted.split()).lower(), name)
+    await host.catalog.create_agent(host.actor(context), agent, key=context.key)
     return agent
+
+
+async def copied(catalog: Catalog, source: str, id: str, name: str = "") -> AgentDefinition:
+    """An agent as another one is, under its own id and name; raises NotThere, DocumentErrors."""
+    found = catalog.snapshot().agents.get(source)
+    if found is None:
+        raise NotThere(f"there is no agent '{source[:64]}'")
+    title = " ".join(name.split()) or f"{found.value.name[:120]} (copy)"
+    document = {**found.value.to_json(), "id": id, "name": title}
+    return await catalog.parse(json.dumps(document, ensure_ascii=False), id or "the copy")
 
 
 @action("agents:archive", needs=WRITE_AGENTS)
