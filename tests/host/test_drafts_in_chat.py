@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from simulators.telegram.people import Bot, Person
+from simulators.telegram.people import Person
 from simulators.testing.valkey import Valkey
 from tests.host.audit import audit_of
 from tests.host.stage import Stage
