@@ -21,6 +21,7 @@ from bot.command import (
     visible,
 )
 from bot.commands import (
+    agent_menu,
     agents,
     audit,
     bindings,
@@ -50,7 +51,8 @@ def all_commands(
     shown_once: ShownOnce,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
-    first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first = [agent_menu.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first += [agent_menu.clone_agent, agent_menu.archive_agent]
     first += [drafts.edit, drafts.test, drafts.publish, drafts.discard, drafts.drafts]
     first += [instances.instances, instances.instance, instances.new_instance]
     first += [instances.edit_instance, instances.delete_instance]
@@ -65,7 +67,8 @@ def all_commands(
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
     rows += [page.page.using((make_link, shown_once))]
     rows += [retrying(row.using(admin_context)) for row in last]
-    return Commands(rows, admin_context.actor, admin_context.audit_refusal)
+    actions = [retrying(row.using(admin_context)) for row in agent_menu.ACTIONS]
+    return Commands(rows, admin_context.actor, admin_context.audit_refusal, actions)
 
 
 @command("start", "say hello", concurrent=True)
