@@ -178,9 +178,7 @@ async def servers(
     if isinstance(definition.mcp_servers, Mapping):
         text = "It has servers of its own; a tap takes those of the top in their place."
     rows = pages(buttons, int(page), "draft:servers", (id,))
-    return View(
-        text, [*rows, _beside(id, "Tools")]
-    )
+    return View(text, [*rows, _beside(id, "Tools")])
 
 
 def _beside(id: str, words: Literal["Servers", "Tools"]) -> Row:
@@ -222,18 +220,14 @@ async def tools(
     offered = _offered(host, context, definition)
     if not offered:
         text = "Its servers and skills offer no tools now."
-        return View(
-            text, [_beside(id, "Servers")]
-        )
+        return View(text, [_beside(id, "Servers")])
     buttons = [
         Button(label(f"{mark} {key}"), "draft:tool", (id, key, page))
         for key, mark in offered.items()
     ]
     text = "Tap a tool to change it: ✓ runs without asking, ? asks a person, ✗ is off."
     rows = pages(buttons, int(page), "draft:tools", (id,))
-    return View(
-        text, [*rows, _beside(id, "Servers")]
-    )
+    return View(text, [*rows, _beside(id, "Servers")])
 
 
 def _offered(

@@ -21,7 +21,6 @@ from bot.command import (
     paragraphs,
 )
 from bot.commands.agent_menu import copied, next_free_id
-from bot.commands.agents import HOW_TO_ADD
 from bot.commands.drafts import drafts_of
 from bot.commands.edit_menu import draft_view, servers
 from bot.commands.host import AdminContext
@@ -47,12 +46,8 @@ SECTIONS = (
     Section("Capabilities", "What can it do?", "- Find maps by place and year"),
     Section("Domain Knowledge", "What does it know well?", "- The catalogue of the city library"),
     Section("Approach", "How should it behave?", "- Be brief\n- Never guess a shelf mark"),
-    Section(
-        "Output Format", "What do its answers look like?", "- One map a line, newest first"
-    ),
-    Section(
-        "Examples", "What is a good answer?", "Q: Vienna 1858? A: Shelf 12."
-    ),
+    Section("Output Format", "What do its answers look like?", "- One map a line, newest first"),
+    Section("Examples", "What is a good answer?", "Q: Vienna 1858? A: Shelf 12."),
 )
 """Spec 5, 6.1."""
 

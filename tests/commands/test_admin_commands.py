@@ -72,6 +72,7 @@ def with_desk(catalog: Catalog) -> Commands:
 async def nobody_waits() -> list[AccessRequest]:
     return []
 
+
 NO_STORE: Any = None
 """The commands that are run here need none."""
 
