@@ -117,6 +117,8 @@ log = structlog.get_logger("switchboard")
 STORE_PAUSE_S = 1.0
 STALLED_MARGIN_S = 40.0
 _FILES = resource.RLIMIT_NOFILE
+SERVERS_SECONDS = 8.0
+"""How long a menu waits for the servers of a draft."""
 UNUSED_S = 60.0
 """How long after a change MCP servers without an agent are closed."""
 
@@ -485,14 +487,20 @@ class App:
             made = self._resolver.current(agent)
             return health.server_states(self.pool.known(made.tools.servers)) if made else []
 
-        def tools(wanted: str | AgentDefinition, context: CommandContext) -> AgentTools:
-            resolver, made = self._resolver, None
-            if isinstance(wanted, str):
-                agent, made = wanted, resolver.current(wanted)
-            else:
-                agent, made = wanted.id, resolver.unstored(wanted)
-            if made is None:
-                return AgentTools()
+        def tools(agent: str, context: CommandContext) -> AgentTools:
+            made = self._resolver.current(agent)
+            return offered(made, agent, context) if made else AgentTools()
+
+        async def unstored(agent: AgentDefinition, context: CommandContext) -> AgentTools:
+            made = self._resolver.unstored(agent)
+            await self.pool.ensure(made.tools.servers)
+            absent = await self.pool.ready(made.tools.servers, SERVERS_SECONDS)
+            found = offered(made, agent.id, context)
+            cure = "tap again in a while, or look into the host's log"
+            lost = [Problem(f"server {name}", "it is not connected", cure) for name in absent]
+            return replace(found, problems=[*found.problems, *lost])
+
+        def offered(made: RunnableAgent, agent: str, context: CommandContext) -> AgentTools:
             incoming = context.incoming
             role = self._access.role(incoming.person.id)
             chat = "private" if incoming.address.private else "group"
@@ -506,7 +514,13 @@ class App:
         context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
         self._commands = all_commands(
-            context, people, self._key_uses.of, self._page_link, self.shown_once, self.store
+            context,
+            people,
+            self._key_uses.of,
+            self._page_link,
+            self.shown_once,
+            self.store,
+            unstored,
         )
 
         def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:

@@ -314,39 +314,27 @@ async def history(
 async def version(
     host: AdminContext, context: CommandContext, id: str, number: str
 ) -> CommandResult:
-    """What a version changed, with a way to make it the newest one again."""
+    """What a version changed, and what going back to it would change."""
     actor = host.actor(context)
     one = await host.history.revision(actor, "agent", id, int(number))
     found = await host.history.revisions(actor, "agent", id)
-    before = next((other for other in found if other.number < one.number), None)
-    what = "It was created." if before is None else "It says the same as the one before."
+    newest, before = found[0], next((x for x in found if x.number < one.number), None)
+    what = "It was created."
     if before is not None:
         between = await host.history.diff(actor, "agent", id, before.number, one.number)
-        what = changed_fields(between.changes) or what
+        what = changed_fields(between.changes) or "It says the same as the one before."
     now = max(0.0, host.catalog.wall() - one.at)
     who = f"{ago(now)} {author(one.by, one.place)}{because(one.reason, one.ticket)}"
-    rows: list[Row] = []
-    if one.number != found[0].number and one.text is not None:
-        rows.append([Button(f"Go back to version {number}", "agents:back", (id, number))])
-    rows.append([Button("‹ History", "agents:history", (id,))])
-    return View(paragraphs(f"Version {number} of {code(id)}, {who}:", what), rows)
-
-
-@action("agents:back", needs=WRITE_DOCUMENTS)
-async def go_back(
-    host: AdminContext, context: CommandContext, id: str, number: str
-) -> CommandResult:
-    """Ask before an old version becomes the newest one, with what changes by that."""
-    actor = host.actor(context)
-    newest = (await host.history.revisions(actor, "agent", id, count=1))[0]
-    between = await host.history.diff(actor, "agent", id, newest.number, int(number))
-    text = paragraphs(
-        f"Go back to version {number} of {code(id)}? It is live at once.",
-        changed_fields(between.changes) or "It says the same as the newest one.",
-        touched(host.catalog.snapshot(), id),
-    )
-    yes = Button(f"Go back to version {number}", "agents:restored", (id, number, newest.hash))
-    return confirm(text, yes, Button("Cancel", "agents:version", (id, number)))
+    rows: list[Row] = [[Button("‹ History", "agents:history", (id,))]]
+    back = ""
+    if newest.number != one.number and one.text is not None:
+        between = await host.history.diff(actor, "agent", id, newest.number, one.number)
+        changes = changed_fields(between.changes) or "It says the same as the newest version."
+        head = f"Going back to it is live at once, and changes from version {newest.number}:"
+        back = paragraphs(head, changes, touched(host.catalog.snapshot(), id))
+        yes = Button(f"Go back to version {number}", "agents:restored", (id, number, newest.hash))
+        rows.insert(0, [yes])
+    return View(paragraphs(f"Version {number} of {code(id)}, {who}:", what, back), rows)
 
 
 @action("agents:restored", needs=WRITE_DOCUMENTS)
@@ -509,5 +497,5 @@ async def _archived_list(host: AdminContext) -> CommandResult:
 
 ACTIONS = (
     *(list_agents, search, found_agents, show_card, details, bind, bound, unbind, unbound),
-    *(history, version, go_back, restored, clone, cloned, archive, archived, unarchive),
+    *(history, version, restored, clone, cloned, archive, archived, unarchive),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from bot.command import (
@@ -12,16 +12,17 @@ from bot.command import (
     code,
     escape_markdown,
     paragraphs,
+    problem_lines,
 )
 from bot.commands.agent_menu import CARD, card, touched
 from bot.commands.drafts import drafts_of, is_tested_here, line_of, shown_draft
-from bot.commands.host import AdminContext
+from bot.commands.host import AdminContext, AgentTools
 from bot.commands.offers import model_words
 from bot.menus.menu import PAGE, Ask, Button, Row, View, action, confirm, label, pages
 from bot.tools.policy import Decision
 from registry.definition import AgentDefinition
 from registry.draft_edits import AGENT_FIELDS
-from registry.errors import Overtaken
+from registry.errors import Overtaken, Problem
 
 EDIT = "agents:edit"
 TEXTS = {
@@ -31,6 +32,7 @@ TEXTS = {
 }
 """The fields with a button of their own, and what people call them."""
 MAX_SHOWN = 2_500
+MAX_PROBLEMS = 5
 MARKS = {Decision.RUN: "✓", Decision.ASK: "?", Decision.CONFIRM: "?"}
 
 
@@ -182,8 +184,9 @@ async def servers(
 
 
 def _beside(id: str, words: Literal["Servers", "Tools"]) -> Row:
-    """The way to the other list, and back to the draft."""
-    return [Button(words, f"draft:{words.lower()}", (id,)), Button("‹ Draft", EDIT, (id,))]
+    """The way to the other list, to a test, and back to the draft."""
+    other = Button(words, f"draft:{words.lower()}", (id,))
+    return [other, Button("Test", "agents:test", (id,)), Button("‹ Draft", EDIT, (id,))]
 
 
 def chosen_servers(definition: AgentDefinition, shared: Sequence[str]) -> list[str]:
@@ -209,17 +212,24 @@ async def toggle_server(
     return await servers.function(host, context, id, page)
 
 
+ToolsOf = Callable[[AgentDefinition, CommandContext], Awaitable[AgentTools]]
+"""The tools that an agent which is not stored has for the sender, once its servers answered."""
+ToolParts = tuple[AdminContext, ToolsOf]
+
+
 @action("draft:tools", needs=WRITE_AGENTS)
 async def tools(
-    host: AdminContext, context: CommandContext, id: str, page: str = "0"
+    parts: ToolParts, context: CommandContext, id: str, page: str = "0"
 ) -> CommandResult:
     """The tools that its servers and skills offer, and what happens to a call of each."""
+    host, _ = parts
     definition = _draft(host, context, id)
     if definition is None:
         return await draft_view(host, context, id)
-    offered = _offered(host, context, definition)
+    offered, problems = await _offered(parts, context, definition)
+    wrong = problem_lines(problems, MAX_PROBLEMS)
     if not offered:
-        text = "Its servers and skills offer no tools now."
+        text = paragraphs("Its servers and skills offer no tools now.", wrong)
         return View(text, [_beside(id, "Servers")])
     buttons = [
         Button(label(f"{mark} {key}"), "draft:tool", (id, key, page))
@@ -227,35 +237,41 @@ async def tools(
     ]
     text = "Tap a tool to change it: ✓ runs without asking, ? asks a person, ✗ is off."
     rows = pages(buttons, int(page), "draft:tools", (id,))
-    return View(text, [*rows, _beside(id, "Servers")])
+    return View(paragraphs(text, wrong), [*rows, _beside(id, "Servers")])
 
 
-def _offered(
-    host: AdminContext, context: CommandContext, definition: AgentDefinition
-) -> dict[str, str]:
-    """What is offered if nothing is switched off, with the mark of each: ✓, ? or ✗."""
-    policy = definition.tool_policy
+async def _offered(
+    parts: ToolParts, context: CommandContext, definition: AgentDefinition
+) -> tuple[dict[str, str], Sequence[Problem]]:
+    """What is offered if nothing is switched off, with the mark of each: ✓, ? or ✗; problems."""
+    policy, tools_of = definition.tool_policy, parts[1]
     off = set(policy.disabled_tools) if policy else set()
     bare = policy.model_copy(update={"disabled_tools": ()}) if policy else None
     every = definition.model_copy(update={"tool_policy": bare})
-    found = host.tools(every, context).listed
-    return {
+    found = await tools_of(every, context)
+    marks = {
         tool.key: "✗" if tool.key in off else MARKS[tool.decision]
-        for tool in sorted(found, key=lambda one: one.key)
+        for tool in sorted(found.listed, key=lambda one: one.key)
     }
+    return marks, found.problems
 
 
 @action("draft:tool", needs=WRITE_AGENTS)
 async def turn_tool(
-    host: AdminContext, context: CommandContext, id: str, key: str, page: str
+    parts: ToolParts, context: CommandContext, id: str, key: str, page: str
 ) -> CommandResult:
     """Change what happens to a tool: from running to asking, to off, and round."""
+    host, _ = parts
     definition = _draft(host, context, id)
     if definition is not None:
-        mark = _offered(host, context, definition).get(key, "✗")
-        change = tool_change(definition, key, {"✓": "?", "?": "✗", "✗": "✓"}[mark])
+        marks, _ = await _offered(parts, context, definition)
+        change = tool_change(definition, key, NEXT[marks.get(key, "✗")])
         await drafts_of(host).change(host.actor(context), id, change, key=context.key)
-    return await tools.function(host, context, id, page)
+    return await tools.function(parts, context, id, page)
+
+
+NEXT = {"?": "✓", "✓": "✗", "✗": "?"}
+"""What a tap makes of a tool that asks, runs or is off."""
 
 
 def tool_change(definition: AgentDefinition, key: str, mark: str) -> dict[str, Any]:
@@ -337,6 +353,7 @@ async def discarded(host: AdminContext, context: CommandContext, id: str) -> Com
 
 
 ACTIONS = (
-    *(edit, field, set_field, others, models, model, servers, toggle_server, tools, turn_tool),
+    *(edit, field, set_field, others, models, model, servers, toggle_server),
     *(test, stop, publish, update, discard, discarded),
 )
+TOOL_ACTIONS = (tools, turn_tool)

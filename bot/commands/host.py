@@ -33,7 +33,7 @@ from bot.tools.toolset import ListedTool
 from registry.audit import AuditRecord
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
-from registry.definition import AgentDefinition, LlmConfiguration
+from registry.definition import LlmConfiguration
 from registry.errors import (
     Denied,
     DocumentErrors,
@@ -99,7 +99,7 @@ class AdminContext:
     bots: Callable[[], Sequence[BotState]]
     report: Callable[[], Mapping[str, Any]]
     servers: Callable[[str], Sequence[Mapping[str, Any]]]
-    tools: Callable[[str | AgentDefinition, CommandContext], AgentTools]
+    tools: Callable[[str, CommandContext], AgentTools]
 
     @property
     def catalog(self) -> Catalog:

@@ -52,9 +52,13 @@ SECTIONS = (
 """Spec 5, 6.1."""
 
 
-@command("newagent", "create an agent step by step", needs=HOST_ADMINS, concurrent=True)
-async def new_agent(_host: AdminContext, _context: CommandContext) -> CommandResult:
-    """Offer the ways in which an agent can begin."""
+@command(
+    "newagent", "create an agent step by step", needs=HOST_ADMINS, usage="[NAME]", concurrent=True
+)
+async def new_agent(host: AdminContext, context: CommandContext) -> CommandResult:
+    """Begin the talk about an agent of this name, or offer the ways in which one can begin."""
+    if context.arguments.strip():
+        return await named.function(host, context, context.arguments)
     return ways()
 
 

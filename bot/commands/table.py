@@ -55,6 +55,7 @@ def all_commands(
     make_link: page.MakeLink,
     shown_once: ShownOnce,
     store: StoreClient,
+    tools_of: edit_menu.ToolsOf,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agent_menu.agents, agents.agent, agents.add_agent, agents.delete_agent]
@@ -76,6 +77,7 @@ def all_commands(
     rows += [retrying(dead_letters.dead_letters.using((admin_context, store)))]
     tapped = (*agent_menu.ACTIONS, *edit_menu.ACTIONS, *new_agent.ACTIONS)
     actions = [retrying(row.using(admin_context)) for row in tapped]
+    actions += [retrying(row.using((admin_context, tools_of))) for row in edit_menu.TOOL_ACTIONS]
     actions += [retrying(row.using((admin_context, store))) for row in dead_letters.ACTIONS]
     return Commands(rows, admin_context.actor, admin_context.audit_refusal, actions)
 

@@ -66,7 +66,7 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda _agent, _context: AgentTools(),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
-    return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE)
+    return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE, NO_STORE)
 
 
 async def nobody_waits() -> list[AccessRequest]:

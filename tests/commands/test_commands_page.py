@@ -32,7 +32,7 @@ def whole_board() -> Commands:
         lambda _agent, _context: AgentTools(),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
-    return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE)
+    return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE, NO_STORE)
 
 
 def rows() -> tuple[list[str], list[str]]:
