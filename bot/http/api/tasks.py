@@ -345,7 +345,9 @@ def usable_agents(caller: Caller, snapshot: Snapshot) -> Iterator[str]:
     instances = snapshot.instances_of(caller.account)
     names = [*instances, *sorted(id for id in snapshot.agents if id not in instances)]
     for name in names:
-        if agent_named(caller, snapshot, name) is not None:
+        # An instance comes before an agent whose id only reads alike: that one is not meant.
+        wanted = f"{caller.account}/{name}" if name in instances else name
+        if agent_named(caller, snapshot, name) == wanted:
             yield name
 
 
