@@ -411,6 +411,32 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
         assert await tab.run("typeof window.planted") == "undefined"
 
 
+async def test_a_question_that_was_left_elsewhere_leaves_the_page_free_for_the_next_message(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers("left elsewhere", Turn((Call("desk__cancel_order", {"order": "4715"}),)))
+    visit.answers("instead of that", Turn((Text("Another answer."),)))
+    visit.answers("go on", Turn((Text("I am here."),)))
+    key = await visit.key()
+    async with visit.tab(browser, key) as tab:
+        await say(tab, "left elsewhere")
+        await tab.until("document.querySelector('#chat .approval .primary')")
+        session = "JSON.parse(sessionStorage.getItem('switchboard.session.acme/customer-support'))"
+        path = "/accounts/acme/agents/customer-support/chat"
+        body = {"message": "instead of that", "session_id": await tab.run(session)}
+        said = await visit.client.ask("POST", path, key, json=body)
+        assert said.json["response"] == "Another answer."
+        read = "performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname)"
+        await tab.until(f"{read}.includes('{path.replace('chat', 'stream')}')")  # to its end
+        await tab.click("#chat .approval .primary")
+        await tab.until(shown("This question is no longer open"))
+        await tab.until("document.querySelector('#state').textContent === ''")
+        assert await tab.run("document.querySelector('#stop').hidden")
+        await say(tab, "go on")
+        await tab.until(shown("I am here."))
+        tab.complaints[:] = [one for one in tab.complaints if "409" not in one]
+
+
 async def test_messages_behind_a_question_are_sent_when_somebody_writes_instead_of_answering(
     visit: Visit, browser: Browser
 ) -> None:

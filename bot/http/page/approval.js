@@ -18,7 +18,10 @@ const OUTCOMES = {
   gone: "This question is no longer open.",
 };
 
-/** One approval of an account, as the host describes it; `onDecided` is called after this person has answered it. */
+/**
+ * One approval of an account, as the host describes it. `onDecided` is called once nobody can answer it here any more:
+ * this person has answered it, it was closed elsewhere, or its time is over.
+ */
 export class ApprovalCard {
   #path;
   #timer = 0;
@@ -70,7 +73,12 @@ export class ApprovalCard {
       return;
     }
     this.outcome.textContent = `Answer by ${clock.format(new Date(time))}.`;
-    if (left < 2 ** 31) this.#timer = setTimeout(() => this.close("Nobody answered in time."), left);
+    if (left < 2 ** 31) this.#timer = setTimeout(() => this.#expire(), left);
+  }
+
+  #expire() {
+    this.close("Nobody answered in time.");
+    this.#onDecided();
   }
 
   /** The turn has gone on; how it was answered is known only if it was answered here. */
@@ -105,6 +113,7 @@ export class ApprovalCard {
     const status = error instanceof Refused ? error.status : 0;
     if ([404, 409, 410].includes(status)) {
       this.close(status === 404 ? "This question is no longer open." : error.message);
+      this.#onDecided();
       return;
     }
     this.#enable(true);
