@@ -332,12 +332,13 @@ async def test_a_request_with_an_idempotency_key_is_answered_once(face: Face) ->
 # --- approvals -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", ["", OPERATOR_KEY])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_turn_that_waits_for_a_person_says_where_to_decide(
-    face: Face, stream: bool
+async def test_a_turn_that_waits_says_where_people_of_any_account_decide(
+    face: Face, stream: bool, key: str
 ) -> None:
     had = len(face.agent.done)
-    session: Any = {"extra_headers": {"X-Session-Id": f"waits-{stream}"}}
+    session: Any = {"extra_headers": {"X-Session-Id": f"waits-{stream}-{len(key)}"}}
     face.answers(write(), "It is written.", "As I said.")
     async with face.client() as client:
         ask = client.chat.completions.create
@@ -351,11 +352,12 @@ async def test_a_turn_that_waits_for_a_person_says_where_to_decide(
             text = answer.choices[0].message.content or ""
             assert answer.choices[0].finish_reason == "stop"
         (listed,) = (await face.talk.client.get("/api/v1/approvals", face.ann)).json["approvals"]
-        path = f"/api/v1/approvals/{listed['id']}"
-        assert f"{path}." in text
+        path = f"/api/v1/approvals/{listed['id']}?account=acme"
+        assert text.endswith(f"Decide at {path}.")
         assert len(face.agent.done) == had
         yes = {"decision": "approve"}
-        assert (await face.talk.client.ask("POST", path, face.ann, json=yes)).status == 200
+        decided = await face.talk.client.ask("POST", path, key or face.ann, json=yes)
+        assert decided.status == 200
         await ask(model="desk", messages=HELLO, **session)
     assert len(face.agent.done) == had + 1
     assert "It is written." in str(face.requests[-1]["messages"])

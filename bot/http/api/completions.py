@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import orjson
 from fastapi import FastAPI, Header, Path, Request
@@ -41,7 +42,7 @@ from bot.messages import Specialization, TaskContext
 
 MODELS, COMPLETIONS = "/v1/models", "/v1/chat/completions"
 LONGEST_MESSAGE = 100_000
-WAITING = "This waits for a person's approval of {}. Decide at {}/api/v1/approvals/{}."
+WAITING = "This waits for a person's approval of {}. Decide at {}/api/v1/approvals/{}?{}."
 _REASONS = {"max_tokens": "length", "refusal": "content_filter"}
 """Why an answer ended, in OpenAI's words, by the stop reason of the model."""
 _ANSWERED_ANEW = "The answer was interrupted. Ask again."
@@ -420,7 +421,8 @@ class _Completion:
     def _waiting(self, question: Mapping[str, Any]) -> str:
         """That people must decide first, and where."""
         tools = ", ".join(dict.fromkeys(call["tool"] for call in question["calls"]))
-        return WAITING.format(tools, self.page, question["id"])
+        of = urlencode({"account": self.asker.account})  # who decides may be of another one
+        return WAITING.format(tools, self.page, question["id"], of)
 
 
 class _Chunks:
