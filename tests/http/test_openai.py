@@ -487,6 +487,28 @@ async def test_a_model_that_breaks_off_ends_the_stream_with_an_error(face: Face)
     assert LONG.startswith("".join(shown))
 
 
+async def test_a_stream_ends_with_an_error_once_its_key_is_revoked(face: Face) -> None:
+    key = await face.talk.client.make_key(account="acme", user="eve")
+    face.answers(Turn((Text(LONG),), fault=Stall(events=12, gate="revoked")))
+    async with face.client(key) as client:
+        stream = await client.chat.completions.create(
+            model="sales-smb", messages=HELLO, stream=True
+        )
+        shown: list[str] = []
+
+        async def read() -> None:
+            async for one in stream:
+                shown.append(one.choices[0].delta.content or "")
+                if len(shown) == 2:
+                    await face.talk.client.revoke(key)
+                    face.talk.stage.sim.gates.open("revoked")
+
+        with pytest.raises(openai.APIError, match="revoked"):
+            await read()
+    assert "word0" in "".join(shown)
+    assert "word39" not in "".join(shown)
+
+
 # --- the client goes -----------------------------------------------------------------------------
 
 

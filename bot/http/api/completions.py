@@ -7,7 +7,7 @@ tools of the agent run here, and its own settings apply.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -219,7 +219,9 @@ async def complete(
         "model": body.model,
         "system_fingerprint": f"fp_{agent.revision[:10]}",
     }
-    completion = _Completion(host.conversations, asker, turn, stamp, host.talking.page_url)
+    may_read = partial(talk.is_live, host, caller)
+    page = host.talking.page_url
+    completion = _Completion(host.conversations, asker, turn, stamp, page, may_read)
     if not body.stream:
         return Later(completion.send_whole, completion.stop)
     has_usage = body.stream_options is not None and body.stream_options.include_usage
@@ -348,6 +350,7 @@ class _Completion:
     """The answer of one turn, whole or in chunks.
 
     `stamp` is what each chunk has besides its choices, `page` the address of this host for people.
+    Chunks end early once their reader may no longer read: their key was revoked, or expired.
     """
 
     conversations: Conversations
@@ -355,6 +358,7 @@ class _Completion:
     turn: SentMessage
     stamp: Mapping[str, Any]
     page: str
+    may_read: Callable[[], bool]
 
     @property
     def headers(self) -> dict[str, str]:
@@ -391,9 +395,13 @@ class _Completion:
         chunks = _Chunks(send, self.stamp, self.headers, has_usage=has_usage)
         async with aclosing(self.conversations.follow(self.turn)) as events:
             async for one in events:
+                if not self.may_read():
+                    await self.stop()
+                    await chunks.fail(_unauthorized())
+                    return
                 if await self._show(one, chunks):
                     return
-        await chunks.fail(_NOT_KEPT)
+        await chunks.fail(_failed(_NOT_KEPT))
 
     async def _show(self, one: TurnEvent, chunks: _Chunks) -> bool:
         """Send what an event says; whether it was the last one that is sent."""
@@ -408,9 +416,9 @@ class _Completion:
             await chunks.end("stop", TurnAnswer(""))
         elif one.kind == "error" and found.get("answered_anew"):
             await self.stop()  # what was shown cannot be taken back, and is not continued
-            await chunks.fail(_ANSWERED_ANEW)
+            await chunks.fail(_failed(_ANSWERED_ANEW))
         elif one.kind == "error":
-            await chunks.fail(found["message"])
+            await chunks.fail(_failed(found["message"]))
         elif one.kind == "done":
             summary = orjson.loads(one.summary) if one.summary else {}
             await chunks.end(_reason(summary), TurnAnswer("", summary))
@@ -460,9 +468,8 @@ class _Chunks:
             await self._data(orjson.dumps({**self._stamp, "choices": [], "usage": usage}))
         await self._close()
 
-    async def fail(self, why: str) -> None:
-        """Send that the answer breaks off; raises ApiError where nothing was sent before."""
-        refusal = _failed(why)
+    async def fail(self, refusal: ApiError) -> None:
+        """Send why the answer breaks off; raises it where nothing was sent before."""
         if not self._is_open:
             raise refusal
         await self._data(refusal.answer(COMPLETIONS, {OPENAI})[2])
@@ -502,3 +509,7 @@ def _reason(summary: Mapping[str, Any]) -> str:
 def _failed(why: str) -> ApiError:
     """What is said where the model failed; to ask again is for a person to decide."""
     return ApiError(502, "failed", why, headers={"x-should-retry": "false"})
+
+
+def _unauthorized() -> ApiError:
+    return ApiError(401, "unauthorized", "The key was revoked, or has expired.")
