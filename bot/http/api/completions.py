@@ -368,7 +368,7 @@ class _Completion:
 
     async def stop(self) -> None:
         """The client has gone: nobody reads the answer any more."""
-        await self.conversations.stop(self.asker, self.turn.turn)
+        await self.conversations.stop(self.asker, self.turn)
 
     async def send_whole(self, send: Send) -> None:
         """Send the answer as one object; raises ApiError where there is none."""

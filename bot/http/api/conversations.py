@@ -353,7 +353,7 @@ async def stop(
     turn = await host.conversations.find(asker, body.output_id)
     if turn is None or turn.instance != id:
         raise not_found()
-    stopped = await host.conversations.stop(asker, body.output_id)
+    stopped = await host.conversations.stop(asker, turn)
     return Stopped(output_id=body.output_id, stopped=stopped)
 
 
@@ -508,7 +508,7 @@ def _stopping(
     """What is done where the client goes before the end."""
     if on_disconnect == "continue":
         return None
-    return partial(host.conversations.stop, session.asker, turn.turn)
+    return partial(host.conversations.stop, session.asker, turn)
 
 
 async def _send_answer(
