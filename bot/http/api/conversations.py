@@ -36,6 +36,7 @@ from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
 from bot.http.api.problems import MEDIA_TYPE, ApiError, not_found
 from bot.http.api.sign_in import set_cookie
 from bot.http.api.visitors import CHAT_COOKIE, cookies_of
+from bot.ops.tasks import cancel_and_wait
 from bot.store.events import START
 from bot.turn.results import OVER_A_LIMIT, TOO_MANY
 from registry.errors import InvalidValue
@@ -694,8 +695,7 @@ class TurnStream:
                         await _send_piece(send, piece(found))
             finally:
                 if first is not None:
-                    first.cancel()
-                    await asyncio.wait([first])
+                    await cancel_and_wait([first])
             async for one in events:
                 if not self.may_read():
                     break
