@@ -47,7 +47,7 @@ ONE = f"{AGENTS}/{{instance}}"
 EVENT_STREAM = "text/event-stream"
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 """A header for proxies that would keep a stream back until it is whole."""
-_LONGEST_MESSAGE = 100_000
+LONGEST_MESSAGE = 100_000
 _LONGEST_IN_URL = 8_000
 _FIRST_SECONDS = 0.25
 """How long a reader that comes back may wait for its status, which says whether there is more."""
@@ -63,7 +63,7 @@ def _not_blank(text: str) -> str:
 
 
 Message = Annotated[
-    str, Field(max_length=_LONGEST_MESSAGE, examples=["hello"]), AfterValidator(_not_blank)
+    str, Field(max_length=LONGEST_MESSAGE, examples=["hello"]), AfterValidator(_not_blank)
 ]
 ShortMessage = Annotated[
     str | None,
@@ -455,25 +455,26 @@ async def send(
     request: Request, host: Host, session: Session, message: str, *, grows: bool
 ) -> SentMessage:
     """Begin a turn, once for each `Idempotency-Key`; raises ApiError."""
+    sending = host.conversations.send(
+        session.asker,
+        session.instance,
+        message,
+        session=session.id,
+        idempotency=request.headers.get("idempotency-key"),
+        grows=grows,
+    )
+    return await accepted(sending)
+
+
+async def accepted(sending: Awaitable[SentMessage], what: str = "message") -> SentMessage:
+    """A message, or `what` else it is, once it is accepted; raises ApiError."""
     try:
-        return await host.conversations.send(
-            session.asker,
-            session.instance,
-            message,
-            session=session.id,
-            idempotency=request.headers.get("idempotency-key"),
-            grows=grows,
-        )
+        return await sending
     except SessionNotFound:
         raise not_found() from None
     except MessageReused:
-        raise key_reused("message") from None
-
-
-def key_reused(what: str) -> ApiError:
-    """The refusal of an `Idempotency-Key` that belongs to something else."""
-    detail = f"This Idempotency-Key was used for another {what}. Choose a new one."
-    return ApiError(422, "key-reused", detail, field="Idempotency-Key")
+        detail = f"This Idempotency-Key was used for another {what}. Choose a new one."
+        raise ApiError(422, "key-reused", detail, field="Idempotency-Key") from None
 
 
 def _with_session(
@@ -688,20 +689,21 @@ class TurnStream:
                         return
                 start = {"type": "http.response.start", "status": 200}
                 await send({**start, "headers": [*self.headers]})
-                await _send_piece(send, place(f"{self.turn.turn}-{after}"))
+                await send_piece(send, place(f"{self.turn.turn}-{after}"))
                 if first is not None:
                     found, first = await first, None
                     if found is not None:
-                        await _send_piece(send, piece(found))
+                        await send_piece(send, piece(found))
             finally:
                 if first is not None:
                     await cancel_and_wait([first])
             async for one in events:
                 if not self.may_read():
                     break
-                await _send_piece(send, piece(one))
+                await send_piece(send, piece(one))
         await send({"type": "http.response.body"})
 
 
-async def _send_piece(send: Send, piece: bytes) -> None:
+async def send_piece(send: Send, piece: bytes) -> None:
+    """Send the next bytes of a stream."""
     await send({"type": "http.response.body", "body": piece, "more_body": True})
