@@ -142,11 +142,6 @@ class TurnEvent:
     data: str
     summary: str = ""
 
-    @property
-    def is_last(self) -> bool:
-        """Whether the response ends with it."""
-        return self.kind in ("done", "error")
-
 
 @dataclass(frozen=True, slots=True)
 class TurnAnswer:
@@ -290,10 +285,6 @@ class Conversations:
             stored = await self.sessions.find(line) or stored
         of = (turn, session, instance, line, outcome == "repeated")
         return SentMessage(*of, stored.about, stored.at)
-
-    async def repeated(self, asker: Asker, idempotency: str) -> SentMessage | None:
-        """The message that this caller sent with an Idempotency-Key before, if they did."""
-        return await self.find(asker, turn_id(asker.account, asker.owner, idempotency))
 
     async def find(self, asker: Asker, turn: str, *, look: bool = True) -> SentMessage | None:
         """A turn in a session of the caller; None where it is nobody's, or another's.

@@ -638,8 +638,7 @@ async def _resumed(
     """The turn that is read on, and after which entry; raises ApiError."""
     asker = asker_of(caller, wanted.instance.partition("/")[0])
     if not caller.owner:
-        may_begin = False
-        asker = session_of(request, caller, wanted.instance, None, may_begin=may_begin).asker
+        asker = session_of(request, caller, wanted.instance, None, may_begin=False).asker
     turn, entry = place_of(wanted.after or "")
     sent = await host.conversations.find(asker, turn)
     if sent is None or sent.instance != wanted.instance:

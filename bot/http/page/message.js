@@ -28,7 +28,7 @@ export function markPartial(element) {
 const author = (name) => h("span", { class: "unseen" }, `${visible(name)}: `);
 
 function timeElement(at) {
-  const time = at instanceof Date ? at : new Date(typeof at === "number" ? at * 1000 : at);
+  const time = new Date(at);
   if (Number.isNaN(time.getTime())) return null;
   const isToday = time.toDateString() === new Date().toDateString();
   return h("time", { datetime: time.toISOString() }, (isToday ? clock : day).format(time));
