@@ -36,6 +36,7 @@ export class ApprovalCard {
     const isAskers = approval.approvers?.includes("asker");
     this.#whoMay = `Only ${isAskers ? "the person who asked, or " : ""}an admin of the account may answer this.`;
     const calls = Array.isArray(approval.calls) ? approval.calls : [];
+    this.tools = calls.map((one) => shownName(one?.tool)); // as the events of tools name them
     const words = calls.length > 1 ? `May I do these ${calls.length} things?` : "May I do this?";
     this.reason = h("input", { type: "text", maxlength: "500", autocomplete: "off", placeholder: "Reason (optional)",
       "aria-label": "Reason (optional)" });
@@ -140,6 +141,9 @@ function callElement(call) {
       h("dt", {}, shortened(visible(key), 200)),
       h("dd", { tabindex: "0" }, shortened(value(one), MOST_SHOWN))])));
 }
+
+/** `desk: search` for `mcp:desk:search`. */
+const shownName = (key) => String(key).replace(/^mcp:([^:]*):/, "$1: ").replace(/^skill:/, "");
 
 /** Milliseconds since the epoch of a time in seconds or in ISO 8601; NaN where there is none. */
 function timeOf(time) {
