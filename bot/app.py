@@ -25,7 +25,7 @@ from bot.agents.resolver import TILDE, RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
-from bot.command import CommandContext
+from bot.command import CommandContext, Commands
 from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.page import USE_PAGE
 from bot.commands.table import all_commands
@@ -660,6 +660,11 @@ class App:
         secure = page.hostname if page.scheme == "https" else None
         rates = (settings.api_requests, settings.api_failures)
         return GateRules(hosts, *rates, secure, settings.http_faces)
+
+    @property
+    def commands(self) -> Commands:
+        """The commands of this host, and what the buttons of its menus lead to."""
+        return self._commands
 
     @property
     def api(self) -> Api | None:

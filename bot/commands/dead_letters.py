@@ -31,11 +31,11 @@ Parts = tuple[AdminContext, StoreClient]
 )
 async def dead_letters(parts: Parts, _context: CommandContext) -> CommandResult:
     """List what was set aside in all bots, newest first."""
-    found = await letters(parts)
+    found = await newest_letters(parts)
     return await page(parts, found, 0) if found else Reply("Nothing was set aside.")
 
 
-async def letters(parts: Parts) -> list[DeadLetter]:
+async def newest_letters(parts: Parts) -> list[DeadLetter]:
     """All dead letters, the newest first."""
     store = DeadLetters(parts[1])
     found = await store.of(await store.lines())
@@ -67,7 +67,7 @@ async def page(parts: Parts, found: list[DeadLetter], start: int, notice: str = 
 @action("letters:page", needs=HOST_ADMINS)
 async def turn_page(parts: Parts, _context: CommandContext, start: str = "0") -> CommandResult:
     """Other letters."""
-    found = await letters(parts)
+    found = await newest_letters(parts)
     if not found:
         return Reply("Nothing is set aside any more.")
     return await page(parts, found, int(start))

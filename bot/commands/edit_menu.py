@@ -180,10 +180,10 @@ async def servers(
     if isinstance(definition.mcp_servers, Mapping):
         text = "It has servers of its own; a tap takes those of the top in their place."
     rows = pages(buttons, int(page), "draft:servers", (id,))
-    return View(text, [*rows, _beside(id, "Tools")])
+    return View(text, [*rows, _ways(id, "Tools")])
 
 
-def _beside(id: str, words: Literal["Servers", "Tools"]) -> Row:
+def _ways(id: str, words: Literal["Servers", "Tools"]) -> Row:
     """The way to the other list, to a test, and back to the draft."""
     other = Button(words, f"draft:{words.lower()}", (id,))
     return [other, Button("Test", "agents:test", (id,)), Button("‹ Draft", EDIT, (id,))]
@@ -230,14 +230,14 @@ async def tools(
     wrong = problem_lines(problems, MAX_PROBLEMS)
     if not offered:
         text = paragraphs("Its servers and skills offer no tools now.", wrong)
-        return View(text, [_beside(id, "Servers")])
+        return View(text, [_ways(id, "Servers")])
     buttons = [
         Button(label(f"{mark} {key}"), "draft:tool", (id, key, page))
         for key, mark in offered.items()
     ]
     text = "Tap a tool to change it: ✓ runs without asking, ? asks a person, ✗ is off."
     rows = pages(buttons, int(page), "draft:tools", (id,))
-    return View(paragraphs(text, wrong), [*rows, _beside(id, "Servers")])
+    return View(paragraphs(text, wrong), [*rows, _ways(id, "Servers")])
 
 
 async def _offered(

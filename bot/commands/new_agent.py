@@ -7,7 +7,6 @@ sender's draft at once, so the talk may end at any question.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 
 from bot.command import (
@@ -25,6 +24,7 @@ from bot.commands.drafts import drafts_of
 from bot.commands.edit_menu import draft_view, servers
 from bot.commands.host import AdminContext
 from bot.menus.menu import Ask, Button, View, action, label, pages
+from registry.normalizing import normal_form
 from registry.snapshot import Snapshot
 
 CANCEL = [Button("Cancel", "agents:new")]
@@ -107,7 +107,7 @@ async def named(host: AdminContext, context: CommandContext, name: str) -> Comma
 
 def id_of(name: str) -> str:
     """The id that a name leads to: Latin letters and digits, with hyphens between the words."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = normal_form("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_ID].strip("-") or "agent"
 
 
