@@ -6,6 +6,7 @@
 PYTHON ?= python3
 BIN ?= .venv/bin
 TESTS ?=
+unexport PYTHONDONTWRITEBYTECODE  # each worker would compile all of it again
 FUZZER = $(BIN)/../fuzzer
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--annotation-style line --custom-compile-command "make lock" $(UPGRADE)
