@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 
 from bot.cli.documents import change_line, made, read_text
 from bot.cli.registry import ACTOR, Registry, Said, person_of, table, time_of, why_of
@@ -52,7 +53,7 @@ def _lines(there: Comparison) -> list[str]:
     return lines
 
 
-def _names(changes: tuple[FieldChange, ...] | list[FieldChange]) -> str:
+def _names(changes: Sequence[FieldChange]) -> str:
     return ", ".join(one.field or "the whole" for one in changes) or "it was made or deleted"
 
 
