@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from bot.access.command import PeopleContext
+from bot.access.current_roles import CurrentRoles
 from bot.access.gate import AccessGate
-from bot.access.rights import Rights
 from bot.access.rules import Access
 from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, PersonLines, ProblemAlerts, StandingAlerts
@@ -285,8 +285,8 @@ class App:
     async def _open_access(self) -> None:
         self._access = Access(self.settings.admins, self.settings.rules())
         own = self.settings.own_keys
-        self._rights = Rights(self._access, self.catalog.snapshot, own, self.clock.wall)
-        self._approvers = Approvers(self._access, self._rights)
+        self._roles_now = CurrentRoles(self._access, self.catalog.snapshot, own, self.clock.wall)
+        self._approvers = Approvers(self._access, self._roles_now)
         self.grants = AccessStore(self.store, self._access, self.catalog)
         try:
             await self.grants.upgrade()
@@ -440,7 +440,7 @@ class App:
         def bots() -> list[BotIdentity]:
             return [line.identity for line in self.fleet.lines]
 
-        self._host_admin = HostAdmin(Drafts(self.history), self._rights, servers, bots).specs
+        self._host_admin = HostAdmin(Drafts(self.history), self._roles_now, servers, bots).specs
         return self._host_admin
 
     # --- turns and conversations ---

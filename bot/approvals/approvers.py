@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bot.access.rights import Rights
+from bot.access.current_roles import CurrentRoles
 from bot.access.rules import HOST_ADMINS, Access
 from bot.agents.resolver import RunnableAgent
 from bot.approvals.request import ApprovalDecision, ApprovalRequest
@@ -66,11 +66,11 @@ def new_grants(
 class Approvers:
     """Judges who may approve: by id, as who asked, as an admin of the chat or of the host.
 
-    `rights` are what people may change, by their roles: some calls take that of who allows them.
+    `roles` are those that people have now: some calls take the right of who allows them.
     """
 
     access: Access
-    rights: Rights | None = None
+    roles: CurrentRoles | None = None
 
     def for_agent(self, agent: RunnableAgent, bot: int) -> tuple[int | str, ...]:
         """Who may approve what this agent wants to do at a bot.
@@ -123,7 +123,7 @@ class Approvers:
             return ""
         needed = {request.calls[i].right for i in request.affected(decision)} - {""}
         for tier in sorted(needed):
-            if self.rights is None or not self.rights.may_write(person.id, person.key, tier):
+            if self.roles is None or not self.roles.may_write(person.id, person.key, tier):
                 return _CHANGES.get(tier, tier)
         return ""
 

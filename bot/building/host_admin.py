@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.access.rights import Rights
+from bot.access.current_roles import CurrentRoles
 from bot.building.texts import binding_text, draft_text, place_of, publish_text, shown_values
 from bot.skills.api import SkillContext, SkillError, skill
 from bot.skills.spec import Guard, SkillSpec, Weighed
@@ -136,7 +136,7 @@ class HostAdmin:
     """
 
     drafts: Drafts
-    rights: Rights
+    roles: CurrentRoles
     servers: Callable[[], Mapping[str, Sequence[str]]]
     bots: Callable[[], Sequence[BotIdentity]]
     specs: tuple[SkillSpec, ...] = field(init=False)
@@ -184,7 +184,7 @@ class HostAdmin:
     # --- who may ---------------------------------------------------------------------------------
 
     def _actor(self, context: SkillContext) -> Actor:
-        return self.rights.actor(context.user_id, context.key or None)
+        return self.roles.actor(context.user_id, context.key or None)
 
     async def _refusal(self, tool: _Tool, actor: Actor, context: SkillContext) -> str:
         """Why the person may not do this; an attempt to write is noted in the audit."""

@@ -16,7 +16,7 @@ IN_TELEGRAM = "tg:"
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class CurrentRoles:
     """The roles of people now: those of Telegram by their id, those over HTTP by their key.
 
     `own_keys` are the API keys of the environment.
