@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from bot.access.command import PeopleContext
+from bot.access.current_roles import CurrentRoles
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
@@ -69,6 +70,7 @@ from bot.ops.tasks import SystemClock, cancel_and_wait, wait_first
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
+from bot.skills.spec import SkillSpec
 from bot.startup import (
     agent_resolver,
     agents_source,
@@ -103,8 +105,10 @@ from bot.turn.transcript import Transcripts
 from bot.usage.budgets import SpendLimit, spend_limit
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
+from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition
+from registry.draft_edits import Drafts
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
 from registry.roles import Actor, RoleGrant
@@ -167,6 +171,7 @@ class App:
         self.started = asyncio.Event()
         self.url = ""
         self._opening = "the data directory"
+        self._host_admin: Sequence[SkillSpec] = ()
         self._webhooks: dict[str, WebhookEndpoint] | None = None
         self._stack = contextlib.AsyncExitStack()
 
@@ -193,6 +198,7 @@ class App:
         self.installed_skills = await discover_skills()
         self._resolver = agent_resolver(self.settings, self.catalog, self.installed_skills)
         self._resolver.may_test = self._access.may_write_agents
+        self._resolver.toolset = self._internal_toolset
         self._open_alerts()
         await self._open_tools()
         await self._open_turns()
@@ -280,7 +286,9 @@ class App:
 
     async def _open_access(self) -> None:
         self._access = Access(self.settings.admins, self.settings.rules())
-        self._approvers = Approvers(self._access)
+        own = self.settings.own_keys
+        self._roles_now = CurrentRoles(self._access, self.catalog.snapshot, own, self.clock.wall)
+        self._approvers = Approvers(self._access, self._roles_now)
         self.grants = AccessStore(self.store, self._access, self.catalog)
         try:
             await self.grants.upgrade()
@@ -419,6 +427,23 @@ class App:
         """The MCP servers of these agents, as they are now."""
         current = map(self._resolver.current, agents)
         return {server for agent in current if agent for server in agent.tools.servers}
+
+    def _internal_toolset(self, name: str) -> Sequence[SkillSpec]:
+        """The tools by which an agent changes agents; made once some agent has them."""
+        from bot.building.host_admin import NAME, HostAdmin
+
+        if name != NAME or self._host_admin:
+            return self._host_admin
+
+        def servers() -> dict[str, list[str]]:
+            specs = self._resolver.unstored(AgentDefinition(id="all", name="All")).tools.servers
+            return {one.name: [tool.name for tool in self.pool.tools([one])] for one in specs}
+
+        def bots() -> list[BotIdentity]:
+            return [line.identity for line in self.fleet.lines]
+
+        self._host_admin = HostAdmin(Drafts(self.history), self._roles_now, servers, bots).specs
+        return self._host_admin
 
     # --- turns and conversations ---
 

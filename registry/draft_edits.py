@@ -165,19 +165,39 @@ class Drafts:
             if (made := await self._made(actor, agent, key)) is not None:
                 return made
             draft, held = await self._stored(agent, actor.id)
-            if draft is None:
-                document, base = await self._head(agent, new=new)
-                after = Draft(agent=agent, by=actor.id, definition=_blank(agent), base=base)
-            else:
-                document, after = draft.definition.to_json(), draft
             if draft is not None and not change:
                 await self._authorize(actor, "edit", agent, key, why)
                 return draft
-            definition = await self._parsed(merged(document, given), agent)
-            after = after.model_copy(update={"definition": definition})
+            after = await self._changed(actor, agent, draft, given, new=new)
             with suppress(*(() if expected else (errors.RevisionConflict,))):
                 return await self._write(actor, "edit", after, expected or held, key, why)
         raise errors.RevisionConflict(f"too many others are changing the draft of {agent}")
+
+    async def preview(
+        self, actor: Actor, agent: str, change: Mapping[str, Any], *, new: bool = False
+    ) -> tuple[Draft, Sequence[FieldChange]]:
+        """The draft that `change` would make, and what it would change in the draft or the agent.
+
+        Raises what `change` raises, but for Denied.
+        """
+        draft, _ = await self._stored(agent, actor.id)
+        given = AGENT_FIELDS.spelled(change, agent)
+        after = await self._changed(actor, agent, draft, given, new=new)
+        there = self.catalog.get_agent(agent)
+        now = draft.definition if draft else there
+        return after, differences(now.to_json() if now else {}, after.definition.to_json())
+
+    async def _changed(
+        self, actor: Actor, agent: str, draft: Draft | None, given: Mapping[str, Any], *, new: bool
+    ) -> Draft:
+        """A draft, or one that is begun, with these fields changed."""
+        if draft is None:
+            document, base = await self._head(agent, new=new)
+            draft = Draft(agent=agent, by=actor.id, definition=_blank(agent), base=base)
+        else:
+            document = draft.definition.to_json()
+        definition = await self._parsed(merged(document, given), agent)
+        return draft.model_copy(update={"definition": definition})
 
     async def replace(
         self,

@@ -35,6 +35,7 @@ _SECTIONS: Mapping[str, str] = {
     "whitelistPatterns": "tools",
     "toolPolicy": "tools",
     "skills": "tools",
+    "internalToolsets": "tools",
     "safetyConfig": "limits",
     "costConfig": "limits",
     "agent_type": "model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, LineContext, Use
 from bot.ops.redaction import Secrets, too_short
 from bot.safety.output_filter import OutputFilter, by_words, stricter
 from bot.skills.api import InternalSkill
-from bot.skills.spec import prepare_skill
+from bot.skills.spec import SkillSpec, prepare_skill
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.budgets import SpendLimit, lowest_limits, spend_limits
@@ -25,6 +25,7 @@ from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.instance import SLASH, AgentInstance
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
+from registry.skill import Skill
 from registry.snapshot import EffectiveAgent, Entry, Snapshot, effective, revision_of
 
 
@@ -174,7 +175,8 @@ class AgentResolver:
     """Runnable agents from the catalog's snapshot, each made once for a snapshot.
 
     `handlers` are the skills of installed packages, by name. `may_test` says whether a person in
-    Telegram may try drafts now, which takes the right to write agents.
+    Telegram may try drafts now, which takes the right to write agents. `toolset` gives the host's
+    own tools of a set by its name; an instance has none of them.
     """
 
     catalog: Catalog
@@ -182,8 +184,9 @@ class AgentResolver:
     references: SecretReferences
     handlers: Mapping[str, InternalSkill] = field(default_factory=dict)
     may_test: Callable[[int], bool] = lambda _person: False
-    _made: dict[str, RunnableAgent] = field(default_factory=dict)
-    _snapshot_number: int = -1
+    toolset: Callable[[str], Sequence[SkillSpec]] = lambda _name: ()
+    _made: dict[str, RunnableAgent] = field(default_factory=dict, init=False)
+    _snapshot_number: int = field(default=-1, init=False)
 
     def resolve(
         self, line: LineContext, address: Address, person: User
@@ -291,13 +294,14 @@ class AgentResolver:
             )
             for skill in agent.definition.skills
         )
+        given = [*(spec for spec in skills if spec), *self._internal(agent)]
         return RunnableAgent(
             effective=agent,
             attribution=_attribution(agent),
             tools=ToolPermissions(
                 servers=tuple(spec for spec in servers if spec),
-                skills=tuple(spec for spec in skills if spec),
-                policy=_policy(agent, rules.confirm),
+                skills=tuple(given),
+                policy=_policy(agent, rules.confirm, [spec.document for spec in given]),
                 features=frozenset(policy.features),
             ),
             limits=rules.limits.lowered(agent.definition.safety_config, agent.cost),
@@ -305,6 +309,14 @@ class AgentResolver:
             approval_seconds=(policy.approval_minutes or rules.approval_minutes) * 60,
             filter=self._filter(agent.definition.safety_config),
         )
+
+    def _internal(self, agent: EffectiveAgent) -> Iterator[SkillSpec]:
+        """The host's own tools of an agent to which the operator gave them; its skills go first."""
+        if not agent.operator or agent.instance is not None:
+            return
+        taken = {skill.name.casefold() for skill in agent.definition.skills}
+        for name in agent.definition.internal_toolsets:
+            yield from (spec for spec in self.toolset(name) if spec.name.casefold() not in taken)
 
     def _filter(self, safety: SafetyConfig | None) -> OutputFilter:
         """The host's filter, with the secrets of all agents, and what the agent adds to it."""
@@ -344,12 +356,12 @@ def _attribution(agent: EffectiveAgent) -> Attribution:
     return Attribution(own.account, base, agent.revision, own.instance_name)
 
 
-def _policy(agent: EffectiveAgent, floor: tuple[str, ...]) -> Policy:
+def _policy(agent: EffectiveAgent, floor: tuple[str, ...], skills: Sequence[Skill]) -> Policy:
     """The written rule of one agent: its own lists, and what its skills and safety settings say.
 
     What the host's `floor` matches asks each time, even if they allow it.
     """
-    written, skills = agent.tool_policy, agent.definition.skills
+    written = agent.tool_policy
     safety = agent.definition.safety_config or SafetyConfig()
     lists = [written.allowed]
     disabled = written.disabled_tools

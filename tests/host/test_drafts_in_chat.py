@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from registry.draft_edits import Drafts
+from registry.roles import HOST_ADMIN, Actor
 from simulators.telegram.people import Person
 from simulators.testing.valkey import Valkey
 from tests.host.audit import audit_of
 from tests.host.stage import Stage
 from tests.host.test_versions import saying, two_replicas
+from tests.host.tool_agent import ToolAgent, write
 
 PIRATE = "You are Jack, a pirate."
 FORMAL = "You are Jack.\nBe formal, because guests expect it."
@@ -143,3 +146,26 @@ async def test_a_test_ends_with_the_draft_with_off_and_with_the_role(stage: Stag
         assert (await says("/discard jack")).startswith("Dropped your draft of agent jack")
         assert await says("hello") == "echo"
         assert await says("/drafts") == "No drafts."
+
+
+async def test_what_a_draft_asks_to_do_is_void_once_it_is_no_longer_on_test(stage: Stage) -> None:
+    clerk = ToolAgent(stage)
+    boss = stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    room = clerk.room(boss)
+    says = saying(stage, boss, room, clerk.bot)
+    draft = '{"id": "scribe", "name": "Scribe", "mcpServers": ["desk"]}'
+    async with clerk.host() as host:
+        await says(f"/edit scribe {draft}")
+        await says("/test scribe")
+        stage.script.on(write())
+        stage.world.say(boss, room, "write hello")
+        question = await clerk.question(room)
+        actor = Actor(f"tg:{boss.id}", HOST_ADMIN)
+        await Drafts(host.history).discard(actor, "scribe", key="gone")
+        clerk.press(boss, room, question, "Once")
+        said = await clerk.said(room, "no longer on test")
+        assert said == "The draft that asked this is no longer on test, so nothing was done."
+        assert clerk.done == []
+        stage.script.on("I am the clerk.")
+        assert await says("hello") == "I am the clerk."

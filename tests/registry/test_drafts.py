@@ -131,15 +131,12 @@ async def test_who_may_not_write_agents_has_no_drafts_and_the_attempt_is_noted(
     catalog: Catalog, drafts: Drafts
 ) -> None:
     await drafts.begin(ANN, "jack", key="1")
-    for number, attempt in enumerate(
-        (
-            lambda key: drafts.change(READER, "jack", {"name": "X"}, key=key),
-            lambda key: drafts.publish(READER, "jack", key=key),
-            lambda key: drafts.discard(READER, "jack", key=key),
-        )
-    ):
-        with pytest.raises(errors.Denied):
-            await attempt(f"r{number}")
+    with pytest.raises(errors.Denied):
+        await drafts.change(READER, "jack", {"name": "X"}, key="r1")
+    with pytest.raises(errors.Denied):
+        await drafts.publish(READER, "jack", key="r2")
+    with pytest.raises(errors.Denied):
+        await drafts.discard(READER, "jack", key="r3")
     assert [one.by for one in drafts.seen(READER)] == ["tg:7"]
     assert drafts.seen(Actor("tg:5")) == []
     refused = [one for one in await History(catalog).host_audit(ANN) if one.changed_by == "tg:9"]
