@@ -79,3 +79,36 @@ async def test_an_agent_with_a_tool_is_made_tried_published_bound_edited_and_tak
         await until(lambda: instructions(other) == keeper)
         assert await ann_there.open(f"@{bots[1].username} who are you?") == "I keep the time."
         assert boss_here.taps <= MOST_TAPS
+
+
+async def test_of_two_admins_who_edit_one_agent_the_later_one_sees_what_changed_and_keeps_the_text(
+    stage: Stage, valkey: Valkey
+) -> None:
+    bots = [stage.bot("One"), stage.bot("Two")]
+    boss, ann = stage.person("Boss"), stage.person("Ann")
+    stage.environ["ADMINS"] = f"{boss.id},{ann.id}"
+    one, other = MenuUser(stage, boss, bots[0]), MenuUser(stage, ann, bots[1])
+    async with two_replicas(stage, valkey) as hosts:
+        await one.open(
+            '/addagent {"id": "time-keeper", "name": "Jack", "customInstructions": "Hi."}'
+        )
+        await until(lambda: "time-keeper" in hosts[1].catalog.snapshot().agents)
+        for user, text in ((one, "You are brief."), (other, "You are kind.")):
+            await user.open("/agents")
+            await user.tap("Jack")
+            await user.tap("Edit")
+            await user.tap("Instructions")
+            assert text in await user.write(text)
+        await one.tap("Publish")
+        assert one.word == "Published version 2."
+        await until(lambda: instructions(hosts[1]) == "You are brief.")
+        shown = await other.tap("Publish")
+        assert other.word == "Nothing was published: somebody was faster."
+        assert f"by tg:{boss.id}" in shown
+        assert "You both changed customInstructions." in shown
+        assert "kind" in shown
+        assert instructions(hosts[0]) == "You are brief."
+        await other.tap("Put my changes on the newest version")
+        await other.tap("Publish")
+        assert other.word == "Published version 3."
+        await until(lambda: instructions(hosts[0]) == "You are kind.")
