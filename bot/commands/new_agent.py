@@ -209,7 +209,7 @@ async def paste(_host: AdminContext, _context: CommandContext) -> CommandResult:
 
 
 @action("new:pasted", needs=WRITE_AGENTS)
-async def pasted(host: AdminContext, context: CommandContext, text: str) -> CommandResult:
+async def read_pasted(host: AdminContext, context: CommandContext, text: str) -> CommandResult:
     """Begin a draft with what a document says."""
     agent = await host.catalog.parse_pasted(text)
     await drafts_of(host).replace(host.actor(context), agent, key=context.key)
@@ -218,5 +218,5 @@ async def pasted(host: AdminContext, context: CommandContext, text: str) -> Comm
 
 ACTIONS = (
     *(new, talk, named, section, skip, choose_servers),
-    *(sources, begin_from, copied_from, paste, pasted),
+    *(sources, begin_from, copied_from, paste, read_pasted),
 )
