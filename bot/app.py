@@ -26,7 +26,7 @@ from bot.agents.resolver import TILDE, RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
-from bot.command import CommandContext
+from bot.command import CommandContext, Commands
 from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.page import USE_PAGE
 from bot.commands.table import all_commands
@@ -121,6 +121,8 @@ log = structlog.get_logger("switchboard")
 STORE_PAUSE_S = 1.0
 STALLED_MARGIN_S = 40.0
 _FILES = resource.RLIMIT_NOFILE
+SERVERS_SECONDS = 8.0
+"""How long a menu waits for the servers of a draft."""
 UNUSED_S = 60.0
 """How long after a change MCP servers without an agent are closed."""
 
@@ -511,8 +513,19 @@ class App:
             return health.server_states(self.pool.known(made.tools.servers)) if made else []
 
         def tools(agent: str, context: CommandContext) -> AgentTools:
-            if (made := self._resolver.current(agent)) is None:
-                return AgentTools()
+            made = self._resolver.current(agent)
+            return offered(made, agent, context) if made else AgentTools()
+
+        async def unstored(agent: AgentDefinition, context: CommandContext) -> AgentTools:
+            made = self._resolver.unstored(agent)
+            await self.pool.ensure(made.tools.servers)
+            absent = await self.pool.ready(made.tools.servers, SERVERS_SECONDS)
+            found = offered(made, agent.id, context)
+            cure = "tap again in a while, or look into the host's log"
+            lost = [Problem(f"server {name}", "it is not connected", cure) for name in absent]
+            return replace(found, problems=[*found.problems, *lost])
+
+        def offered(made: RunnableAgent, agent: str, context: CommandContext) -> AgentTools:
             incoming = context.incoming
             role = self._access.role(incoming.person.id)
             chat = "private" if incoming.address.private else "group"
@@ -526,7 +539,13 @@ class App:
         context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
         self._commands = all_commands(
-            context, people, self._key_uses.of, self._page_link, self.shown_once
+            context,
+            people,
+            self._key_uses.of,
+            self._page_link,
+            self.shown_once,
+            self.store,
+            unstored,
         )
 
         def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:
@@ -666,6 +685,11 @@ class App:
         secure = page.hostname if page.scheme == "https" else None
         rates = (settings.api_requests, settings.api_failures)
         return GateRules(hosts, *rates, secure, settings.http_faces)
+
+    @property
+    def commands(self) -> Commands:
+        """The commands of this host, and what the buttons of its menus lead to."""
+        return self._commands
 
     @property
     def api(self) -> Api | None:

@@ -128,7 +128,8 @@ def _draft_text(host: AdminContext, context: CommandContext, there: Comparison) 
         warning = f"⚠ {_theirs(there, host)} {how}"
     own = draft.definition.llm_overrides
     advice = [f"⚠ {escape_markdown(one)}" for one in host.advice(own)] if own else []
-    tested = "You are testing it here. " if _is_here(draft, context) else f"/test {id} tries it. "
+    is_tested = is_tested_here(draft, context)
+    tested = "You are testing it here. " if is_tested else f"/test {id} tries it. "
     hint = f"{tested}/publish {id} puts it in force, /discard {id} drops it."
     return paragraphs(head, body, warning, "\n".join(advice), escape_markdown(hint))
 
@@ -162,7 +163,8 @@ def line_of(context: CommandContext) -> str:
     return f"bot:{context.bot.id}"
 
 
-def _is_here(draft: Draft, context: CommandContext) -> bool:
+def is_tested_here(draft: Draft, context: CommandContext) -> bool:
+    """Whether a draft is on test in this very chat."""
     place, chat = draft.tested_in, context.incoming.address.original_id
     return place is not None and (place.line, place.chat) == (line_of(context), chat)
 
@@ -268,7 +270,7 @@ async def drafts(host: AdminContext, context: CommandContext) -> CommandResult:
     lines = []
     for draft in shown:
         own = draft.by == actor.id
-        tested = " · on test here" if own and _is_here(draft, context) else ""
+        tested = " · on test here" if own and is_tested_here(draft, context) else ""
         tested = tested or (" · on test" if draft.tested_in else "")
         who = "yours" if own else author(draft.by)
         lines.append(f"• {_titled(draft)} {who}, {ago(max(0.0, now - draft.at))}{tested}")
