@@ -23,8 +23,11 @@ from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.instance import SLASH, AgentInstance
+from registry.layers import EffectiveAgent
+from registry.preset import preset_key, split_key, telegram_owner
+from registry.preset_rules import fault_of, layer_of, preset_here
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
-from registry.snapshot import EffectiveAgent, Entry, Snapshot, effective
+from registry.snapshot import Entry, Snapshot, effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,16 @@ class RunnableAgent:
         return SLASH.join(filter(None, (who.account, self.router, who.agent_instance)))
 
     @property
+    def names(self) -> tuple[str, str]:
+        """The id and the preset, by which it is found as it is at another moment."""
+        return self.id, self.preset
+
+    @property
+    def preset(self) -> str:
+        """The preset that is laid over it, as `<owner>/<id>`; '' for none."""
+        return self.attribution.preset or ""
+
+    @property
     def name(self) -> str:
         """The agent's name, as people see it."""
         return self.effective.definition.name
@@ -75,8 +88,7 @@ class RunnableAgent:
     @property
     def most_turns(self) -> int | None:
         """The most turns that the model reads, this one included; None where nobody set a limit."""
-        instance = self.effective.instance
-        limit = instance.history_limit if instance else None
+        limit = self.effective.history_limit
         return None if limit is None else limit // 2 + 1
 
     @property
@@ -85,9 +97,10 @@ class RunnableAgent:
         most, ours = self.most_turns, self.limits.history_turns
         return ours if most is None else min(most, ours)
 
-    def in_place_of(self, removed: str) -> RunnableAgent:
-        """An agent without tools, to end a turn whose own agent was `removed`."""
+    def in_place_of(self, removed: str, preset: str = "") -> RunnableAgent:
+        """An agent without tools, to end a turn whose own agent or preset was `removed`."""
         who = replace(self.attribution, agent=removed, agent_instance=None, revision="")
+        who = replace(who, preset=preset or None)
         router = ""
         if SLASH in removed:
             account, *routers, name = removed.split(SLASH)
@@ -96,12 +109,15 @@ class RunnableAgent:
         return replace(self, attribution=who, tools=ToolPermissions(), router=router)
 
 
-CurrentAgent = Callable[[str], RunnableAgent | None]
-"""An agent by its id as it is now, None once it is removed."""
+CurrentAgent = Callable[[str, str], RunnableAgent | None]
+"""An agent by its id, under a preset ('' for none), as it is now; None once one is removed."""
 
 
 log = structlog.get_logger("agents")
 
+MOST_MADE = 5_000
+"""Agents, and agents under presets, that are kept until something changes."""
+PRESET_CHANGED = "This preset stands on another agent by now."
 _CHAT_RULES = ("chat in this bot", "chat")
 """The rules that bind a chat: a group's binding still holds once it is a supergroup."""
 
@@ -161,7 +177,7 @@ class AgentResolver:
     rules: HostRules
     references: SecretReferences
     handlers: Mapping[str, InternalSkill] = field(default_factory=dict)
-    _made: dict[str, RunnableAgent] = field(default_factory=dict)
+    _made: dict[tuple[str, str], RunnableAgent] = field(default_factory=dict)
     _snapshot_number: int = -1
 
     def resolve(
@@ -170,15 +186,33 @@ class AgentResolver:
         """Which agent answers, by which rule and why; and the agent, None where there is none."""
         snapshot = self.catalog.snapshot()
         if address.instance is not None:
-            return self._named(snapshot, address.instance)
+            return self._named(snapshot, address.instance, address.preset or "")
         found = snapshot.resolve(line.identity, address.chat, person.telegram_id)
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
+        owner = telegram_owner(person.telegram_id)
+        if address.private and (one := preset_here(snapshot, found, address.bot, owner)):
+            own = Resolution(one.base_agent_name, "preset", f"the preset '{one.instance_name}'")
+            return self._preset(snapshot, own, preset_key(owner, one.id))
         return found, None if found.agent_id is None else self.current(found.agent_id)
 
-    def _named(self, snapshot: Snapshot, id: str) -> tuple[Resolution, RunnableAgent | None]:
+    def _preset(
+        self, snapshot: Snapshot, found: Resolution, key: str
+    ) -> tuple[Resolution, RunnableAgent | None]:
+        """An agent under a preset; where that cannot answer, why in a sentence."""
+        found = replace(found, preset=key)
+        if agent := self.current(found.agent_id or "", key):
+            return found, agent
+        why = fault_of(snapshot, split_key(key)[0], snapshot.preset(key))
+        return replace(found, agent_id=None, why=why or PRESET_CHANGED), None
+
+    def _named(
+        self, snapshot: Snapshot, id: str, preset: str
+    ) -> tuple[Resolution, RunnableAgent | None]:
         """The instance that was asked for by its name, or the agent by its id."""
+        if preset:
+            return self._preset(snapshot, Resolution(id, "preset", "asked for by its id"), preset)
         agent, why = self.current(id), "asked for by its name"
         if agent is not None and (SLASH not in id or snapshot.instance(id) is not None):
             return Resolution(id, "instance", why), agent
@@ -187,19 +221,40 @@ class AgentResolver:
             why = f"the agent type of the instance '{id}' is unknown: {unknown}"
         return Resolution(None, "instance", why), None
 
-    def current(self, agent: str) -> RunnableAgent | None:
-        """An agent or an instance by its id as it is now, or None where there is no such one."""
+    def current(self, agent: str, preset: str = "") -> RunnableAgent | None:
+        """An agent or an instance by its id as it is now, or None where there is no such one.
+
+        A `preset` (`<owner>/<id>`) is laid over it: None as well where it cannot answer, or stands
+        on another agent by now.
+        """
         snapshot = self.catalog.snapshot()
-        if snapshot.number != self._snapshot_number:
+        if snapshot.number != self._snapshot_number or len(self._made) > MOST_MADE:
             self._made.clear()
             self._snapshot_number = snapshot.number
-        if (known := self._made.get(agent)) is not None:
+        if (known := self._made.get((agent, preset))) is not None:
             return known
-        own, router = unrouted(agent)
-        if (found := snapshot.effective(own, self.rules.llm)) is None:
-            return None
-        made = self._made[agent] = replace(self._make(found), router=router)
+        made = self._under(snapshot, agent, preset) if preset else self._bare(snapshot, agent)
+        if made is not None:
+            self._made[agent, preset] = made
         return made
+
+    def _bare(self, snapshot: Snapshot, agent: str) -> RunnableAgent | None:
+        own, router = unrouted(agent)
+        found = snapshot.effective(own, self.rules.llm)
+        return replace(self._make(found), router=router) if found else None
+
+    def _under(self, snapshot: Snapshot, agent: str, key: str) -> RunnableAgent | None:
+        """An agent under a preset, as far as the agent and the host allow it now."""
+        preset, base = snapshot.preset(key), snapshot.agents.get(agent)
+        if preset is None or base is None or preset.base_agent_name != agent:
+            return None
+        if fault_of(snapshot, split_key(key)[0], preset):
+            return None
+        layer = layer_of(preset, base.value, self.catalog.allowed_models())
+        if (found := snapshot.effective(agent, self.rules.llm, (layer,))) is None:
+            return None
+        made = self._make(found)
+        return replace(made, attribution=replace(made.attribution, preset=key))
 
     def is_router(self, agent: RunnableAgent) -> bool:
         """Whether an agent hands each message to another instance of its account."""
@@ -293,17 +348,12 @@ def _policy(agent: EffectiveAgent, floor: tuple[str, ...]) -> Policy:
     """
     written, skills = agent.tool_policy, agent.definition.skills
     safety = agent.definition.safety_config or SafetyConfig()
-    lists = [written.allowed]
-    disabled = written.disabled_tools
-    if (instance := agent.instance) is not None:  # it narrows, and makes nothing run unasked
-        lists.append(instance.allowed)
-        disabled = (*disabled, *instance.disabled)
     runs = [f"skill:{skill.name}" for skill in skills if not skill.requires_approval]
     confirm = [f"skill:{skill.name}" for skill in skills if skill.requires_approval]
     return Policy(
         runs=(*agent.definition.whitelist_patterns, *runs),
-        allowed=tuple(one for one in lists if one is not None),
-        disabled=disabled,
+        allowed=agent.allowed,
+        disabled=agent.disabled,
         confirm=(
             *(*floor, *written.require_confirmation, *confirm),
             *safety.require_tool_confirmation,
