@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -28,12 +29,14 @@ SLASH = "/"
 BARE = ""
 """In place of a preset: the agent itself was chosen."""
 
-_Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}\Z")]
-_Bot = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,18}\Z")]
+_ID, _BOT = re.compile(r"[0-9a-f]{12}"), re.compile(r"[1-9][0-9]{0,18}")
+_is_id = must(_ID.fullmatch, "{} is not the id of a preset", "write 12 of 0-9 and a-f")
+_is_bot = must(_BOT.fullmatch, "{} is not the id of a bot", "write its numeric id")
+_Id = Annotated[str, AfterValidator(_is_id)]
+_Bot = Annotated[str, AfterValidator(_is_bot)]
+_Chosen = Annotated[str, AfterValidator(lambda text: text and _is_id(text))]
 _written = must(str.strip, "is empty", "write something, or leave it out")
-_Text = Annotated[
-    PlainText, StringConstraints(max_length=LONGEST_TEXT), AfterValidator(lambda t: _written(t))
-]
+_Text = Annotated[PlainText, StringConstraints(max_length=LONGEST_TEXT), AfterValidator(_written)]
 _Tools = Annotated[tuple[Pattern, ...], Field(strict=False, max_length=MOST_TOOLS)]
 
 
@@ -105,7 +108,7 @@ class PersonPresets(SnakeModel):
     presets: Annotated[tuple[Preset, ...], Field(strict=False, max_length=MOST_PRESETS)] = ()
     default: _Id | None = None
     used: Annotated[
-        Mapping[_Bot, _Id | Annotated[str, StringConstraints(max_length=0)]],
+        Mapping[_Bot, _Chosen],
         Field(max_length=MOST_BOTS),
     ] = Field(default_factory=dict)
 

@@ -91,12 +91,12 @@ def _changed(
             new = {key: item for key, item in inner.items() if item is not None}
         value[name] = new
     value = {name: item for name, item in value.items() if item is not None}
-    if base := catalog.snapshot().type_named(str(value.get("base_agent_name", ""))):
-        value["base_agent_name"] = base.value.id  # hyphens and underscores are alike
+    if isinstance(base := value.get("base_agent_name"), str):
+        alike = (base, base.replace("_", "-"), base.replace("-", "_"))
+        known = catalog.snapshot().agents
+        value["base_agent_name"] = next((one for one in alike if one in known), base)
     made = _read(catalog, value)
-    if held and made == _read(catalog, held):
-        return made
-    return made.model_copy(update={"updated_at": at})
+    return made if value == held else made.model_copy(update={"updated_at": at})
 
 
 def _read(catalog: Catalog, value: Mapping[str, Any]) -> Preset:

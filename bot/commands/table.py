@@ -28,6 +28,7 @@ from bot.commands import (
     instances,
     keys,
     page,
+    presets,
     reviews,
     roles,
     versions,
@@ -57,7 +58,8 @@ def all_commands(
     last = (audit.audit, audit.rollback, reviews.reviews, host.bots, host.status, host.reload)
     rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
-    rows += [retrying(row.using(admin_context)) for row in first]
+    own = (presets.presets, presets.model, presets.style)
+    rows += [retrying(row.using(admin_context)) for row in (*own, *first)]
     rows += [own_id, people.using(people_context), claim]
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]

@@ -44,7 +44,8 @@ class HttpUpdate:
     """What is accepted into a conversation over HTTP: a message, a stop, an answer to a question.
 
     `text` is the message, or the data of the button that was pressed. `turn` names the event
-    stream; `grows`: whether somebody reads it while the answer is made.
+    stream; `grows`: whether somebody reads it while the answer is made. `preset` is laid over the
+    agent, as `<owner>/<id>`.
     """
 
     kind: Literal["message", "stop", "press"]
@@ -56,6 +57,7 @@ class HttpUpdate:
     grows: bool = True
     reason: str | None = None
     context: TaskContext | None = None
+    preset: str | None = None
 
     def dump(self) -> bytes:
         """The update as the inbox holds it."""
@@ -64,7 +66,9 @@ class HttpUpdate:
     @property
     def address(self) -> Address:
         """Where the answer goes."""
-        return Address(0, 0, instance=self.instance, stream=self.turn, grows=self.grows)
+        return Address(
+            0, 0, instance=self.instance, stream=self.turn, grows=self.grows, preset=self.preset
+        )
 
 
 def load_update(raw: bytes) -> HttpUpdate:

@@ -39,12 +39,14 @@ _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 class AgentFacts:
     """What a list of agents tells beside their documents.
 
-    `tools` names the tools that an agent is known to have for an account, `specializations` the
+    `tools` names the tools that an agent is known to have for an account, `model` the model that it
+    asks, `specializations` the
     values that have texts, by dimension.
     """
 
     tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
     specializations: Callable[[], Mapping[str, list[str]]] = dict
+    model: Callable[[str], str | None] = lambda _agent: None
 
 
 @dataclass(frozen=True, slots=True)
