@@ -57,6 +57,7 @@ async def talk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Talk]:
     async with staged(tmp_path_factory.mktemp("presets")) as stage:
         write_agents(stage)
         models = {"LLM__MODEL": "claude-sonnet-4-6", "MODELS__ALLOWED": "gpt-4,claude-haiku-4-5"}
+        models["HTTP_FACES"] = "openai"
         with also_known("gpt-4"):
             async with talking(stage, **models) as found:
                 yield found
@@ -344,9 +345,8 @@ async def test_an_override_stands_for_the_agents_text_and_an_appended_one_behind
     own, base, *_ = system_of(request)
     assert own == f"You are Ada.\n\n{APA}"
     assert "Do not help with the following" in base  # the host's own prompt stays
-    refused = await ann.ask(
-        "POST", json={**DEEP, "base_agent_name": "strict", "system_prompt_override": "Be lax."}
-    )
+    lax = {"instance_name": "lax", "base_agent_name": "strict", "system_prompt_override": "Be lax."}
+    refused = await ann.ask("POST", json={**DEEP, **lax})
     field, cure = problem_of(refused)
     assert (field, cure) == (
         "system_prompt_override",
@@ -375,7 +375,7 @@ async def test_a_change_of_the_agent_is_felt_at_the_next_turn_and_its_removal_is
     catalog = talk.host.catalog
 
     async def put(**fields: Any) -> None:
-        definition = agent("lively", "You are lively.", template=True, **fields)
+        definition = agent("lively", "You are lively.", **{"template": True, **fields})
         text = orjson.dumps(definition).decode()
         kept = await catalog.parse(text)
         key = f"lively {len(text)}"
