@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +23,7 @@ from registry.errors import DocumentErrors, NotThere, Problem
 from registry.fields import casefolded, nearest, unknown_name
 from registry.models import known
 from registry.policy import patterns_of
-from registry.preset import BARE, PersonPresets, Preset, split_key, telegram_owner
+from registry.preset import BARE, PersonPresets, Preset, telegram_owner
 from registry.preset_edits import (
     adjust,
     bases_for,
@@ -35,12 +35,12 @@ from registry.preset_edits import (
     usable_models,
     use_preset,
 )
-from registry.preset_rules import fault_of
+from registry.preset_rules import fault_of, preset_here
 from registry.roles import DEFAULT_ACCOUNT
 
 MAX_SHOWN = 50
 PRIVATE = "Presets are your own: send this to me in our private chat."
-NONE = "none"
+NONE, DEFAULT = "none", "default"
 USAGE = "[NAME | new NAME AGENT | use, default, edit or delete NAME …]"
 HOW = (
     "/presets new NAME AGENT makes one, with what it is to add to the agent's instructions on the "
@@ -72,17 +72,19 @@ _NUMBERS = frozenset({"temperature", "max_tokens"})
 _Act = Callable[[AdminContext, CommandContext, str], Awaitable[str]]
 
 
-def _owner(context: CommandContext) -> str:
+def owner_of(context: CommandContext) -> str:
+    """Whose presets the sender sees: their own."""
     return telegram_owner(context.incoming.person.telegram_id)
 
 
-def _held(host: AdminContext, context: CommandContext) -> PersonPresets:
-    return presets_of(host.catalog.snapshot(), _owner(context))
+def held_by(host: AdminContext, context: CommandContext) -> PersonPresets:
+    """The presets of the sender."""
+    return presets_of(host.catalog.snapshot(), owner_of(context))
 
 
 def _named(host: AdminContext, context: CommandContext, name: str) -> Preset:
     """A preset of the sender by its name; raises NotThere."""
-    held, wanted = _held(host, context), name.strip().lower()
+    held, wanted = held_by(host, context), name.strip().lower()
     if (preset := held.named(wanted)) is not None:
         return preset
     names = [one.instance_name for one in held.presets]
@@ -91,19 +93,25 @@ def _named(host: AdminContext, context: CommandContext, name: str) -> Preset:
     raise NotThere(f"you have no preset '{wanted[:64]}'; {cure}")
 
 
-def _used(context: CommandContext) -> str:
-    """The id of the sender's preset that answers here; '' for none."""
-    return split_key(context.resolution.preset)[1] if context.resolution.preset else ""
+def used_id(host: AdminContext, context: CommandContext) -> str:
+    """The id of the sender's preset that answers here at this moment; '' for none."""
+    snapshot, address = host.catalog.snapshot(), context.incoming.address
+    if not address.private:
+        return ""
+    person = context.incoming.person.telegram_id
+    found = snapshot.resolve(context.bot, address.chat, person)
+    preset = preset_here(snapshot, found, context.bot.id, owner_of(context))
+    return preset.id if preset else ""
 
 
-def _titled(preset: Preset) -> str:
+def titled(preset: Preset) -> str:
+    """A preset by the name that people read, and its slug."""
     return f"**{escape_markdown(preset.title)}** ({code(preset.instance_name)})"
 
 
 # --- /presets ------------------------------------------------------------------------------------
 
 
-@command("presets", "your own variants of the agent: list, make, use and change them", usage=USAGE)
 async def presets(host: AdminContext, context: CommandContext) -> CommandResult:
     """List the sender's presets, show one, or do with them what the first word says."""
     if not context.incoming.address.private:
@@ -112,12 +120,13 @@ async def presets(host: AdminContext, context: CommandContext) -> CommandResult:
     if (act := _ACTS.get(word.lower())) is not None:
         return Reply(await act(host, context, rest.strip()))
     if word:
-        return Reply(_shown(host, context, _named(host, context, word)))
-    return Reply(_list(host, context))
+        return Reply(described(host, context, _named(host, context, word)))
+    return Reply(listed(host, context))
 
 
-def _list(host: AdminContext, context: CommandContext) -> str:
-    held, used = _held(host, context), _used(context)
+def listed(host: AdminContext, context: CommandContext) -> str:
+    """The presets of the sender, and what can be done with them."""
+    held, used = held_by(host, context), used_id(host, context)
     shown, more = first_items(held.presets, MAX_SHOWN)
     lines = "\n".join(_listed(host, held, one, used) for one in shown) + more
     bases = ", ".join(map(code, bases_for(host.catalog, DEFAULT_ACCOUNT)))
@@ -138,16 +147,16 @@ def _listed(host: AdminContext, held: PersonPresets, one: Preset, used: str) -> 
     return " · ".join([*parts, *marks])
 
 
-def _shown(host: AdminContext, context: CommandContext, preset: Preset) -> str:
+def described(host: AdminContext, context: CommandContext, preset: Preset) -> str:
     """A preset with what it sets, and what is odd about it."""
-    held = _held(host, context)
+    held = held_by(host, context)
     settings = "\n".join(_settings(preset))
     fault = fault_of(host.catalog.snapshot(), held.owner, preset)
     odd = [f"⚠ {escape_markdown(fault)}"] if fault else [*_ignored(host, preset)]
-    marks = ["It is in use here."] if preset.id == _used(context) else []
+    marks = ["It is in use here."] if preset.id == used_id(host, context) else []
     marks += ["It is your default."] if preset.id == held.default else []
     how = escape_markdown(HOW_TO_EDIT.format(preset.instance_name))
-    return paragraphs(_titled(preset), settings, " ".join(marks), "\n".join(odd), how)
+    return paragraphs(titled(preset), settings, " ".join(marks), "\n".join(odd), how)
 
 
 def _settings(preset: Preset) -> Iterator[str]:
@@ -189,7 +198,7 @@ async def _new(host: AdminContext, context: CommandContext, rest: str) -> str:
     given |= {"system_prompt_append": below.strip()} if below.strip() else {}
     preset, _ = await create_preset(host.catalog, host.actor(context), given, key=context.key)
     hint = f"{code(f'/presets use {name}')} lets it answer here."
-    return f"Created preset {_titled(preset)}. {hint}"
+    return f"Created preset {titled(preset)}. {hint}"
 
 
 def _bases(host: AdminContext) -> str:
@@ -203,16 +212,16 @@ async def _use(host: AdminContext, context: CommandContext, rest: str) -> str:
         await use_preset(host.catalog, actor, bot, BARE, key=context.key)
         return "The agent itself answers here now."
     preset = _named(host, context, rest)
-    if why := _not_here(host, context, preset):
+    if why := why_not_here(host, context, preset):
         return why
     await use_preset(host.catalog, actor, bot, preset.id, key=context.key)
-    return f"{_titled(preset)} answers you here now. The conversation goes on."
+    return f"{titled(preset)} answers you here now. The conversation goes on."
 
 
-def _not_here(host: AdminContext, context: CommandContext, preset: Preset) -> str:
+def why_not_here(host: AdminContext, context: CommandContext, preset: Preset) -> str:
     """Why a preset cannot be used in this bot; '' where it can."""
     snapshot = host.catalog.snapshot()
-    if fault := fault_of(snapshot, _owner(context), preset):
+    if fault := fault_of(snapshot, owner_of(context), preset):
         return escape_markdown(fault)
     address = context.incoming.address
     found = snapshot.resolve(context.bot, address.chat, context.incoming.person.telegram_id)
@@ -232,7 +241,7 @@ async def _default(host: AdminContext, context: CommandContext, rest: str) -> st
         return "You have no default preset now."
     preset = _named(host, context, rest)
     await set_default(host.catalog, actor, preset.id, key=context.key)
-    return f"{_titled(preset)} is your default now: it answers where no agent is bound."
+    return f"{titled(preset)} is your default now: it answers where no agent is bound."
 
 
 async def _edit(host: AdminContext, context: CommandContext, rest: str) -> str:
@@ -244,7 +253,7 @@ async def _edit(host: AdminContext, context: CommandContext, rest: str) -> str:
     change = typed_change(word, value[0].strip())
     actor, id = host.actor(context), preset.id
     after, _ = await change_preset(host.catalog, actor, id, change, key=context.key)
-    return f"Changed {_titled(after)}: {escape_markdown(word.lower())}."
+    return f"Changed {titled(after)}: {escape_markdown(word.lower())}."
 
 
 def typed_change(word: str, text: str) -> dict[str, Any]:
@@ -271,7 +280,7 @@ def typed_change(word: str, text: str) -> dict[str, Any]:
 async def _delete(host: AdminContext, context: CommandContext, rest: str) -> str:
     preset = _named(host, context, rest)
     await delete_preset(host.catalog, host.actor(context), preset.id, key=context.key)
-    return f"Deleted preset {_titled(preset)}. Its name is free."
+    return f"Deleted preset {titled(preset)}. Its name is free."
 
 
 _ACTS: Mapping[str, _Act] = {
@@ -286,15 +295,14 @@ _ACTS: Mapping[str, _Act] = {
 # --- the quick ways ------------------------------------------------------------------------------
 
 
-@command("model", "choose the model that answers you here", usage="[MODEL | default]")
 async def model(host: AdminContext, context: CommandContext) -> CommandResult:
     """Change the model of the preset that is in use here; without a name list the models."""
     if not context.incoming.address.private:
         return Reply(PRIVATE)
     wanted, base = context.arguments.strip(), context.resolution.agent_id or ""
     if not wanted:
-        return Reply(_models(host, context, base))
-    return await _adjusted(host, context, "primary_model", wanted, "default", "model")
+        return Reply(models(host, context, base))
+    return await adjusted(host, context, "primary_model", wanted, DEFAULT, "model")
 
 
 @command("style", "say how you want to be answered here", usage="[TEXT | none]")
@@ -304,41 +312,55 @@ async def style(host: AdminContext, context: CommandContext) -> CommandResult:
         return Reply(PRIVATE)
     wanted = context.arguments.strip()
     if not wanted:
-        used = _held(host, context).find(_used(context))
+        used = held_by(host, context).find(used_id(host, context))
         now = used.system_prompt_append if used else None
         said = f"Your style here: {escape_markdown(now)}" if now else "You have no style here yet."
         return Reply(paragraphs(said, "Write /style and how you want to be answered."))
-    return await _adjusted(host, context, "system_prompt_append", wanted, NONE, "style")
+    return await adjusted(host, context, "system_prompt_append", wanted, NONE, "style")
 
 
-async def _adjusted(
+async def adjusted(
     host: AdminContext, context: CommandContext, field: str, wanted: str, back: str, what: str
 ) -> CommandResult:
     """Change a field of the preset in use here, which is made where there is none."""
-    base, id = context.resolution.agent_id or "", _used(context)
+    base, id = context.resolution.agent_id or "", used_id(host, context)
     value = None if wanted.lower() == back else wanted
-    if not id and base not in bases_for(host.catalog, DEFAULT_ACCOUNT):
+    if not may_adjust(host, context):
         return Reply(NOT_OFFERED if base else escape_markdown(context.resolution.why))
     if not id and value is None:
         return Reply(f"You have changed no {what} here.")
     here = (context.bot.id, id, base)
     made = await adjust(host.catalog, host.actor(context), here, {field: value}, key=context.key)
     now = f"The agent's own {what} counts here again" if value is None else f"Changed your {what}"
-    return Reply(f"{now}, in preset {_titled(made)}.")
+    return Reply(f"{now}, in preset {titled(made)}.")
+
+
+def may_adjust(host: AdminContext, context: CommandContext) -> bool:
+    """Whether there is a preset to change here, or one can be made."""
+    base = context.resolution.agent_id or ""
+    return bool(used_id(host, context)) or base in bases_for(host.catalog, DEFAULT_ACCOUNT)
 
 
 NOT_OFFERED = "The agent here is not offered for presets, so it answers everybody alike."
 
 
-def _models(host: AdminContext, context: CommandContext, base: str) -> str:
+def models(host: AdminContext, context: CommandContext, base: str) -> str:
     """The models that the sender may choose here, each with what it can do."""
-    used = _held(host, context).find(_used(context))
-    names, more = first_items(usable_models(host.catalog, base), MAX_SHOWN)
-    lines = [f"• {code(name)}{_abilities(name)}" for name in names]
+    used = held_by(host, context).find(used_id(host, context))
+    lines = model_lines(usable_models(host.catalog, base))
     now = used.primary_model if used else None
     head = f"Your model here is {code(now)}." if now else "The agent's own model answers you here."
     how = "Write /model and a name; `/model default` goes back."
-    return paragraphs(head, "\n".join(lines) + more if lines else "No model is allowed.", how)
+    return paragraphs(head, lines or NO_MODEL, how)
+
+
+NO_MODEL = "No model is allowed here."
+
+
+def model_lines(names: Sequence[str]) -> str:
+    """A line for each model, with what it can do."""
+    shown, more = first_items(names, MAX_SHOWN)
+    return "\n".join(f"• {code(name)}{_abilities(name)}" for name in shown) + more
 
 
 def _abilities(name: str) -> str:

@@ -21,6 +21,7 @@ from bot.command import (
     visible,
 )
 from bot.commands import (
+    agent_menu,
     agents,
     audit,
     bindings,
@@ -28,6 +29,7 @@ from bot.commands import (
     instances,
     keys,
     page,
+    preset_menu,
     presets,
     reviews,
     roles,
@@ -50,7 +52,8 @@ def all_commands(
     shown_once: ShownOnce,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
-    first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first = [agent_menu.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first += [agent_menu.clone_agent, agent_menu.archive_agent]
     first += [instances.instances, instances.instance, instances.new_instance]
     first += [instances.edit_instance, instances.delete_instance]
     first += [versions.versions, versions.diff, versions.restore]
@@ -58,14 +61,16 @@ def all_commands(
     last = (audit.audit, audit.rollback, reviews.reviews, host.bots, host.status, host.reload)
     rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
-    own = (presets.presets, presets.model, presets.style)
+    own = (preset_menu.presets, preset_menu.model, presets.style)
     rows += [retrying(row.using(admin_context)) for row in (*own, *first)]
     rows += [own_id, people.using(people_context), claim]
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
     rows += [page.page.using((make_link, shown_once))]
     rows += [retrying(row.using(admin_context)) for row in last]
-    return Commands(rows, admin_context.actor, admin_context.audit_refusal)
+    menus = (*agent_menu.ACTIONS, *preset_menu.ACTIONS)
+    actions = [retrying(row.using(admin_context)) for row in menus]
+    return Commands(rows, admin_context.actor, admin_context.audit_refusal, actions)
 
 
 @command("start", "say hello", concurrent=True)

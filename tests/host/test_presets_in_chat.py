@@ -114,7 +114,7 @@ async def test_model_and_style_change_the_preset_that_is_in_use_here(stage: Stag
     prepared(stage)
     ann = stage.person("Ann")
     say, closed = [saying(stage, ann, stage.world.private(ann, bot), bot) for bot in bots]
-    room = stage.world.group(ann, bots[0])
+    room = stage.world.group("Team", [ann, bots[0]])
     with also_known("gpt-4"):
         async with stage.host():
             models = await say("/model")
