@@ -692,7 +692,8 @@ class App:
                 settings.http_faces,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
-            return make_app(Host(*parts, settings.own_keys))
+            defaults = settings.llm.as_configuration()
+            return make_app(Host(*parts, settings.own_keys, defaults))
 
         app = await asyncio.to_thread(make)
         await self._background(self.http_lines.run(), "http.lines")

@@ -534,7 +534,7 @@ class Catalog:
         await self.check_document(kind, id, text)
         if kind == "instance":
             self._check_instance(actor, id, current, text)
-        if kind == "preset":
+        if kind == "preset" and actor.id == id:  # the operator moves them as they are
             self._check_presets(current, text)
         if kind == "binding":
             await self._require_reach(actor, AgentBinding.model_validate_json(text).agent_id)

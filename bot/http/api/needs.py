@@ -10,7 +10,7 @@ A route that declares nothing answers 403.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,6 +27,7 @@ from bot.store.sign_ins import SignIns
 from registry import errors
 from registry.api_key import ApiKey
 from registry.catalog import Catalog
+from registry.definition import LlmConfiguration
 from registry.history import History
 from registry.roles import Action, Target, Tier, verdict
 
@@ -72,6 +73,7 @@ class Host:
     """The parts of the host that routes work with.
 
     `uses` says when keys were used last, also those of the environment, which `own_keys` lists.
+    `defaults` are the model settings of agents that say nothing.
     """
 
     catalog: Catalog
@@ -81,6 +83,7 @@ class Host:
     uses: KeyUses
     talking: Talking
     own_keys: tuple[ApiKey, ...] = ()
+    defaults: LlmConfiguration = field(default_factory=LlmConfiguration)
 
     @property
     def conversations(self) -> Conversations:
