@@ -463,3 +463,29 @@ async def test_a_repeated_request_makes_a_preset_once(talk: Talk) -> None:
     one, two = [await ann.ask("POST", json=DEEP, Idempotency_Key="k1") for _ in range(2)]
     assert (one.status, two.status, one.json) == (201, 201, two.json)
     assert len((await ann.ask("GET")).json) == 1
+
+
+async def test_every_field_of_an_agent_and_an_instance_tells_its_layer_and_its_origin(
+    talk: Talk,
+) -> None:
+    admin = await person(talk, "reader", role="instance_admin")
+    path = "/api/v1/registry/agents/research_agent"
+    assert "effective" not in (await talk.client.get(path)).json
+    found = (await talk.client.get(f"{path}?effective=true")).json["effective"]
+    assert found["model"] == {
+        "value": "claude-sonnet-4-6",
+        "layer": "L0",
+        "origin": "host defaults",
+    }
+    text = found["customInstructions"]
+    assert (text["value"], text["layer"]) == (TEXT, "L1")
+    assert text["origin"].startswith("agents.json:")
+    assert found["template"]["value"] is True
+    path = f"{talk.path('sales-enterprise')}?effective=true"
+    found = (await talk.client.get(path, admin.key)).json["effective"]
+    place = "acme/sales-enterprise/config.yaml:"
+    for name, value in (("temperature", 0.5), ("historyLimit", 10), ("name", "Enterprise Sales")):
+        assert (found[name]["value"], found[name]["layer"]) == (value, "L3")
+        assert found[name]["origin"].startswith(place)
+    assert found["allowedTools"]["layer"] == "L3"
+    assert found["disabledTools"] == {"value": [], "layer": "L0", "origin": "default"}
