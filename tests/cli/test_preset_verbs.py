@@ -30,7 +30,7 @@ async def filled(console: Console, valkey: Valkey) -> None:
     async with valkey.client() as redis:
         await redis.set("agent:definition:research_agent", json.dumps(AGENT))
         await redis.set("agent:preset:tg:5", json.dumps(PRESETS))
-        other = {**PRESETS, "owner": "api:acme:ann", "presets": PRESETS["presets"][:1]}  # type: ignore[index]
+        other = {**PRESETS, "owner": "api:acme:ann", "presets": PRESETS["presets"][:1]}
         await redis.set("agent:preset:api:acme:ann", json.dumps(other))
 
 
