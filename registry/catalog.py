@@ -748,15 +748,33 @@ class Catalog:
     async def _check(self, value: str, agent: AgentDefinition) -> None:
         """Raise DocumentErrors for an agent that may not be stored as this text."""
         await self.parse(value, agent.id)
-        if problems := [*self.objections(agent)]:
+        if problems := [*self.objections(agent), *self._model_problems(agent)]:
             raise errors.DocumentErrors(problems)
+
+    def _model_problems(self, agent: AgentDefinition) -> Iterator[Problem]:
+        """Models that an agent in the store may not name, where the operator lists some.
+
+        What it has already may stay.
+        """
+        held, llm = self.get_agent(agent.id), agent.llm_overrides
+        if not self.writer.models or llm is None:
+            return
+        old, allowed = held.llm_overrides if held else None, self.allowed_models()
+        for name, spelled in (("model", "model"), ("fallback_model", "fallbackModel")):
+            model = getattr(llm, name)
+            if model is None or (old and getattr(old, name) == model):
+                continue
+            if wire_id(model) not in set(map(wire_id, allowed)):
+                message = f"the model {shown(model)} is not allowed here"
+                cure = f"use one of: {', '.join(allowed)}"
+                yield Problem(agent.id, message, cure, path=f"llmOverrides.{spelled}")
 
     async def check_document(self, kind: Kind, id: str, text: str) -> None:
         """Raise DocumentErrors for a text that may not be stored as this document."""
         where = stored.key_of(kind, id)
         if kind == "agent":
             agent = await self.parse(text, where)
-            if problems := [*self.objections(agent)]:
+            if problems := [*self.objections(agent), *self._model_problems(agent)]:
                 raise errors.DocumentErrors(problems)
         if wrong := stored.problems_of(where, text, self.writer):
             raise errors.DocumentErrors(wrong)

@@ -215,6 +215,9 @@ async def test_a_model_outside_the_list_is_refused_with_those_inside(talk: Talk)
     assert problem_of(refused) == ("primary_model", cure)
     narrow = {**DEEP, "base_agent_name": "frugal", "primary_model": "claude-sonnet-4-6"}
     assert problem_of(await ann.ask("POST", json=narrow)) == ("primary_model", "use one of: gpt-4")
+    path, secret = "/api/v1/registry/agents/made", {"llmOverrides": {"model": "gpt-5-secret"}}
+    refused = await talk.client.ask("PUT", path, json={"name": "Made", **secret})
+    assert problem_of(refused) == ("llmOverrides.model", cure)
     assert (await ann.ask("GET")).json == []
 
 
