@@ -688,12 +688,16 @@ class App:
                 settings.page_url,
                 settings.legacy_routes,
                 self.counters.add,
-                AgentFacts(self._tool_names, self.specializations.values, self._model_of),
+                AgentFacts(
+                    self._tool_names,
+                    self.specializations.values,
+                    self._model_of,
+                    settings.llm.as_configuration(),
+                ),
                 settings.http_faces,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
-            defaults = settings.llm.as_configuration()
-            return make_app(Host(*parts, settings.own_keys, defaults))
+            return make_app(Host(*parts, settings.own_keys))
 
         app = await asyncio.to_thread(make)
         await self._background(self.http_lines.run(), "http.lines")

@@ -33,7 +33,7 @@ DEFAULT = "default"
 class Layer:
     """What one layer says, with the document and the places that it is from.
 
-    `settings` are by field name. `override` stands in place of the agent's own text, `text` after
+    `settings` are by field name. `override` replaces the agent's own text, `text` after
     it. `allowed` are patterns of the only tools, None for all; `disabled` of tools that are taken
     away. `name` and `description` are the agent's, as people and the model read them.
     """

@@ -35,7 +35,7 @@ GONE = "This preset was deleted."
 _ASKED = {
     "title": "Send the name that you want to read.",
     "append": "Send what the agent is to do besides its own instructions.",
-    "override": "Send the instructions that stand in place of the agent's own.",
+    "override": "Send the instructions that replace those of the agent.",
     "temperature": "Send a number from 0 to 2: higher is freer.",
     "max_tokens": "Send how many tokens an answer may have.",
     "tools": "Send the names of the only tools that it may use, or none.",

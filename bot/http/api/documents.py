@@ -137,7 +137,11 @@ Effective = Annotated[
 def effective_of(document: Document, *, wanted: bool) -> dict[str, Any]:
     """What is in force of an agent or an instance, field by field; nothing unless it is wanted."""
     host = document.host
-    found = host.catalog.snapshot().effective(document.id, host.defaults) if wanted else None
+    found = (
+        host.catalog.snapshot().effective(document.id, host.talking.about.defaults)
+        if wanted
+        else None
+    )
     if found is None:
         return {}
     agent = found.definition

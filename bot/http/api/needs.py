@@ -41,13 +41,14 @@ class AgentFacts:
     """What a list of agents tells beside their documents.
 
     `tools` names the tools that an agent is known to have for an account, `model` the model that it
-    asks, `specializations` the
+    asks; `defaults` are the model settings of agents that say nothing. `specializations` are the
     values that have texts, by dimension.
     """
 
     tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
     specializations: Callable[[], Mapping[str, list[str]]] = dict
     model: Callable[[str], str | None] = lambda _agent: None
+    defaults: LlmConfiguration = field(default_factory=LlmConfiguration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,6 @@ class Host:
     """The parts of the host that routes work with.
 
     `uses` says when keys were used last, also those of the environment, which `own_keys` lists.
-    `defaults` are the model settings of agents that say nothing.
     """
 
     catalog: Catalog
@@ -83,7 +83,6 @@ class Host:
     uses: KeyUses
     talking: Talking
     own_keys: tuple[ApiKey, ...] = ()
-    defaults: LlmConfiguration = field(default_factory=LlmConfiguration)
 
     @property
     def conversations(self) -> Conversations:

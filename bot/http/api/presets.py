@@ -41,7 +41,7 @@ _FIELDS: dict[str, Any] = {
     "system_prompt_override": {
         "type": "string",
         "nullable": True,
-        "description": "Stands in place of the agent's own text.",
+        "description": "Replaces the agent's own text.",
     },
     "system_prompt_append": {
         "type": "string",
