@@ -32,7 +32,7 @@ class WhoAnswers(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Respondent:
+class ChosenAgent:
     """Who answers: the id of an instance or an agent, in an account, under a preset if any.
 
     `revision` changes with the agent.
@@ -46,7 +46,7 @@ class Respondent:
 
 def named(
     host: Host, caller: Caller, account: str, preset: str | None, config: str | None
-) -> Respondent | None:
+) -> ChosenAgent | None:
     """Who is named beside the path; None where nobody is. Raises ApiError."""
     if preset is None and config is None:
         return None
@@ -59,10 +59,10 @@ def named(
     found = find_offered(snapshot, caller, config or "")
     if found is None:
         raise ApiError(404, "not-found", NOT_FOUND, field=CONFIG)
-    return Respondent(found.id, found.account, revision=found.revision)
+    return ChosenAgent(found.id, found.account, revision=found.revision)
 
 
-def _under_preset(snapshot: Snapshot, caller: Caller, account: str, id: str) -> Respondent:
+def _under_preset(snapshot: Snapshot, caller: Caller, account: str, id: str) -> ChosenAgent:
     """A preset of the caller; raises ApiError, for those of others as for unknown ones."""
     owner = caller.actor.id
     key = preset_key(owner, id)
@@ -78,7 +78,7 @@ def _under_preset(snapshot: Snapshot, caller: Caller, account: str, id: str) -> 
         raise ApiError(403, "denied", detail, field=PRESET)
     if why := fault_of(snapshot, owner, preset):
         raise ApiError(422, "preset-unusable", why, field=PRESET)
-    return Respondent(base, account, key, snapshot.agents[base].revision)
+    return ChosenAgent(base, account, key, snapshot.agents[base].revision)
 
 
 def reaches_base(snapshot: Snapshot, caller: Caller, base: str) -> bool:

@@ -31,9 +31,9 @@ from bot.http.accounts.conversations import (
 )
 from bot.http.api import documents as docs
 from bot.http.api.answering import (
+    ChosenAgent,
     ConfigQuery,
     PresetQuery,
-    Respondent,
     WhoAnswers,
     is_of_path,
     named,
@@ -383,11 +383,11 @@ def unknown_type(name: str) -> str:
 
 def answering(
     host: Host, caller: Caller, account: str, instance: str, given: WhoAnswers
-) -> Respondent:
+) -> ChosenAgent:
     """Who answers: whom the request names, else the instance in its path; raises ApiError."""
     id = instance_of(host, account, instance)
     own = named(host, caller, account, given.agent_instance_id, given.agent_config_name)
-    return own or Respondent(id, account)
+    return own or ChosenAgent(id, account)
 
 
 def asker_of(caller: Caller, account: str) -> Asker:
@@ -413,7 +413,7 @@ class Session:
     """A conversation of the caller; `cookie` is one that the client has to be given."""
 
     asker: Asker
-    who: Respondent
+    who: ChosenAgent
     id: str
     cookie: str | None = None
 
@@ -421,7 +421,7 @@ class Session:
 def session_of(
     request: Request,
     caller: Caller,
-    who: Respondent,
+    who: ChosenAgent,
     given: str | None,
     *,
     may_begin: bool = True,
@@ -598,7 +598,7 @@ class Wanted:
     The answer has these `headers` besides its own.
     """
 
-    who: Respondent
+    who: ChosenAgent
     message: str | None
     session: str | None = None
     after: str | None = None

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from bot.http.accounts.conversations import SentMessage, TurnAnswer
 from bot.http.api import conversations as talk
 from bot.http.api import documents as docs
-from bot.http.api.answering import Respondent
+from bot.http.api.answering import ChosenAgent
 from bot.http.api.caller import Caller
 from bot.http.api.needs import CallerDep, Host, HostDep, needs_key
 from bot.http.api.problems import ApiError, not_found
@@ -22,7 +22,7 @@ from registry.roles import DEFAULT_ACCOUNT
 
 log = structlog.get_logger("api")
 SLUG = "simple-chat"
-INSTANCE = Respondent(f"{DEFAULT_ACCOUNT}/{SLUG}", DEFAULT_ACCOUNT)
+INSTANCE = ChosenAgent(f"{DEFAULT_ACCOUNT}/{SLUG}", DEFAULT_ACCOUNT)
 SUCCESSOR = f"/accounts/{DEFAULT_ACCOUNT}/agents/{SLUG}"
 DEPRECATED_SINCE = "@1796083200"
 """When these routes were deprecated, as RFC 9745 writes it: 1 December 2026."""
@@ -100,7 +100,7 @@ async def stream(
     return await talk.begin_stream(request, caller, host, wanted)
 
 
-def _answering(caller: Caller, host: Host, body: talk.ChatRequest) -> Respondent:
+def _answering(caller: Caller, host: Host, body: talk.ChatRequest) -> ChosenAgent:
     if caller.key is None:  # a stranger has no presets
         return INSTANCE
     return talk.answering(host, caller, DEFAULT_ACCOUNT, SLUG, body)
