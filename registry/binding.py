@@ -158,6 +158,7 @@ Rule = Literal[
     "nobody",
     "instance",
     "preset",
+    "draft",
 ]
 
 

@@ -720,6 +720,8 @@ class Catalog:
             if owns_presets(actor, id):
                 return Change(actor, f"{action} preset", id, key, self.wall(), why=why)
             raise errors.NotThere(f"there is no preset of '{id[:100]}' that you may change")
+        if kind == "draft":
+            raise errors.Unrestorable("a draft is changed by its author alone, with /edit")
         if kind not in ("role", "key"):
             target = stored.target_of(stored.key_of(kind, id), None)
             return await self.authorized(actor, f"{action} {kind}", id, target, key, why)

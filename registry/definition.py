@@ -220,6 +220,10 @@ _Named = Annotated[Many[ServerName], Tag("names")]
 _McpServers = Annotated[_Named | Annotated[_Servers, Tag("servers")], Discriminator(_kind)]
 
 
+InternalToolset = Literal["host-admin"]
+"""A set of the host's own tools, by which an agent changes agents and bindings."""
+
+
 class AgentDefinition(RegistryModel):
     """An agent as data.
 
@@ -227,7 +231,8 @@ class AgentDefinition(RegistryModel):
     `mcp_server_endpoints` come on top, each named by its host. Where neither is written the agent
     has every top-level server. `link_previews` lets Telegram fetch the first link of an answer.
     `template` offers it to every account as a type of instances, and to people for presets, for
-    which `presets` has rules.
+    which `presets` has rules. `internal_toolsets` are tools of the host itself: only the operator
+    gives them.
     """
 
     id: Slug
@@ -238,6 +243,7 @@ class AgentDefinition(RegistryModel):
     whitelist_patterns: Patterns = ()
     tool_policy: ToolPolicy | None = None
     skills: Skills = ()
+    internal_toolsets: Few[InternalToolset] = ()
     safety_config: SafetyConfig | None = None
     cost_config: CostConfig | None = None
     custom_instructions: PlainText | None = None

@@ -9,8 +9,14 @@ from enum import Enum, auto
 import structlog
 
 from bot.access.rules import Access
-from bot.agents.resolver import AgentResolver, RunnableAgent
-from bot.approvals.service import AGENT_GONE, GAVE_UP, PRESET_GONE, ApprovalService
+from bot.agents.resolver import AgentResolver, RunnableAgent, is_draft
+from bot.approvals.service import (
+    AGENT_GONE,
+    DRAFT_GONE,
+    GAVE_UP,
+    PRESET_GONE,
+    ApprovalService,
+)
 from bot.approvals.store import ApprovalStore
 from bot.command import escape_markdown, no_agent_cure, paragraphs
 from bot.errors import FencedOut
@@ -259,7 +265,8 @@ class Turns:
         asker = approval.asker
         agent = self.resolver.current(approval.turn.agent, approval.preset)
         if agent is None:
-            gone = PRESET_GONE if approval.preset else AGENT_GONE
+            gone = DRAFT_GONE if is_draft(approval.turn.agent) else AGENT_GONE
+            gone = PRESET_GONE if approval.preset else gone
             await self.approvals.abandon(line, approval, gone)
         elif self.access.verdict(approval.address, asker.id) != "admitted":
             await self.approvals.abandon(line, approval, "")

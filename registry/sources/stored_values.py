@@ -37,6 +37,8 @@ PROPOSAL = "agent:proposal:"
 """Before an agent's id: the key of a change of it that waits for a second person."""
 PRESET = "agent:preset:"
 """Before a person: the key of all their presets."""
+DRAFT = "agent:draft:"
+"""Before `<agent>/<author>`: the key of a draft."""
 AUDIT = "agent:audit:chain"
 AUDIT_HEAD = "agent:audit:head"
 AUDIT_BEFORE = "agent:audit"
@@ -57,6 +59,7 @@ PREFIXES: Mapping[Kind, str] = {
     "access": ACCESS,
     "proposal": PROPOSAL,
     "preset": PRESET,
+    "draft": DRAFT,
 }
 _PREFIXES = tuple(prefix for kind, prefix in PREFIXES.items() if kind != "default")
 DEFAULT_ID = "default"
@@ -87,7 +90,7 @@ def is_document(key: str) -> bool:
 def target_of(key: str, text: str | None) -> Target:
     """The tier and the account of the document at a key, as far as its text tells."""
     kind, id = name_of(key)
-    if kind in ("agent", "proposal"):
+    if kind in ("agent", "proposal", "draft"):
         return CORE
     if kind == "instance":
         return Target("instance", id.partition(SLASH)[0])
@@ -180,6 +183,7 @@ class CachedDocuments:
                 access=self._in_order(ACCESS),
                 proposals=self._in_order(PROPOSAL),
                 presets=self._in_order(PRESET),
+                drafts=self._in_order(DRAFT),
             ),
             instances=self._in_order(INSTANCE),
         )
@@ -251,6 +255,7 @@ class CachedDocuments:
             "access": reader.access,
             "proposal": reader.proposal,
             "preset": reader.presets,
+            "draft": reader.draft,
         }
         entry = read[kind](part)
         own = PREFIXES[kind] + str(getattr(entry.value, _NAMES[kind])) if entry else ""
@@ -271,6 +276,7 @@ _NAMES: Mapping[Kind, str] = {
     "access": "subject",
     "proposal": "agent",
     "preset": "owner",
+    "draft": "id",
 }
 """What of a value must stand in its key."""
 

@@ -66,11 +66,15 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda _agent, _context: AgentTools(),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
-    return all_commands(desk, people, never_used, no_page, ShownOnce())
+    return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE, NO_STORE)
 
 
 async def nobody_waits() -> list[AccessRequest]:
     return []
+
+
+NO_STORE: Any = None
+"""The commands that are run here need none."""
 
 
 async def never_used(_ids: object) -> dict[str, KeyUse]:

@@ -8,12 +8,10 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 import pytest_asyncio
-from openai.types.chat import ChatCompletionChunk
 
 from bench.host import ROOT
 from simulators.messages.turns import Cut, HttpError, Stall, Text, Turn, refuse, turn
@@ -21,6 +19,13 @@ from tests.host.stage import staged, until
 from tests.host.tool_agent import ToolAgent, write
 from tests.http.accounts import Talk, talking, write_instance
 from tests.http.api import OPERATOR_KEY
+from tests.lazily import Lazily
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletionChunk
+else:
+    openai = Lazily("openai")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
