@@ -20,6 +20,9 @@ from registry.sources.revision_store import DELETED
 from registry.validation import DocumentReader, RawValue
 
 _TRIES = 200
+MOST_CHANGES = 200
+"""Changes that one person may make in an hour: nobody can push the rest out of the audit."""
+_HOUR = 3600.0
 _OVERRIDES = "config_overrides"
 IS_DEFAULT = "is_default"
 FIELDS = (
@@ -303,12 +306,25 @@ async def _rewrite(
         new = change(held)
         if new == held:
             return held
+        await _refuse_flood(catalog, where)
         expected = DELETED if text is None else revision_of(text)
         put, value = catalog.put_document, new.to_text()
         with suppress(errors.RevisionConflict, errors.AlreadyThere):
             await put(actor, "preset", owner, value, key=key, expected=expected, action=action)
             return new
     raise errors.RevisionConflict("your presets are being changed elsewhere; try again")
+
+
+async def _refuse_flood(catalog: Catalog, where: str) -> None:
+    """Raise Denied where a person has made too many changes within an hour."""
+    async with catalog.writable.using(where) as revisions:
+        (head,) = await revisions.heads([where])
+        if head.number < MOST_CHANGES:
+            return
+        found = await revisions.history(where, 1, head.number - MOST_CHANGES + 2)
+    if found and found[0].at > catalog.wall() - _HOUR:
+        message = f"you have changed your presets {MOST_CHANGES} times within an hour"
+        raise errors.Denied(f"{message}: wait a while")
 
 
 def _held(owner: str, text: str | None) -> PersonPresets:

@@ -8,8 +8,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import pytest
+
 from bot.app import App
-from registry.preset_edits import change_preset, create_preset, set_default
+from registry.errors import Denied
+from registry.preset_edits import MOST_CHANGES, change_preset, create_preset, set_default
 from registry.roles import OPERATOR_ACTOR, Actor
 from registry.snapshot import Snapshot
 from simulators.messages.models import also_known
@@ -251,3 +254,18 @@ async def test_a_repeated_change_is_made_once_whatever_came_between(stage: Stage
         assert (same.id, len(held.presets)) == (preset.id, 1)
         kept, _ = await change_preset(host.catalog, actor, preset.id, change, key="c")
         assert kept.display_name == "Second"
+
+
+async def test_nobody_changes_their_presets_without_end(stage: Stage) -> None:
+    prepared(stage)
+    stage.add_bot("Free")
+    actor, other = Actor("tg:5"), Actor("tg:6")
+    async with stage.host() as host:
+        given = {"instance_name": "mine", "base_agent_name": "research_agent"}
+        preset, _ = await create_preset(host.catalog, actor, given, key="k")
+        ids = (preset.id, None)
+        for number in range(MOST_CHANGES - 1):
+            await set_default(host.catalog, actor, ids[number % 2], key=f"d{number}")
+        with pytest.raises(Denied, match="200 times within an hour: wait a while"):
+            await set_default(host.catalog, actor, ids[(MOST_CHANGES - 1) % 2], key="last")
+        await create_preset(host.catalog, other, given, key="other")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, Literal
 
 import orjson
@@ -61,7 +62,11 @@ class HttpUpdate:
 
     def dump(self) -> bytes:
         """The update as the inbox holds it."""
-        return orjson.dumps(self)
+        if self.preset is not None:
+            return orjson.dumps(self)
+        fields = {one.name: getattr(self, one.name) for one in dataclass_fields(self)}
+        del fields["preset"]  # a host of an earlier release does not know it
+        return orjson.dumps(fields)
 
     @property
     def address(self) -> Address:
