@@ -10,7 +10,16 @@ from itertools import groupby
 from typing import Any, Literal
 
 Kind = Literal[
-    "agent", "instance", "binding", "default", "role", "key", "access", "proposal", "draft"
+    "agent",
+    "instance",
+    "binding",
+    "default",
+    "role",
+    "key",
+    "access",
+    "proposal",
+    "preset",
+    "draft",
 ]
 KINDS: tuple[Kind, ...] = (
     "agent",
@@ -21,6 +30,7 @@ KINDS: tuple[Kind, ...] = (
     "key",
     "access",
     "proposal",
+    "preset",
     "draft",
 )
 WordChange = tuple[Literal["=", "-", "+"], str]

@@ -25,6 +25,7 @@ RARE = {
     "agent:instance:<account>/<name>",  # of a host whose accounts make some
     "agent:key:<id>",  # of a host with an API
     "agent:draft:<agent>/<author>",  # of an agent that an admin is about to change
+    "agent:preset:<person>",  # of people who made some
     "agent:proposal:<agent>",  # of a host where a second person reviews
     "agent:role:<person>",  # of a host whose admins are not all in ADMINS
     "api:answer:<digest>",
