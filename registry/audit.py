@@ -18,6 +18,7 @@ from registry.roles import (
     Why,
     is_support,
 )
+from registry.stored_bot import without_token
 
 ChangeType = Literal["create", "update", "delete", "refused"]
 LONGEST_VALUE = 16_000
@@ -187,7 +188,7 @@ def records_of(
     """The records of a change of one document, one for each field that differs.
 
     The roles of a person are told apart by what they are about, so that the audit of one account
-    says nothing of the others. The hash of a key is left out.
+    says nothing of the others. The hash of a key and the token of a bot are left out.
     """
     old = None if before is None else json_of(before)
     new = None if after is None else json_of(after)
@@ -195,6 +196,8 @@ def records_of(
         return _role_records(change, id, target, old, new)
     if kind == "key":
         old, new = _without_hash(old), _without_hash(new)
+    if kind == "bot":
+        old, new = without_token(old), without_token(new)
     base = _base(change, kind, id, target)
     waits = kind == "proposal" and after is not None
     return _records(replace(base, requires_review=waits), kind, old, new)

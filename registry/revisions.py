@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-Kind = Literal["agent", "instance", "binding", "default", "role", "key", "access", "proposal"]
+Kind = Literal[
+    "agent", "instance", "binding", "default", "role", "key", "access", "proposal", "bot"
+]
 KINDS: tuple[Kind, ...] = (
     "agent",
     "instance",
@@ -19,6 +21,7 @@ KINDS: tuple[Kind, ...] = (
     "key",
     "access",
     "proposal",
+    "bot",
 )
 WordChange = tuple[Literal["=", "-", "+"], str]
 

@@ -15,6 +15,7 @@ from bot.ops.redaction import Secrets, too_short
 from bot.safety.output_filter import OutputFilter, by_words, stricter
 from bot.skills.api import InternalSkill
 from bot.skills.spec import prepare_skill
+from bot.store.sessions import account_of, is_http
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.budgets import SpendLimit, lowest_limits, spend_limits
@@ -84,6 +85,13 @@ class RunnableAgent:
         """How many turns are read from the store."""
         most, ours = self.most_turns, self.limits.history_turns
         return ours if most is None else min(most, ours)
+
+    def working_for(self, account: str) -> RunnableAgent:
+        """An agent that belongs to no account works for one; an instance stays with its own."""
+        who = self.attribution
+        if who.agent_instance is not None or who.account == account:
+            return self
+        return replace(self, attribution=replace(who, account=account))
 
     def in_place_of(self, removed: str) -> RunnableAgent:
         """An agent without tools, to end a turn whose own agent was `removed`."""
@@ -175,7 +183,21 @@ class AgentResolver:
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
-        return found, None if found.agent_id is None else self.current(found.agent_id)
+        agent = None if found.agent_id is None else self.current(found.agent_id)
+        account = snapshot.account_of_bot(line.bot)
+        if agent is None or account == DEFAULT_ACCOUNT:
+            return found, agent
+        own = agent.attribution
+        if own.agent_instance is not None and own.account != account:
+            why = f"'{agent.id}' is of another account than this bot, which belongs to {account}"
+            return Resolution(None, found.rule, why), None
+        return found, agent.working_for(account)
+
+    def for_line(self, agent: RunnableAgent, line: LineContext) -> RunnableAgent:
+        """An agent as it works in a line: for the account of its bot, or of the API key."""
+        if is_http(line.name):
+            return agent.working_for(account_of(line.name))
+        return agent.working_for(self.catalog.snapshot().account_of_bot(line.bot))
 
     def _named(self, snapshot: Snapshot, id: str) -> tuple[Resolution, RunnableAgent | None]:
         """The instance that was asked for by its name, or the agent by its id."""

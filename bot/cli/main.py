@@ -249,7 +249,7 @@ def _run(given: argparse.Namespace) -> int:
 
     pause_gc()
     settings = _settings(env_file=not given.no_env_file, places=True)
-    if not settings.bots and not settings.serves_api:
+    if not settings.bots and not settings.serves_api and settings.secrets_key is None:
         from bot.configuration import idle_variables
 
         found = [f"switchboard: {problem}" for problem in idle_variables(settings)]

@@ -38,7 +38,6 @@ from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import DeadLetters, UpdateInbox
 from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
-from bot.store.sessions import account_of, is_http
 from bot.turn.results import (
     LETTER_GONE,
     MESSAGE_GONE,
@@ -116,14 +115,6 @@ class LineStores:
         """The original ids of a line's groups, by their present ids."""
         found = await self.client.read("HGETALL", keys.migrations(line))
         return {int(present): int(original) for present, original in pairs_of(found)}
-
-
-def _for_account(agent: RunnableAgent, line: str) -> RunnableAgent:
-    """An agent that belongs to no account works over HTTP for the account that asks it."""
-    who = agent.attribution
-    if not is_http(line) or who.agent_instance is not None or who.account == account_of(line):
-        return agent
-    return replace(agent, attribution=replace(who, account=account_of(line)))
 
 
 @dataclass(slots=True, repr=False)
@@ -264,7 +255,7 @@ class Turns:
     def _request(
         self, entry: LineEntry, incoming: IncomingMessage, agent: RunnableAgent
     ) -> TurnRequest:
-        agent = _for_account(agent, entry.line.name)
+        agent = self.resolver.for_line(agent, entry.line)
         return TurnRequest(entry, incoming, agent, self.access.role(incoming.person.id))
 
     # --- suspended turns ---

@@ -32,6 +32,7 @@ from bot.telegram.excerpts import (
     media_noun,
     with_links,
 )
+from bot.telegram.tokens import HAD_TOKEN
 
 _IGNORED: Final = {
     "edited": ("edited_message",),
@@ -139,6 +140,7 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         excerpts=() if command is not None else excerpts_of(message, bot.id),
         title=as_text(chat.get("title")),
         album=as_text(message.get("media_group_id")),
+        had_token=message.get(HAD_TOKEN) is True,
     )
 
 

@@ -15,6 +15,7 @@ from registry.roles import CORE, DEFAULT_ACCOUNT, Target
 from registry.secrets import detect_secret, shown
 from registry.snapshot import Document, Entry, Governance, revision_of
 from registry.sources.json_yaml import read_value
+from registry.stored_bot import kept_text
 from registry.validation import DocumentReader, RawValue
 
 SOURCE = "redis"
@@ -34,6 +35,8 @@ ACCESS = "agent:access:"
 """Before a subject: the key of what says whether it was let in or blocked."""
 PROPOSAL = "agent:proposal:"
 """Before an agent's id: the key of a change of it that waits for a second person."""
+BOT = "agent:bot:"
+"""Before a bot's numeric id: the key of a bot that was added at run time."""
 AUDIT = "agent:audit:chain"
 AUDIT_HEAD = "agent:audit:head"
 AUDIT_BEFORE = "agent:audit"
@@ -53,6 +56,7 @@ PREFIXES: Mapping[Kind, str] = {
     "key": API_KEY,
     "access": ACCESS,
     "proposal": PROPOSAL,
+    "bot": BOT,
 }
 _PREFIXES = tuple(prefix for kind, prefix in PREFIXES.items() if kind != "default")
 DEFAULT_ID = "default"
@@ -91,7 +95,7 @@ def target_of(key: str, text: str | None) -> Target:
     if kind == "role" and isinstance(value, Mapping):
         grants = value.get("grants")
         value = grants[0] if isinstance(grants, list) and grants else None
-    if kind not in ("role", "key") or not isinstance(value, Mapping):
+    if kind not in ("role", "key", "bot") or not isinstance(value, Mapping):
         return Target("instance")
     if value.get("scope") == "host":
         return CORE
@@ -102,6 +106,11 @@ def target_of(key: str, text: str | None) -> Target:
 def history_of(key: str) -> str:
     """The key of the revisions of the document at a key."""
     return HISTORY + key.removeprefix(PREFIX)
+
+
+def kept(key: str, text: str | None) -> str | None:
+    """What the history keeps of the text at a key: of a bot, nothing of its token."""
+    return kept_text(text) if text is not None and key.startswith(BOT) else text
 
 
 VALUE_LIMIT = 256 * 1024
@@ -173,6 +182,7 @@ class CachedDocuments:
                 keys=self._in_order(API_KEY),
                 access=self._in_order(ACCESS),
                 proposals=self._in_order(PROPOSAL),
+                bots=self._in_order(BOT),
             ),
             instances=self._in_order(INSTANCE),
         )
@@ -243,6 +253,7 @@ class CachedDocuments:
             "key": reader.key,
             "access": reader.access,
             "proposal": reader.proposal,
+            "bot": reader.bot,
         }
         entry = read[kind](part)
         own = PREFIXES[kind] + str(getattr(entry.value, _NAMES[kind])) if entry else ""
@@ -262,6 +273,7 @@ _NAMES: Mapping[Kind, str] = {
     "key": "id",
     "access": "subject",
     "proposal": "agent",
+    "bot": "id",
 }
 """What of a value must stand in its key."""
 
