@@ -27,6 +27,7 @@ from bot.approvals.approvers import Approvers
 from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import CommandContext
+from bot.commands.bots import BotCommands
 from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.page import USE_PAGE
 from bot.commands.table import all_commands
@@ -86,9 +87,11 @@ from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.events import EventLog
 from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
+from bot.store.new_bots import NewBotOffers
 from bot.store.sessions import SessionStore
 from bot.store.sign_ins import SignIn, SignIns
 from bot.store.webhooks import WebhookStore
+from bot.telegram.calling import ask_bot_api
 from bot.telegram.channel import render_parts
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
@@ -103,6 +106,8 @@ from bot.turn.transcript import Transcripts
 from bot.usage.budgets import SpendLimit, spend_limit
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
+from registry.binding import BotIdentity
+from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
@@ -269,8 +274,8 @@ class App:
                 instance_files(self.settings),
                 writer=permissions,
                 review=self.settings.review.core,
-                own_bots=self.settings.own_bots,
             )
+            self.catalog.own_bots = self.settings.own_bots
             try:
                 await self.catalog.open()
             except RegistryUnavailable as error:
@@ -471,20 +476,32 @@ class App:
 
     def _open_commands(self) -> None:
         settings = self.settings
+        self.bot_edits = BotEdits(
+            self.catalog,
+            self._sealer,
+            partial(ask_bot_api, self._telegram, settings.telegram_api_url),
+            settings.bot_variables,
+            settings.token_of,
+        )
         defaults, advice = settings.llm.as_configuration(), model_advice(settings)
 
         def bots() -> list[BotState]:
-            lines = self.fleet.lines
-            return [
+            lines, variables = self.fleet.lines, settings.bot_variables
+            served = [
                 BotState(
                     one.identity,
                     one.state,
                     one.backlog,
                     one.why or "",
-                    settings.token_variable(one.identity.id),
+                    variables.get(one.identity.id, ""),
                 )
                 for one in lines
             ]
+            rest = [
+                BotState(BotIdentity("", bot.number, bot.username, bot.name), state, why=why)
+                for bot, state, why in self._stored_bots.resting()
+            ]
+            return served + rest
 
         def servers(agent: str) -> list[dict[str, Any]]:
             made = self._resolver.current(agent)
@@ -506,7 +523,12 @@ class App:
         context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
         self._commands = all_commands(
-            context, people, self._key_uses.of, self._page_link, self.shown_once
+            context,
+            people,
+            self._key_uses.of,
+            self._page_link,
+            self.shown_once,
+            BotCommands(context, self.bot_edits, NewBotOffers(self.store)),
         )
 
         def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:

@@ -676,6 +676,11 @@ class Settings(BaseSettings):
         """The variable that has the token of each bot, by the bot's id."""
         return {bot.id: self.token_variable(bot.id) for bot in self.bots}
 
+    def token_of(self, bot: int) -> str | None:
+        """The token of a bot of the environment."""
+        found = (one.token.get_secret_value() for one in self.bots if one.id == bot)
+        return next(found, None)
+
     def sealer(self) -> Sealer | None:
         """What seals the secrets of the store; None without a key."""
         if self.secrets_key is None:

@@ -120,6 +120,34 @@ class BotEdits:
         except Unopened as why:
             raise DocumentErrors([unreadable(bot, str(why))]) from None
 
+    async def agent_for(self, actor: Actor, name: str | None, account: str) -> str | None:
+        """The id of the agent of this name that may answer in bots of an account.
+
+        Raises NotThere, Denied and DocumentErrors.
+        """
+        if name is None:
+            return None
+        snapshot, own = self.catalog.snapshot(), f"{account}{SLASH}{name}"
+        for id in (own, name):
+            if id in snapshot.runnable:
+                await self.catalog.check_answering(actor, id, account)
+                return id
+        known = sorted([*snapshot.agents, *snapshot.instances_of(account)])
+        near = nearest(name[:64], known, 0.6)
+        cure = f"did you mean {near}?" if near else f"there are: {', '.join(known[:_MOST_NAMES])}"
+        raise errors.NotThere(f"there is no agent '{name[:64]}'; {cure}")
+
+    async def ask_as(self, bot: int, method: str, params: Mapping[str, Any]) -> Any:
+        """What the Bot API answers to a bot that is hosted here; raises DocumentErrors."""
+        token = self.own_token(bot)
+        if token is None:
+            entry = self.catalog.snapshot().document.bots.get(str(bot))
+            if entry is None:
+                message, cure = f"bot {bot} is not hosted here", "try again in a moment"
+                raise DocumentErrors([Problem(f"bot {bot}", message, cure)])
+            token = self.open(entry.value)
+        return await self.ask(token, method, params)
+
     # --- changing ---
 
     async def add(self, actor: Actor, new: NewBot, *, key: str, why: Why = NO_REASON) -> Added:
@@ -138,7 +166,7 @@ class BotEdits:
         else:
             account = self.account_for(actor, new.account)
         await self._authorize(actor, id, account, key, why)
-        binding = await self._binding(actor, id, new.agent, account)
+        agent = await self.agent_for(actor, new.agent, account)
         if (variable := self.own.get(int(id))) is not None:
             raise errors.AlreadyThere(f"bot {id} is hosted already: {variable} sets its token")
         if held is not None:
@@ -165,9 +193,11 @@ class BotEdits:
                 actor, bot, action=action, key=key, expected=expected, why=why
             )
             is_new = held is None
-        if binding is not None:
+        if agent is not None:
+            kind = AgentBindingType.TelegramBot
+            binding = AgentBinding(agent_id=agent, type=kind, binding_key=id)
             await self.catalog.bind(actor, binding, key=f"{key}:bind", why=why)
-        return Added(bot, is_new, binding.agent_id if binding else None)
+        return Added(bot, is_new, agent)
 
     async def set_status(
         self, actor: Actor, name: str, status: BotStatus, *, key: str, why: Why = NO_REASON
@@ -250,24 +280,6 @@ class BotEdits:
             return self.require_key().open(bot.token, bot.purpose) == token
         except Unopened:
             return False
-
-    async def _binding(
-        self, actor: Actor, bot: str, name: str | None, account: str
-    ) -> AgentBinding | None:
-        """What lets the agent of this name answer in a bot; raises NotThere and Denied."""
-        if name is None:
-            return None
-        snapshot, own = self.catalog.snapshot(), f"{account}{SLASH}{name}"
-        for id in (own, name):
-            if id in snapshot.runnable:
-                kind = AgentBindingType.TelegramBot
-                binding = AgentBinding(agent_id=id, type=kind, binding_key=bot)
-                await self.catalog.check_binding(actor, binding, Target("instance", account))
-                return binding
-        known = sorted([*snapshot.agents, *snapshot.instances_of(account)])
-        near = nearest(name[:64], known, 0.6)
-        cure = f"did you mean {near}?" if near else f"there are: {', '.join(known[:_MOST_NAMES])}"
-        raise errors.NotThere(f"there is no agent '{name[:64]}'; {cure}")
 
 
 # --- what is wrong with stored bots ---

@@ -115,7 +115,7 @@ class Catalog:
     review: Literal["one", "two"] = field(default="one", kw_only=True)
     wall: Callable[[], float] = field(default=time.time, kw_only=True)
     objections: Objections = field(default=lambda _agent: (), kw_only=True)
-    own_bots: Mapping[int, str] = field(default_factory=dict, kw_only=True)
+    own_bots: Mapping[int, str] = field(default_factory=dict, init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _subscribers: dict[object, Subscriber] = field(default_factory=dict, init=False)
     _bots: tuple[BotIdentity, ...] = field(default=(), init=False)
@@ -274,7 +274,7 @@ class Catalog:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
         detail, target = f"to {binding.agent_id}", self.target_of_binding(binding)
         change = await self.authorized(actor, "bind", binding.slot, target, key, why, detail)
-        await self.check_binding(actor, binding, target)
+        await self.check_answering(actor, binding.agent_id, target.account)
         where = stored.BINDING + binding.slot
         await self._set(where, binding.to_text(), change, expected, target)
         return binding
@@ -289,10 +289,12 @@ class Catalog:
             number = next((bot.id for bot in self._bots if key in bot.keys), 0)
         return Target("instance", self._snapshot.account_of_bot(number))
 
-    async def check_binding(self, actor: Actor, binding: AgentBinding, target: Target) -> None:
-        """Raise Denied or DocumentErrors for an agent that may not answer there for this actor."""
-        await self._require_reach(actor, binding.agent_id)
-        account, agent = target.account, binding.agent_id
+    async def check_answering(self, actor: Actor, agent: str, account: str) -> None:
+        """Raise Denied or DocumentErrors where an actor may let no such agent answer in an account.
+
+        The account is that of a bot; in those of the account `default` every agent may answer.
+        """
+        await self._require_reach(actor, agent)
         if account == DEFAULT_ACCOUNT:
             return
         owner, slash, _ = agent.partition(SLASH)
@@ -302,7 +304,7 @@ class Catalog:
         cure = f"name one of its own: {', '.join([*own, *offered][:20])}"
         is_engineer = any(grant.scope == "host" for grant in actor.grants)
         if owner != account if slash else not (is_engineer or agent in offered):
-            raise errors.DocumentErrors([Problem(binding.slot, message, cure, path="agentId")])
+            raise errors.DocumentErrors([Problem(agent, message, cure, path="agentId")])
 
     async def _require_reach(self, actor: Actor, agent_id: str) -> None:
         """Raise Denied for an instance of an account in which the actor may not write."""
@@ -626,7 +628,8 @@ class Catalog:
             self._check_instance(actor, id, current, text)
         if kind == "binding":
             binding = AgentBinding.model_validate_json(text)
-            await self.check_binding(actor, binding, self.target_of_binding(binding))
+            account = self.target_of_binding(binding).account
+            await self.check_answering(actor, binding.agent_id, account)
 
     def _target_of(self, where: str, text: str | None) -> Target:
         """Who decides on the document at a key, as far as its text tells."""

@@ -532,6 +532,13 @@ class Snapshot:
         entry = self.document.agents.get(agent_id)
         return effective(host_defaults, entry, self.servers, tuning, self._top) if entry else None
 
+    def name_of(self, id: str) -> str:
+        """The name of an agent or an instance, as people see it; '' where it is not there."""
+        if instance := self.instance(id):
+            return instance.title
+        agent = self.agent(id)
+        return agent.name if agent else ""
+
     def unhandled(self, handlers: Collection[str]) -> Iterator[Problem]:
         """Internal skills of agents that none of these handlers of the host can run."""
         cure = f"install its package, or use one of: {', '.join(sorted(handlers)) or 'none'}"

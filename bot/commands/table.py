@@ -24,6 +24,7 @@ from bot.commands import (
     agents,
     audit,
     bindings,
+    bots,
     host,
     instances,
     keys,
@@ -47,6 +48,7 @@ def all_commands(
     last_uses: keys.LastUses,
     make_link: page.MakeLink,
     shown_once: ShownOnce,
+    bot_commands: bots.BotCommands,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
@@ -54,7 +56,7 @@ def all_commands(
     first += [instances.edit_instance, instances.delete_instance]
     first += [versions.versions, versions.diff, versions.restore]
     first += [bindings.bind, bindings.unbind, bindings.default]
-    last = (audit.audit, audit.rollback, reviews.reviews, host.bots, host.status, host.reload)
+    last = (audit.audit, audit.rollback, reviews.reviews, host.status, host.reload)
     rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
     rows += [retrying(row.using(admin_context)) for row in first]
@@ -62,8 +64,15 @@ def all_commands(
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
     rows += [page.page.using((make_link, shown_once))]
+    own = (bots.bots, bots.add_bot, bots.new_bot)
+    rows += [retrying(row.using(bot_commands)) for row in own]
     rows += [retrying(row.using(admin_context)) for row in last]
-    return Commands(rows, admin_context.actor, admin_context.audit_refusal)
+
+    async def refuse(row: BotCommand, context: CommandContext) -> None:
+        await admin_context.audit_refusal(row, context)
+        await bots.delete_token(bot_commands.edits, context)
+
+    return Commands(rows, admin_context.actor, refuse)
 
 
 @command("start", "say hello", concurrent=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from typing import Any
 
 import structlog
 
@@ -98,12 +99,24 @@ class LineStores:
         self.journal = Journal(client)
         self.approvals = ApprovalStore(client)
 
-    async def reply(self, entry: LineEntry, incoming: IncomingMessage, markdown: str) -> None:
-        """Finish a message's entry with an answer, which in a group replies to the message."""
+    async def reply(
+        self,
+        entry: LineEntry,
+        incoming: IncomingMessage,
+        markdown: str,
+        keyboard: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Finish a message's entry with an answer, which in a group replies to the message.
+
+        A keyboard takes the place of the phone's own.
+        """
         address = incoming.address
         reply_to = None if address.private else incoming.message
         failed = TurnSummary("failed", failure=markdown)
         parts = entry.line.channel.render(address, markdown, reply_to, summary=failed)
+        if keyboard is not None and parts:
+            payload = {**parts[-1].payload, "reply_markup": keyboard}
+            parts[-1] = replace(parts[-1], payload=payload)
         await self.inbox.finish(entry, parts, address.conversation)
 
     async def note_migration(self, fence: Fence, original: int, present: int) -> None:

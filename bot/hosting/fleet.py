@@ -280,7 +280,7 @@ class Fleet:
             spread = assign_lines(kept, stored)
             self._spread = {**spread, **assign_lines(self._lines.keys() - kept, own)}
         self._misplaced = [line for line in self.lines if self._spread[line.line] != me]
-        log.info("fleet.rebalance", hosts=len(hosts), lines=len(self._lines))
+        log.info("fleet.rebalance", hosts=len(own | stored), lines=len(self._lines))
 
     def _consider(self, line: HostedLine, holders: Mapping[str, str], now: float) -> None:
         """Try for a line if it is free, and ours or left alone for long enough."""

@@ -16,6 +16,7 @@ from bot.errors import StoreError
 from bot.hosting.outbox_channel import ChannelServices
 from bot.hosting.transport import Accept, Ownership
 from bot.messages import Decoded, Json
+from bot.ops.bot_tokens import Seal, without_tokens
 from bot.ops.tasks import backoff
 from bot.store.inbox import Update
 from bot.telegram.channel import TelegramChannel
@@ -23,7 +24,6 @@ from bot.telegram.client import TelegramClient
 from bot.telegram.decode import BotUser, decode
 from bot.telegram.errors import NotSent, TelegramError, TooManyRequests, Unauthorized, Unreachable
 from bot.telegram.poller import CALL_SECONDS, NETWORK_PAUSES, TelegramPoller
-from bot.telegram.tokens import Seal, without_tokens
 from bot.telegram.webhook import TelegramWebhook, webhook_config
 from registry.binding import BotIdentity, token_hash
 
