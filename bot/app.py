@@ -60,6 +60,7 @@ from bot.http.limits import HttpLimits
 from bot.http.server import WebhookEndpoint, serving, webhook_routes
 from bot.mcp.pool import Pool
 from bot.mcp.server_spec import ServerSpec
+from bot.menus.service import ChatMenus
 from bot.messages import LineContext, User
 from bot.model.client import MessagesModel
 from bot.model.watched import WatchedModel
@@ -87,6 +88,7 @@ from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.events import EventLog
 from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
+from bot.store.menus import MenuStore
 from bot.store.new_bots import NewBotOffers
 from bot.store.sessions import SessionStore
 from bot.store.sign_ins import SignIn, SignIns
@@ -556,6 +558,7 @@ class App:
             counters,
             self._on_private_message,
             self._cards,
+            ChatMenus(self._commands, MenuStore(stores.client), stores.inbox, clock, counters),
         )
 
     async def _on_private_message(self, person: User, line: LineContext) -> None:

@@ -48,6 +48,11 @@ class Reply(CommandResult):
 
 
 @dataclass(frozen=True, slots=True)
+class Refused(Reply):
+    """Say why what was asked for was not done; in a menu the buttons stay."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartNewConversation(CommandResult):
     """Set a boundary, so that what was said before is no longer read; then say this."""
 
@@ -61,7 +66,7 @@ class CommandContext:
     `agent` is the name of the agent that answers here, `resolution` says why. A change under `key`
     is made once, however often the message is handled. `fetch` reads a file of this bot by its id,
     up to a number of bytes. `grants` are the permanent permissions of this conversation by name,
-    `spent` is what was used today by kind of scope.
+    `spent` is what was used today by kind of scope, `spent_by` what an agent used anywhere.
     """
 
     incoming: IncomingMessage
@@ -74,6 +79,7 @@ class CommandContext:
     grants: Callable[[], Awaitable[dict[str, dict[str, Any]]]]
     revoke_grant: Callable[[str], Awaitable[None]]
     spent: Callable[[], Awaitable[dict[str, dict[str, int]]]]
+    spent_by: Callable[[str], Awaitable[dict[str, int]]]
 
     @property
     def words(self) -> list[str]:
@@ -169,6 +175,11 @@ class BotCommand:
     concurrent: bool = False
     hidden: bool = False
 
+    @property
+    def is_action(self) -> bool:
+        """Whether a button of a menu leads to it, and nobody can type it."""
+        return ":" in self.name
+
     def using(self, parts: object) -> BotCommand:
         """The same command, whose function gets these parts of the host as its first argument."""
         return replace(self, function=partial(self.function, parts))
@@ -192,7 +203,7 @@ def command(
 
 
 class Commands:
-    """The table of commands by name.
+    """The table of commands by name, and of what the buttons of menus lead to.
 
     `actor` says who sent a command, with the roles of this moment; `refuse` notes that a person was
     refused one.
@@ -203,14 +214,20 @@ class Commands:
         rows: Iterable[BotCommand],
         actor: Callable[[CommandContext], Actor],
         refuse: Callable[[BotCommand, CommandContext], Awaitable[None]],
+        actions: Iterable[BotCommand] = (),
     ) -> None:
         self._rows = {row.name: row for row in rows}
+        self.actions = {row.name: row for row in actions}
         self._actor = actor
         self.refuse = refuse
 
     def find(self, name: str) -> BotCommand | None:
         """A row by its name, in any case."""
         return self._rows.get(name.lower())
+
+    def action(self, name: str) -> BotCommand | None:
+        """What a button of a menu leads to, by its name."""
+        return self.actions.get(name)
 
     def permits(self, row: BotCommand, context: CommandContext) -> bool:
         """Whether the sender may use a command, by the roles that they have now."""

@@ -31,11 +31,11 @@ from bot.safety.text_safety import printable
 from bot.tools.policy import Decision
 from bot.tools.toolset import ListedTool
 from registry.binding import AgentBinding, AgentBindingType
-from registry.definition import AgentDefinition, LlmConfiguration
+from registry.definition import LlmConfiguration
 from registry.errors import AlreadyThere
 from registry.instance import is_instance_id
 from registry.roles import NO_REASON
-from registry.snapshot import EffectiveAgent, Entry, Snapshot
+from registry.snapshot import EffectiveAgent, Snapshot
 
 MAX_SHOWN = 50
 MAX_BYTES = 256 * 1024
@@ -59,24 +59,6 @@ _HEAD = re.compile(r"\A(?:(replace)\b[ \t]*)?(?:because\b([^\n]*))?\s*", re.IGNO
 """What may precede an agent: that it replaces one, and on the first line why."""
 
 
-@command("agents", "list the agents", needs=READ_AGENTS, usage="[WORD]", concurrent=True)
-async def agents(host: AdminContext, context: CommandContext) -> CommandResult:
-    """List all agents, or those with a word in their id or name."""
-    snapshot, wanted = host.catalog.snapshot(), context.arguments.lower()
-    known = snapshot.agents.values()
-    found = [one for one in known if wanted in one.value.id or wanted in one.value.name.lower()]
-    if not found:
-        return Reply("No agent matches." if wanted else f"There are no agents yet. {HOW_TO_ADD}")
-    shown, more = first_items(found, MAX_SHOWN)
-    return Reply("\n".join(_listed(entry, snapshot) for entry in shown) + more)
-
-
-def _listed(entry: Entry[AgentDefinition], snapshot: Snapshot) -> str:
-    mark = " (the default)" if entry.value.id == snapshot.default else ""
-    name, place = escape_markdown(entry.value.name), escape_markdown(entry.place)
-    return f"• {code(entry.value.id)} {name}{mark} · {place}"
-
-
 @command(
     "agent",
     "show an agent's settings and origins",
@@ -96,27 +78,31 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     found = snapshot.effective(wanted, host.defaults)
     if found is None:
         return Reply(no_agent(snapshot, wanted))
-    return described(host, context, wanted, found.definition.name, _settings(found, host.defaults))
+    return Reply(described_agent(host, context, found))
+
+
+def described_agent(host: AdminContext, context: CommandContext, found: EffectiveAgent) -> str:
+    """All that an agent has, each with its origin."""
+    own = found.definition
+    return described(host, context, own.id, own.name, _settings(found, host.defaults))
 
 
 def described(
     host: AdminContext, context: CommandContext, id: str, name: str, settings: Iterable[str]
-) -> Reply:
+) -> str:
     """An agent or an instance with its settings, its tools, where it answers, and what is odd."""
     snapshot = host.catalog.snapshot()
     found, offered = snapshot.effective(id, host.defaults), host.tools(id, context)
     advice = "\n".join(advice_lines(host, found)) if found else ""
     review = problem_lines([*snapshot.review(id), *offered.problems])
-    return Reply(
-        paragraphs(
-            f"**{escape_markdown(name)}** ({code(id)})",
-            "\n".join(settings),
-            _tools(offered.listed),
-            _answers(snapshot, id, host.bots()),
-            "\n".join(_servers(host, id)),
-            advice,
-            review,
-        )
+    return paragraphs(
+        f"**{escape_markdown(name)}** ({code(id)})",
+        "\n".join(settings),
+        _tools(offered.listed),
+        answers_of(snapshot, id, host.bots()),
+        "\n".join(_servers(host, id)),
+        advice,
+        review,
     )
 
 
@@ -167,7 +153,8 @@ def _tools(tools: Sequence[ListedTool]) -> str:
     return "Its tools, for you in this chat:\n" + "\n".join(lines) + more if lines else ""
 
 
-def _answers(snapshot: Snapshot, agent_id: str, bots: Sequence[BotState]) -> str:
+def answers_of(snapshot: Snapshot, agent_id: str, bots: Sequence[BotState]) -> str:
+    """Where an agent answers, in lines."""
     names = {
         key: f"@{escape_markdown(one.identity.username)}"
         for one in bots

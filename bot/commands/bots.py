@@ -22,7 +22,7 @@ from bot.command import (
     paragraphs,
     split_reason,
 )
-from bot.commands.host import AdminContext, BotState, refusal
+from bot.commands.host import AdminContext, BotState, refusal_text
 from bot.errors import StoreError
 from bot.ops.bot_tokens import sealed_token
 from bot.store.new_bots import NewBotOffer, NewBotOffers
@@ -183,7 +183,7 @@ async def add_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
     except RegistryUnavailable:
         raise
     except RegistryError as error:
-        reply = refusal(error)
+        reply = refusal_text(error)
     return Reply(paragraphs(left, reply))
 
 

@@ -16,6 +16,7 @@ from bot.command import (
     BotCommand,
     CommandContext,
     CommandResult,
+    Refused,
     Reply,
     code,
     command,
@@ -114,7 +115,8 @@ class AdminContext:
         hour = incoming.sent_at // 3600
         who = incoming.person.telegram_id
         key = f"{context.bot.id}:{incoming.address.chat}:{who}:/{row.name}:{hour}"
-        await self.catalog.refused(self.actor(context), f"/{row.name}", chat, key=key)
+        what = f"menu {row.name}" if row.is_action else f"/{row.name}"
+        await self.catalog.refused(self.actor(context), what, chat, key=key)
 
     def actor(self, context: CommandContext) -> Actor:
         """The sender as the audit names them, by numeric id alone, with their roles now."""
@@ -136,22 +138,22 @@ def retrying(row: BotCommand) -> BotCommand:
     A change whose answer was lost is asked for again: under its key it is made once.
     """
 
-    async def run(context: CommandContext) -> CommandResult:
+    async def run(context: CommandContext, *arguments: str) -> CommandResult:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                return await row.function(context)
+                return await row.function(context, *arguments)
             except RegistryUnavailable as error:
                 log.warning("command.waits", error=str(error), again_in=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE_S)
             except (RegistryError, UnreadableFile) as error:
-                return Reply(refusal(error))
+                return Refused(refusal_text(error))
 
     return replace(row, function=run)
 
 
-def refusal(error: Exception) -> str:
+def refusal_text(error: Exception) -> str:
     """What is answered where a command could not do what it was asked for."""
     text = escape_markdown(str(error))
     match error:

@@ -95,7 +95,7 @@ async def instance(host: AdminContext, context: CommandContext) -> CommandResult
     if not is_instance_id(id):
         return Reply(escape_markdown(WHICH.format("/instance")))
     entry = found_instance(host, context, id)
-    return described(host, context, id, entry.value.title, _settings(host, entry))
+    return Reply(described(host, context, id, entry.value.title, _settings(host, entry)))
 
 
 def found_instance(host: AdminContext, context: CommandContext, id: str) -> Entry[AgentInstance]:

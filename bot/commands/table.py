@@ -21,6 +21,7 @@ from bot.command import (
     visible,
 )
 from bot.commands import (
+    agent_menu,
     agents,
     audit,
     bindings,
@@ -51,7 +52,8 @@ def all_commands(
     bot_commands: bots.BotCommands,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
-    first = [agents.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first = [agent_menu.agents, agents.agent, agents.add_agent, agents.delete_agent]
+    first += [agent_menu.clone_agent, agent_menu.archive_agent]
     first += [instances.instances, instances.instance, instances.new_instance]
     first += [instances.edit_instance, instances.delete_instance]
     first += [versions.versions, versions.diff, versions.restore]
@@ -67,12 +69,13 @@ def all_commands(
     own = (bots.bots, bots.add_bot, bots.new_bot)
     rows += [retrying(row.using(bot_commands)) for row in own]
     rows += [retrying(row.using(admin_context)) for row in last]
+    actions = [retrying(row.using(admin_context)) for row in agent_menu.ACTIONS]
 
     async def refuse(row: BotCommand, context: CommandContext) -> None:
         await admin_context.audit_refusal(row, context)
         await bots.delete_token(bot_commands.edits, context)
 
-    return Commands(rows, admin_context.actor, refuse)
+    return Commands(rows, admin_context.actor, refuse, actions)
 
 
 @command("start", "say hello", concurrent=True)

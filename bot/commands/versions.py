@@ -113,7 +113,7 @@ async def versions(host: AdminContext, context: CommandContext) -> CommandResult
     shown, more = first_items(found, MAX_VERSIONS)
     now = host.catalog.wall()
     befores = (*found[1 : len(shown)], found[len(shown)] if len(found) > len(shown) else None)
-    lines = [_version(one, old, now) for one, old in zip(shown, befores, strict=False)]
+    lines = [version_line(one, old, now) for one, old in zip(shown, befores, strict=False)]
     head = f"Versions of {document}, newest first:"
     hint = (
         "" if len(found) < 2 else escape_markdown(f"/diff {document.typed} shows the last change.")
@@ -129,7 +129,8 @@ def _never(host: AdminContext, document: DocumentName) -> str:
     return f"There never was {document}."
 
 
-def _version(revision: Revision, before: Revision | None, now: float) -> str:
+def version_line(revision: Revision, before: Revision | None, now: float) -> str:
+    """A revision in a line: its number, when, who, why, and what it changed."""
     head = f"• {code(str(revision.number))} {ago(max(0.0, now - revision.at))}"
     why = because(revision.reason, revision.ticket)
     return f"{head} {author(revision.by, revision.place)}{why}: {_summary(revision, before)}"

@@ -23,6 +23,8 @@ from bot.command import (
 )
 from bot.commands.table import NOTHING_RUNS, new
 from bot.conversations.turns import Outcome, Turns
+from bot.menus.menu import Ask, View
+from bot.menus.service import ChatMenus, is_menu
 from bot.messages import (
     DEFAULT_ACCOUNT,
     Attribution,
@@ -77,6 +79,7 @@ class Router:
     counters: Counters
     on_private_message: Callable[[User, LineContext], Awaitable[None]]
     cards: QuestionCards
+    menus: ChatMenus
     _answers: RequestRate = field(init=False)
     _unread: OrderedDict[tuple[str, str, PersonId], IncomingMessage] = field(init=False)
     """By line, conversation and person the last message with something that we cannot read yet."""
@@ -110,16 +113,7 @@ class Router:
         if not self.gate.admits(event):
             await self.gate.refuse(entry, event)
         elif isinstance(event, IncomingMessage):
-            if event.address.private:
-                await self.on_private_message(event.person, entry.line)
-            is_told = bool(event.unsupported) and self._is_told(entry, event)
-            if event.command:
-                await self._command(entry, event, event.command)
-            elif event.unsupported and not event.has_words:
-                self.counters.add("unsupported")
-                text = "" if is_told else UNSUPPORTED.format(event.unsupported)
-                await self.turns.stores.reply(entry, event, text)
-            else:
+            if not await self._is_settled(entry, event):
                 return await self.turns.start(entry, event)
         elif isinstance(event, CallbackPress):
             await self._press(entry, event)
@@ -130,6 +124,21 @@ class Router:
         elif isinstance(event, Membership):
             await self.gate.on_membership(entry, event)
         return Outcome.DONE
+
+    async def _is_settled(self, entry: LineEntry, incoming: IncomingMessage) -> bool:
+        """Settle a message that begins no turn: a command, the answer to a menu, a mere file."""
+        if incoming.address.private:
+            await self.on_private_message(incoming.person, entry.line)
+        is_told = bool(incoming.unsupported) and self._is_told(entry, incoming)
+        if incoming.command:
+            await self._command(entry, incoming, incoming.command)
+        elif incoming.unsupported and not incoming.has_words:
+            self.counters.add("unsupported")
+            text = "" if is_told else UNSUPPORTED.format(incoming.unsupported)
+            await self.turns.stores.reply(entry, incoming, text)
+        else:
+            return await self._answers_menu(entry, incoming)
+        return True
 
     def _is_told(self, entry: LineEntry, incoming: IncomingMessage) -> bool:
         """Whether the person reads of the same album or forwards already that we cannot read them.
@@ -208,6 +217,7 @@ class Router:
             await self.turns.stores.inbox.finish(entry)
         else:
             own = agent.id if agent else None
+            await self.menus.on_command(entry, incoming)
             await self._carry_out(entry, incoming, own, await row.function(context))
 
     async def _carry_out(
@@ -219,6 +229,9 @@ class Router:
         match wanted:
             case StartNewConversation(text) if agent is not None:
                 await self.turns.new_conversation(entry, incoming, agent, text)
+                return
+            case View() | Ask():
+                await self.menus.open(entry, incoming, wanted)
                 return
             case Reply(text, keyboard):
                 pass
@@ -267,8 +280,26 @@ class Router:
             grants=lambda: approvals.grants(line.name, conversation),
             revoke_grant=lambda grant: approvals.revoke_grant(line.fence, conversation, grant),
             spent=lambda: budgets.spent(spender, limits, clock.wall()),
+            spent_by=lambda id: self._spent_by(spender, id),
         )
         return context, agent
+
+    async def _spent_by(self, spender: Spender, id: str) -> dict[str, int]:
+        """What an agent used today, in all chats."""
+        agent, budgets = self.turns.resolver.current(id), self.turns.runner.budgets
+        if agent is None:
+            return {}
+        whose = replace(spender, attribution=agent.attribution)
+        return (await budgets.spent(whose, {}, self.turns.clock.wall())).get("agent", {})
+
+    async def _answers_menu(self, entry: LineEntry, incoming: IncomingMessage) -> bool:
+        """Whether a message was the text that a menu asked for; then it is done."""
+        if incoming.address.instance is not None:  # nobody has menus over HTTP
+            return False
+        return await self.menus.answer(entry, incoming, self._context_of(entry))
+
+    def _context_of(self, entry: LineEntry) -> Callable[[IncomingMessage], CommandContext]:
+        return lambda incoming: self._context(entry, incoming)[0]
 
     async def _press(self, entry: LineEntry, press: CallbackPress) -> None:
         if turn := parse_retry(press.data):
@@ -279,6 +310,8 @@ class Router:
             await self.gate.press(entry, press)
         elif is_question_card(press.data):
             await self.cards.press(entry, press)
+        elif is_menu(press.data):
+            await self.menus.press(entry, press, self._context_of(entry))
         elif is_approval(press.data):
             await self.turns.approvals.press(entry, press)
         else:

@@ -104,6 +104,10 @@ events = Key("{<line>}:events:<turn>")
 """What readers over HTTP see of a turn, piece by piece; bounded, for a while."""
 artifact = Key("{<line>}:artifact:<id>")
 """A file that a tool gave in a turn over HTTP: its name, its type and its bytes."""
+menu = Key("{<line>}:menu:<nonce>")
+"""A message with buttons: who may press them, and what each leads to."""
+forms = Key("{<line>}:forms")
+"""What the next message of a person is for, by conversation and person."""
 told = Key("{<line>}:told:<chat>")
 """That a chat was told within the hour that the bot is private."""
 

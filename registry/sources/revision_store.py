@@ -241,6 +241,14 @@ class RevisionStore:
         found: Any = await self._client.hmget(stored.HEADS, list(keys))
         return [Head.parse(raw) for raw in found]
 
+    async def deleted(self, prefix: str, most: int) -> list[str]:
+        """What follows a prefix in the keys of the documents that were deleted, in order."""
+        found: set[str] = set()
+        async for key, raw in self._client.hscan_iter(stored.HEADS, f"{prefix}*", 1000):
+            if Head.parse(raw).hash == DELETED:
+                found.add(_text(key).removeprefix(prefix))
+        return sorted(found)[:most]
+
     async def audit(self, before: int | None = None, count: int = 100) -> list[AuditRecord]:
         """Audit records, newest first, those before a number."""
         end = "+" if before is None else f"({before}-0"

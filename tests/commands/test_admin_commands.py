@@ -15,6 +15,7 @@ from bot.access.store import AccessRequest
 from bot.command import CommandContext, Commands, Reply, escape_markdown
 from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.table import all_commands
+from bot.menus.menu import View
 from bot.messages import Address, Attachment, Command, IncomingMessage, QuotedMessage, User
 from bot.ops.shown_once import ShownOnce
 from bot.store.key_uses import KeyUse
@@ -115,6 +116,7 @@ def context(
         grants=nothing,
         revoke_grant=nothing,
         spent=nothing,
+        spent_by=nothing,
     )
 
 
@@ -125,7 +127,7 @@ async def said(
     row = commands.find(text.removeprefix("/").split()[0])
     assert row is not None
     intent = await row.function(context(text, key, catalog, quoted))
-    assert isinstance(intent, Reply)
+    assert isinstance(intent, Reply | View)
     return intent.text
 
 

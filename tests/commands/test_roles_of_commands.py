@@ -23,6 +23,8 @@ TAKES = {
     "versions": [READ_AGENT, READ],
     "diff": [READ_AGENT, READ],
     "addagent": [EDIT_AGENT],
+    "clone": [EDIT_AGENT],
+    "archive": [EDIT_AGENT],
     "deleteagent": [EDIT_AGENT],
     "restore": [EDIT_AGENT, EDIT],
     "rollback": [EDIT_AGENT, EDIT],

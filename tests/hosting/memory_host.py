@@ -32,6 +32,7 @@ from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.outbox_channel import ChannelServices, OutboxChannel, SendResult
 from bot.hosting.transport import Accept, Ownership
 from bot.mcp.pool import Pool
+from bot.menus.service import ChatMenus
 from bot.messages import (
     Address,
     Buttons,
@@ -55,6 +56,7 @@ from bot.store.cards import QuestionCardStore
 from bot.store.client import StoreClient, connect
 from bot.store.events import EventLog
 from bot.store.inbox import Update
+from bot.store.menus import MenuStore
 from bot.tools.cache import ToolResultCache
 from bot.tools.read_more import TruncatedResults
 from bot.tools.toolset import ToolsetFactory
@@ -252,9 +254,10 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
             own_id,
             people.using(PeopleContext(access, grants.open_requests, nobody_is_refused)),
         ]
+        commands = Commands(rows, lambda _: OPERATOR_ACTOR, nobody_is_refused)
         router = Router(
             gate,
-            Commands(rows, lambda _: OPERATOR_ACTOR, nobody_is_refused),
+            commands,
             turns,
             counters,
             ignore_private_message,
@@ -266,6 +269,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
                 no_cards,
                 no_cards,
             ),
+            ChatMenus(commands, MenuStore(client), stores.inbox, clock, counters),
         )
         transport = MemoryTransport(
             ChannelServices(stores.outbox, clock, counters, Secrets(), alerts.send), await stdin()

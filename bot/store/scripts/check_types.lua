@@ -12,7 +12,7 @@ local redis = setmetatable({call = function(...)
 end}, {__index = redis})
 local CHECKS = {inbox = 'XLEN', outbox = 'XLEN', dead = 'XLEN', log = 'XLEN', open = 'HLEN',
   grants = 'HLEN', rests = 'HLEN', moved = 'HLEN', seen = 'ZCARD', timers = 'ZCARD',
-  frozen = 'ZCARD', failing = 'HLEN'}
+  frozen = 'ZCARD', failing = 'HLEN', forms = 'HLEN'}
 for _, key in ipairs(KEYS) do
   local check = CHECKS[string.match(key, '^{.*}.*:(%l+)$')]
   if check then redis.call(check, key) end

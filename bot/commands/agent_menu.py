@@ -1,0 +1,507 @@
+"""The agents as a menu: a list to go through, a card for each agent, and what one tap changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from bot.command import (
+    READ_AGENTS,
+    READ_DOCUMENTS,
+    WRITE_ACCOUNT,
+    WRITE_AGENTS,
+    WRITE_DOCUMENTS,
+    CommandContext,
+    CommandResult,
+    Reply,
+    code,
+    command,
+    counted,
+    escape_markdown,
+    paragraphs,
+    split_reason,
+)
+from bot.commands.agents import HOW_TO_ADD, answers_of, described_agent
+from bot.commands.host import AdminContext, ago, no_agent, server_line
+from bot.commands.versions import author, because, changed_fields, version_line
+from bot.menus.menu import Ask, Button, Notice, Row, View, action, confirm, label, pages
+from bot.tools.policy import Decision
+from registry.binding import AgentBinding, AgentBindingType
+from registry.definition import AgentDefinition
+from registry.errors import NotThere
+from registry.revisions import Revision
+from registry.snapshot import Entry, Snapshot
+from registry.sources import stored_values as stored
+
+MAX_VERSIONS = 8
+LIST, CARD = "agents:list", "agents:card"
+
+
+@command("agents", "list the agents", needs=READ_AGENTS, usage="[WORD]", concurrent=True)
+async def agents(host: AdminContext, context: CommandContext) -> CommandResult:
+    """List all agents, or those with a word in their id or name, as a menu."""
+    snapshot, wanted = host.catalog.snapshot(), context.arguments
+    if found := board(snapshot, wanted):
+        return found
+    return Reply("No agent matches." if wanted else f"There are no agents yet. {HOW_TO_ADD}")
+
+
+def board(snapshot: Snapshot, wanted: str = "", page: int = 0) -> View | None:
+    """The agents, or those with a word in their id or name; None where there are none."""
+    known = snapshot.agents.values()
+    word = wanted.lower()
+    found = [one for one in known if word in one.value.id or word in one.value.name.lower()]
+    if not found:
+        return None
+    buttons = [
+        Button(label(f"{one.value.name} · {one.value.id}"), CARD, (one.value.id,)) for one in found
+    ]
+    rows: list[Row] = [*pages(buttons, page, LIST, (wanted,))]
+    last = [Button("Search", "agents:search"), Button("New agent", "agents:new")]
+    if wanted:
+        last.insert(0, Button("All agents", LIST, ("",)))
+    lines = "\n".join(listed(entry, snapshot) for entry in found[:MAX_LINES])
+    more = f"\n… and {len(found) - MAX_LINES} more" if len(found) > MAX_LINES else ""
+    return View(lines + more, [*rows, last])
+
+
+MAX_LINES = 50
+
+
+def listed(entry: Entry[AgentDefinition], snapshot: Snapshot) -> str:
+    """An agent in a line: its id, its name, whether it is the default, and where it is written."""
+    mark = " (the default)" if entry.value.id == snapshot.default else ""
+    name, place = escape_markdown(entry.value.name), escape_markdown(entry.place)
+    return f"• {code(entry.value.id)} {name}{mark} · {place}"
+
+
+@action(LIST, needs=READ_AGENTS)
+async def list_agents(
+    host: AdminContext, _context: CommandContext, wanted: str = "", page: str = "0"
+) -> CommandResult:
+    """A page of the agents."""
+    found = board(host.catalog.snapshot(), wanted, int(page))
+    none = [[Button("All agents", LIST), Button("New agent", "agents:new")]]
+    return found or View("No agent matches." if wanted else "There are no agents yet.", none)
+
+
+@action("agents:search", needs=READ_AGENTS)
+async def search(_host: AdminContext, _context: CommandContext) -> CommandResult:
+    """Ask for a word."""
+    text = "Send a word of the agent's id or name."
+    return Ask(text, "agents:found", rows=[[Button("Cancel", LIST)]])
+
+
+@action("agents:found", needs=READ_AGENTS)
+async def found_agents(host: AdminContext, context: CommandContext, word: str) -> CommandResult:
+    """The agents that fit a word."""
+    return await list_agents.function(host, context, " ".join(word.split())[:64])
+
+
+# --- one agent ---
+
+
+@action(CARD, needs=READ_AGENTS)
+async def show_card(host: AdminContext, context: CommandContext, id: str) -> CommandResult:
+    """What an agent is, who gets it, its tools, its health, its cost today and its revision."""
+    return await card(host, context, id)
+
+
+async def card(host: AdminContext, context: CommandContext, id: str, notice: str = "") -> View:
+    """An agent's card, with what can be done with it."""
+    snapshot = host.catalog.snapshot()
+    found, entry = snapshot.effective(id, host.defaults), snapshot.agents.get(id)
+    if found is None or entry is None:
+        return View(no_agent(snapshot, id), [[Button("‹ Agents", LIST)]], notice)
+    about = found.definition.description or ""
+    lines = [
+        f"Model: {code(found.llm.model or 'none')}",
+        _tools_line(host, context, id),
+        await _cost_line(context, id),
+        await _revision_line(host, context, id, entry),
+    ]
+    text = paragraphs(
+        f"**{escape_markdown(found.definition.name)}** ({code(id)})",
+        escape_markdown(" ".join(about.split())[:300]),
+        "\n".join(f"• {line}" for line in lines if line),
+        answers_of(snapshot, id, host.bots()),
+        "\n".join(server_line(one) for one in host.servers(id) if one["state"] != "up"),
+    )
+    return View(text, _buttons(id), notice)
+
+
+def _buttons(id: str) -> list[Row]:
+    return [
+        [Button("Edit", "agents:edit", (id,)), Button("Test", "agents:test", (id,))],
+        [Button("Bind", "agents:bind", (id,)), Button("History", "agents:history", (id,))],
+        [Button("Clone", "agents:clone", (id,)), Button("Archive", "agents:archive", (id,))],
+        [Button("Details", "agents:details", (id,)), Button("‹ Agents", LIST)],
+    ]
+
+
+def _tools_line(host: AdminContext, context: CommandContext, id: str) -> str:
+    listed = host.tools(id, context).listed
+    if not listed:
+        return "No tools"
+    alone = sum(tool.decision is Decision.RUN for tool in listed)
+    asking = len(listed) - alone
+    parts = [f"{alone} run without asking"] if alone else []
+    parts += [f"{asking} ask first"] if asking else []
+    return f"{counted(len(listed), 'tool')}: {', '.join(parts)}"
+
+
+async def _cost_line(context: CommandContext, id: str) -> str:
+    spent = await context.spent_by(id)
+    if not spent.get("requests"):
+        return "Not used today (UTC)"
+    cost = f", ${spent['micros'] / 1_000_000:.4f}" if spent.get("micros") else ""
+    return f"Today (UTC): {counted(spent['requests'], 'model request')}{cost}"
+
+
+async def _revision_line(
+    host: AdminContext, context: CommandContext, id: str, entry: Entry[AgentDefinition]
+) -> str:
+    if entry.operator:
+        return f"Set in {escape_markdown(entry.place)}: edit it there"
+    newest = await host.history.revisions(host.actor(context), "agent", id, count=1)
+    if not newest:
+        return ""
+    when = ago(max(0.0, host.catalog.wall() - newest[0].at))
+    return f"Version {newest[0].number}, {when} {author(newest[0].by, newest[0].place)}"
+
+
+@action("agents:details", needs=READ_AGENTS)
+async def details(host: AdminContext, context: CommandContext, id: str) -> CommandResult:
+    """All settings of an agent with their origins."""
+    snapshot = host.catalog.snapshot()
+    found = snapshot.effective(id, host.defaults)
+    text = described_agent(host, context, found) if found else no_agent(snapshot, id)
+    return View(text, [[Button("‹ Back", CARD, (id,))]])
+
+
+# --- binding ---
+
+
+@action("agents:bind", needs=WRITE_ACCOUNT)
+async def bind(host: AdminContext, context: CommandContext, id: str) -> CommandResult:
+    """Where the agent should answer."""
+    address, snapshot = context.incoming.address, host.catalog.snapshot()
+    here = "This chat" if address.private else "This group"
+    name = f"@{context.bot.username}" if context.bot.username else "this bot"
+    rows = [
+        [Button(here, "agents:bound", (id, "chat", str(address.chat)))],
+        [Button(f"All of {name}", "agents:bound", (id, "bot", str(context.bot.id)))],
+        [Button("Everywhere, as the default", "agents:bound", (id, "default", ""))],
+    ]
+    rows += [
+        [
+            Button(
+                label(f"@{one.identity.username}"),
+                "agents:bound",
+                (id, "bot", str(one.identity.id)),
+            )
+        ]
+        for one in host.bots()
+        if one.identity.username and one.identity.id != context.bot.id
+    ][:MAX_BOTS]
+    for one in bindings_of(snapshot, id)[:MAX_BOTS]:
+        rows.append([Button(label(f"✗ {_slot_words(one)}"), "agents:unbind", (id, one.slot))])
+    text = paragraphs(
+        f"Where should {code(id)} answer? A chat counts before a bot, a bot before the default.",
+        answers_of(snapshot, id, host.bots()),
+    )
+    return View(text, [*rows, [Button("‹ Back", CARD, (id,))]])
+
+
+MAX_BOTS = 10
+BOUND = {"default": "is the default agent", "bot": "answers in that bot", "chat": "answers here"}
+
+
+def bindings_of(snapshot: Snapshot, id: str) -> list[AgentBinding]:
+    """What is bound to an agent."""
+    return [one for one in snapshot.bindings if one.agent_id == id]
+
+
+def _slot_words(one: AgentBinding) -> str:
+    kind = {"TelegramBot": "bot", "ChatId": "chat", "UserId": "person"}[one.type.value]
+    return f"{kind} {one.binding_key[:20]}"
+
+
+@action("agents:bound", needs=WRITE_ACCOUNT)
+async def bound(
+    host: AdminContext, context: CommandContext, id: str, kind: str, key: str
+) -> CommandResult:
+    """Bind an agent to a chat or a bot, or make it the default one."""
+    actor, catalog = host.actor(context), host.catalog
+    bindings = catalog.snapshot().bindings
+    if kind == "default":
+        await catalog.set_default(actor, id, key=context.key)
+    elif kind == "bot":
+        identity = next((one.identity for one in host.bots() if str(one.identity.id) == key), None)
+        held = bindings.of_bot(identity) if identity else None
+        binding = AgentBinding(
+            agent_id=id,
+            type=AgentBindingType.TelegramBot,
+            binding_key=held.binding_key if held else key,
+            bot=held.bot if held else None,
+        )
+        await catalog.bind(actor, binding, key=context.key)
+    else:
+        chat = AgentBindingType.ChatId
+        held = bindings.scoped(chat, key, context.bot)
+        binding = AgentBinding(
+            agent_id=id,
+            type=chat,
+            binding_key=held.binding_key if held else key,
+            bot=held.bot if held else str(context.bot.id),
+        )
+        await catalog.bind(actor, binding, key=context.key)
+    words = {
+        "default": "is the default agent",
+        "bot": "answers in that bot",
+        "chat": "answers here",
+    }
+    return await card(host, context, id, f"{id} {words[kind]} now.")
+
+
+@action("agents:unbind", needs=WRITE_ACCOUNT)
+async def unbind(
+    _host: AdminContext, _context: CommandContext, id: str, slot: str
+) -> CommandResult:
+    """Ask before a binding is removed."""
+    yes = Button("Remove the binding", "agents:unbound", (id, slot))
+    text = f"{code(id)} will no longer answer by the binding {code(slot)}."
+    return confirm(text, yes, Button("Cancel", "agents:bind", (id,)))
+
+
+@action("agents:unbound", needs=WRITE_ACCOUNT)
+async def unbound(host: AdminContext, context: CommandContext, id: str, slot: str) -> CommandResult:
+    """Remove a binding."""
+    done = await host.catalog.unbind(host.actor(context), slot, key=context.key)
+    return await card(host, context, id, "Removed." if done else "It was removed already.")
+
+
+# --- history ---
+
+
+@action("agents:history", needs=READ_DOCUMENTS)
+async def history(
+    host: AdminContext, context: CommandContext, id: str, page: str = "0"
+) -> CommandResult:
+    """The versions of an agent, newest first; each leads to what it changed."""
+    found = await host.history.revisions(host.actor(context), "agent", id)
+    if not found:
+        return Notice("There is no history of this agent.")
+    start = int(page) * MAX_VERSIONS
+    now, shown = host.catalog.wall(), found[start : start + MAX_VERSIONS]
+    befores: Sequence[Revision | None] = [*found[start + 1 :], None]
+    lines = [version_line(one, old, now) for one, old in zip(shown, befores, strict=False)]
+    numbers = [str(one.number) for one in shown]
+    buttons = [Button(f"Version {one}", "agents:version", (id, one)) for one in numbers]
+    rows: list[Row] = [buttons[at : at + 2] for at in range(0, len(buttons), 2)]
+    beside = []
+    if start:
+        beside.append(Button("‹ Newer", "agents:history", (id, str(int(page) - 1))))
+    if len(found) > start + MAX_VERSIONS:
+        beside.append(Button("Older ›", "agents:history", (id, str(int(page) + 1))))
+    head = f"Versions of {code(id)}, newest first:"
+    return View("\n".join([head, *lines]), [*rows, beside, [Button("‹ Back", CARD, (id,))]])
+
+
+@action("agents:version", needs=READ_DOCUMENTS)
+async def version(
+    host: AdminContext, context: CommandContext, id: str, number: str
+) -> CommandResult:
+    """What a version changed, with a way to make it the newest one again."""
+    actor = host.actor(context)
+    one = await host.history.revision(actor, "agent", id, int(number))
+    found = await host.history.revisions(actor, "agent", id)
+    before = next((other for other in found if other.number < one.number), None)
+    what = "It was created." if before is None else "It says the same as the one before."
+    if before is not None:
+        between = await host.history.diff(actor, "agent", id, before.number, one.number)
+        what = changed_fields(between.changes) or what
+    now = max(0.0, host.catalog.wall() - one.at)
+    who = f"{ago(now)} {author(one.by, one.place)}{because(one.reason, one.ticket)}"
+    rows: list[Row] = []
+    if one.number != found[0].number and one.text is not None:
+        rows.append([Button(f"Go back to version {number}", "agents:back", (id, number))])
+    rows.append([Button("‹ History", "agents:history", (id,))])
+    return View(paragraphs(f"Version {number} of {code(id)}, {who}:", what), rows)
+
+
+@action("agents:back", needs=WRITE_DOCUMENTS)
+async def go_back(
+    host: AdminContext, context: CommandContext, id: str, number: str
+) -> CommandResult:
+    """Ask before an old version becomes the newest one, with what changes by that."""
+    actor = host.actor(context)
+    newest = (await host.history.revisions(actor, "agent", id, count=1))[0]
+    between = await host.history.diff(actor, "agent", id, newest.number, int(number))
+    text = paragraphs(
+        f"Go back to version {number} of {code(id)}? It is live at once.",
+        changed_fields(between.changes) or "It says the same as the newest one.",
+        touched(host.catalog.snapshot(), id),
+    )
+    yes = Button(f"Go back to version {number}", "agents:restored", (id, number, newest.hash))
+    return confirm(text, yes, Button("Cancel", "agents:version", (id, number)))
+
+
+@action("agents:restored", needs=WRITE_DOCUMENTS)
+async def restored(
+    host: AdminContext, context: CommandContext, id: str, number: str, seen: str
+) -> CommandResult:
+    """Make an old version the newest one, if nothing was changed since it was shown."""
+    made = await host.history.restore(
+        host.actor(context), "agent", id, int(number), key=context.key, expected=seen
+    )
+    return await card(host, context, id, f"Version {number} is in force again, as version {made}.")
+
+
+# --- cloning and archiving ---
+
+
+def next_free_id(snapshot: Snapshot, wanted: str) -> str:
+    """An id that no agent has: the wanted one, or one with a number behind it."""
+    ids = (wanted, *(f"{wanted}-{number}" for number in range(2, 1000)))
+    return next(id for id in ids if id not in snapshot.agents)
+
+
+def touched(snapshot: Snapshot, id: str) -> str:
+    """What a change of an agent touches: "2 bindings, 1 instance"; '' for nothing."""
+    parts = []
+    if bound := len(bindings_of(snapshot, id)):
+        parts.append(counted(bound, "binding"))
+    if snapshot.default == id:
+        parts.append("every chat without a binding (it is the default)")
+    instances = snapshot.document.instances.values()
+    if made := sum(one.value.agent_type.replace("_", "-") == id for one in instances):
+        parts.append(counted(made, "instance"))
+    return f"This touches {', '.join(parts)}." if parts else "Nothing is bound to it."
+
+
+@action("agents:clone", needs=WRITE_AGENTS)
+async def clone(host: AdminContext, _context: CommandContext, id: str) -> CommandResult:
+    """Ask for the id of the copy."""
+    free = next_free_id(host.catalog.snapshot(), f"{id}-copy")
+    rows = [
+        [Button(label(f"Name it {free}"), "agents:cloned", (id, free))],
+        [Button("Cancel", CARD, (id,))],
+    ]
+    text = f"Send the id of the copy of {code(id)}, such as {code(free)}."
+    return Ask(text, "agents:cloned", (id,), rows)
+
+
+@action("agents:cloned", needs=WRITE_AGENTS)
+async def cloned(
+    host: AdminContext, context: CommandContext, id: str, wanted: str
+) -> CommandResult:
+    """Make a copy of an agent."""
+    made = await copy_agent(host, context, id, wanted)
+    return await card(host, context, made.id, f"Created {made.id}.")
+
+
+async def copy_agent(
+    host: AdminContext, context: CommandContext, id: str, wanted: str, name: str = ""
+) -> AgentDefinition:
+    """Store a copy of an agent under another id, and a name; raises kinds of RegistryError."""
+    catalog, new = host.catalog, " ".join(wanted.split()).lower()
+    source = catalog.snapshot().agents.get(id)
+    if source is None:
+        raise NotThere(f"there is no agent '{id[:64]}'")
+    title = " ".join(name.split()) or f"{source.value.name} (copy)"
+    document = {**source.value.to_json(), "id": new, "name": title[:128]}
+    agent = await catalog.parse(json.dumps(document, ensure_ascii=False), new or "the copy")
+    await catalog.create_agent(host.actor(context), agent, key=context.key)
+    return agent
+
+
+@action("agents:archive", needs=WRITE_AGENTS)
+async def archive(host: AdminContext, _context: CommandContext, id: str) -> CommandResult:
+    """Ask before an agent is put aside."""
+    snapshot = host.catalog.snapshot()
+    entry = snapshot.agents.get(id)
+    if entry is None:
+        return View(no_agent(snapshot, id), [[Button("‹ Agents", LIST)]])
+    text = paragraphs(
+        f"Archive **{escape_markdown(entry.value.name)}** ({code(id)})? It answers nobody then; "
+        "its versions are kept, and /archive brings it back.",
+        touched(snapshot, id),
+    )
+    yes = Button("Archive", "agents:archived", (id, entry.revision))
+    return confirm(text, yes, Button("Cancel", CARD, (id,)))
+
+
+@action("agents:archived", needs=WRITE_AGENTS)
+async def archived(
+    host: AdminContext, context: CommandContext, id: str, seen: str
+) -> CommandResult:
+    """Put an agent aside, if it is as it was shown."""
+    done = await host.catalog.delete_agent(host.actor(context), id, key=context.key, expected=seen)
+    notice = f"Archived {id}." if done else "It was archived already."
+    view = board(host.catalog.snapshot())
+    rows = view.rows if view else [[Button("New agent", "agents:new")]]
+    text = view.text if view else "There are no agents now."
+    back = Button(f"Bring {label(id)} back", "agents:unarchive", (id,))
+    return View(text, [[back], *rows], notice)
+
+
+@action("agents:unarchive", needs=WRITE_AGENTS)
+async def unarchive(host: AdminContext, context: CommandContext, id: str) -> CommandResult:
+    """Bring back the last version of an agent that was put aside."""
+    found = await host.history.revisions(host.actor(context), "agent", id)
+    last = next((one for one in found if one.text is not None), None)
+    if last is None or found[0].text is not None:
+        return await card(host, context, id)
+    await host.history.restore(host.actor(context), "agent", id, last.number, key=context.key)
+    return await card(host, context, id, f"{id} is back.")
+
+
+# --- the same by one line ---
+
+
+@command("clone", "copy an agent", needs=WRITE_AGENTS, usage="ID NEW-ID [NAME]")
+async def clone_agent(host: AdminContext, context: CommandContext) -> CommandResult:
+    """Store a copy of an agent under a new id."""
+    words = context.arguments.split(None, 2)
+    if len(words) < 2:
+        return Reply("Write /clone ID NEW-ID; /agents lists the agents.")
+    made = await copy_agent(host, context, words[0].lower(), words[1], " ".join(words[2:]))
+    copied = f"Created {code(made.id)}, a copy of {code(words[0].lower())}."
+    return Reply(f"{copied} {code(f'/bind {made.id}')} lets it answer here.")
+
+
+@command(
+    "archive",
+    "put an agent aside, or list those that were",
+    needs=WRITE_AGENTS,
+    usage="[ID [because …]]",
+)
+async def archive_agent(host: AdminContext, context: CommandContext) -> CommandResult:
+    """Put an agent aside; without an id list those that were, each with a way back."""
+    text, why = split_reason(context.arguments)
+    words = text.split()
+    if len(words) > 1:
+        return Reply("Write /archive ID, or /archive to see what is archived.")
+    if not words:
+        return await _archived_list(host)
+    id, catalog = words[0].lower(), host.catalog
+    if not await catalog.delete_agent(host.actor(context), id, key=context.key, why=why):
+        return Reply(no_agent(catalog.snapshot(), id))
+    return Reply(f"Archived {code(id)}. /archive brings it back.")
+
+
+async def _archived_list(host: AdminContext) -> CommandResult:
+    async with host.catalog.writable.using() as revisions:
+        found = await revisions.deleted(stored.DEFINITION, MAX_LINES)
+    ids = [id for id in found if id not in host.catalog.snapshot().agents]
+    if not ids:
+        return Reply("No agent is archived.")
+    rows = [[Button(label(f"Bring {id} back"), "agents:unarchive", (id,))] for id in ids]
+    return View("Archived agents:\n" + "\n".join(f"• {code(id)}" for id in ids), rows)
+
+
+ACTIONS = (
+    *(list_agents, search, found_agents, show_card, details, bind, bound, unbind, unbound),
+    *(history, version, go_back, restored, clone, cloned, archive, archived, unarchive),
+)

@@ -1,0 +1,1 @@
+"""Menus: messages with buttons that people press to go through what they may see and change."""

@@ -1,0 +1,173 @@
+"""The agents as a menu: gone through with a thumb, alive after a restart, deaf to others."""
+
+from __future__ import annotations
+
+from bot.menus.service import NOT_YOURS, OLD
+from simulators.testing.valkey import Valkey
+from tests.host.audit import audit_of
+from tests.host.menus import MenuUser
+from tests.host.stage import Stage, until
+from tests.host.test_versions import two_replicas
+
+
+async def add(user: MenuUser, id: str, name: str, text: str = "You write.") -> None:
+    document = f'{{"id": "{id}", "name": "{name}", "customInstructions": "{text}"}}'
+    assert "Created agent" in await user.open(f"/addagent {document}")
+
+
+async def test_an_admin_goes_through_the_agents_on_one_message(
+    stage: Stage, valkey: Valkey
+) -> None:
+    bots = [stage.bot("One"), stage.bot("Two")]
+    boss = stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    stage.script.on("who are you?", system="You write.", again=True)
+    here = MenuUser(stage, boss, bots[0])
+    async with two_replicas(stage, valkey) as hosts:
+        await add(here, "poet", "Poet")
+        for number in range(9):
+            await add(here, f"a{number}", f"Agent {number}")
+        shown = await here.open("/agents")
+        assert "• poet Poet · agent:definition:poet" in shown
+        assert len(here.labels) == 8 + 1 + 2
+        message = here.number
+        assert "Poet · poet" not in here.labels
+        await here.tap("More (4)")
+        assert "Poet · poet" in here.labels
+        await here.tap("Search")
+        assert here.text == "Send a word of the agent's id or name."
+        found = await here.write("POET")
+        assert here.number > message
+        assert "poet Poet" in found
+        assert here.labels == ["Poet · poet", "All agents", "Search", "New agent"]
+        message = here.number
+
+        shown = await here.tap("Poet")
+        assert here.number == message
+        assert shown.startswith("Poet (poet)")
+        assert "No tools" in shown
+        assert "Not used today (UTC)" in shown
+        assert "Version 1, " in shown
+        assert f"by tg:{boss.id}" in shown
+        assert "Nothing is bound to it." in shown
+
+        await here.tap("Bind")
+        await here.tap("This chat")
+        assert here.word == "poet answers here now."
+        assert await here.open("who are you?") is not None
+        here.number = message
+        await here.tap("Details")
+        assert "customInstructions: You write. · agent:definition:poet" in here.text
+        assert "1 model request" in await here.tap("‹ Back")
+
+        await here.tap("Clone")
+        assert here.labels == ["Name it poet-copy", "Cancel"]
+        cloned = await here.write("poet-2")
+        assert cloned.startswith("Poet (copy) (poet-2)")
+        await until(lambda: "poet-2" in hosts[1].catalog.snapshot().agents)
+
+        assert "answers nobody then" in await here.tap("Archive")
+        assert here.labels == ["Archive", "Cancel"]
+        await here.tap("Archive")
+        assert here.word == "Archived poet-2."
+        await until(lambda: "poet-2" not in hosts[1].catalog.snapshot().agents)
+        await here.tap("Bring poet-2 back")
+        assert here.word == "poet-2 is back."
+        assert here.text.startswith("Poet (copy) (poet-2)")
+
+
+async def test_stale_forged_and_others_buttons_get_a_word_and_do_nothing(stage: Stage) -> None:
+    bot = stage.bot("One")
+    boss, ann = stage.person("Boss"), stage.person("Ann")
+    stage.environ["ADMINS"] = f"{boss.id}"
+    team = stage.world.group("Team", [boss, ann, bot])
+    async with stage.host() as host:
+        user = MenuUser(stage, boss, bot, team)
+        other = MenuUser(stage, ann, bot, team)
+        await add(MenuUser(stage, boss, bot), "poet", "Poet")
+        await user.open(f"/agents@{bot.username}")
+        first = user.rows
+        await user.tap("Poet")
+        other.number = user.number
+        assert await other.word_of("Archive") == NOT_YOURS
+        old = first[0][0]["callback_data"]
+        press = stage.world.press(bot, boss, team, user.message, old)
+        assert await user.answered(press) == OLD
+        data = next(b["callback_data"] for row in user.rows for b in row if b["text"] == "Archive")
+        nonce = data.split(":")[1]
+        for rest in (f"{nonce}:2:99", f"{nonce}:99:0", ":1:0", "x" * 60, nonce):
+            forged = stage.world.press(bot, boss, team, user.message, f"mn:{rest}")
+            assert await user.answered(forged) == OLD
+        private = MenuUser(stage, boss, bot)
+        await private.open("/agents")
+        elsewhere = stage.world.press(bot, boss, private.room, private.message, data)
+        assert await user.answered(elsewhere) == OLD
+        assert "poet" in host.catalog.snapshot().agents
+        await user.tap("Archive")
+        await user.tap("Archive")
+        assert "poet" not in host.catalog.snapshot().agents
+
+
+async def test_a_menu_asks_for_the_role_at_each_press(stage: Stage) -> None:
+    bot = stage.bot("One")
+    boss, ann = stage.person("Boss"), stage.person("Ann")
+    stage.environ["ADMINS"] = str(boss.id)
+    async with stage.host() as host:
+        admin, user = MenuUser(stage, boss, bot), MenuUser(stage, ann, bot)
+        await add(admin, "poet", "Poet")
+        assert "Only admins of this host" in await user.open("/agents")
+        await admin.open(f"/roles grant {ann.id} instance_manager")
+        await user.open("/agents")
+        await user.tap("Poet")
+        refused = await user.word_of("Archive")
+        assert refused.startswith("Only admins of this host")
+        await admin.open(f"/roles revoke {ann.id} instance_manager")
+        assert (await user.word_of("History")).startswith("Only admins of this host")
+        assert "poet" in host.catalog.snapshot().agents
+        refused = "refused: menu agents:archive"
+        records = [one for one in await audit_of(host) if one.action == refused]
+        assert [one.changed_by for one in records] == [f"tg:{ann.id}"]
+
+
+async def test_a_menu_and_its_question_survive_a_killed_host(stage: Stage) -> None:
+    bot = stage.bot("One")
+    boss = stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    user = MenuUser(stage, boss, bot)
+    host = await stage.process()
+    await add(user, "poet", "Poet")
+    await user.open("/agents")
+    await user.tap("Search")
+    await host.kill()
+    await stage.process()
+    await user.write("poet")
+    assert "Poet · poet" in user.labels
+    assert (await user.tap("Poet")).startswith("Poet (poet)")
+
+
+async def test_in_a_group_only_a_reply_answers_a_menu_and_a_command_closes_its_question(
+    stage: Stage,
+) -> None:
+    bot = stage.bot("One")
+    boss, ann = stage.person("Boss"), stage.person("Ann")
+    stage.environ["ADMINS"] = str(boss.id)
+    team = stage.world.group("Team", [boss, ann, bot])
+    stage.script.on("I am no menu.", user="poet", again=True)
+    async with stage.host():
+        user, other = MenuUser(stage, boss, bot, team), MenuUser(stage, ann, bot, team)
+        await add(MenuUser(stage, boss, bot), "poet", "Poet")
+        await user.open(f"/agents@{bot.username}")
+        await user.tap("Search")
+        question = user.number
+        other.number = question
+        assert await other.write("poet") == "I am no menu."
+        assert await user.open(f"@{bot.username} poet") == "I am no menu."
+        user.number = question
+        assert "poet Poet" in await user.write("poet")
+        other.number = question
+        assert other.labels == []
+        await user.tap("Search")
+        question = user.number
+        await user.open(f"/help@{bot.username}")
+        user.number = question
+        assert await user.write("poet") == "I am no menu."
