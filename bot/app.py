@@ -86,6 +86,7 @@ from bot.store.cards import QuestionCardStore
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.events import EventLog
+from bot.store.forget import forget_bot
 from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
 from bot.store.menus import MenuStore
@@ -484,6 +485,7 @@ class App:
             partial(ask_bot_api, self._telegram, settings.telegram_api_url),
             settings.bot_variables,
             settings.token_of,
+            partial(forget_bot, self.store),
         )
         defaults, advice = settings.llm.as_configuration(), model_advice(settings)
 
@@ -753,7 +755,7 @@ class App:
 
         def make() -> Application:
             from bot.http.api.app import make_app
-            from bot.http.api.needs import AgentFacts, Host, Talking
+            from bot.http.api.needs import AgentFacts, Host, OwnParts, Talking
 
             settings = self.settings
             talking = Talking(
@@ -766,7 +768,8 @@ class App:
                 settings.http_faces,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
-            return make_app(Host(*parts, settings.own_keys))
+            own = OwnParts(settings.own_keys, self.bot_edits, self._bot_states)
+            return make_app(Host(*parts, own))
 
         app = await asyncio.to_thread(make)
         await self._background(self.http_lines.run(), "http.lines")
@@ -774,6 +777,11 @@ class App:
         if tasks.webhooks is not None:
             await self._background(self._send_webhooks(tasks, tasks.webhooks), "http.webhooks")
         return app
+
+    def _bot_states(self) -> dict[int, tuple[str, str]]:
+        """Username and state of each bot, by its id."""
+        states = health.bot_states(self.fleet, self._stored_bots.resting())
+        return {one["id"]: (one["username"], one["state"]) for one in states}
 
     def _is_artifact(self, path: str, query: bytes) -> bool:
         """Whether an address is that of an artifact, and was made by this host or a replica."""

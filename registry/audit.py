@@ -255,6 +255,11 @@ def _records(base: AuditRecord, kind: Kind, old: Any, new: Any) -> list[AuditRec
     ]
 
 
+def deletion(change: Change, kind: str, id: str, target: Target) -> AuditRecord:
+    """The record of a deletion of what is no document."""
+    return replace(_base(change, kind, id, target), change_type="delete")
+
+
 def refusal(change: Change, kind: str, id: str, target: Target) -> AuditRecord:
     """The record of an attempt that was refused."""
     base = _base(change, kind, id, target)

@@ -15,7 +15,7 @@ from registry.definition import LlmConfiguration
 from registry.errors import DocumentErrors, InvalidValue, Problem
 from registry.fields import nearest, valid_slug
 from registry.instance import SLASH
-from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Actor, Target, Why, verdict
+from registry.roles import CORE, DEFAULT_ACCOUNT, NO_REASON, Actor, Target, Why, verdict
 from registry.sealing import Sealer, Unopened
 from registry.snapshot import Entry, revision_of
 from registry.sources.revision_store import DELETED
@@ -59,7 +59,7 @@ class BotEdits:
     """Adds, pauses, resumes, renames, moves and removes stored bots.
 
     `own` are the bots of the environment, the variable of each token by the bot's id;
-    `own_token` gives such a token.
+    `own_token` gives such a token. `delete_data` deletes what was said in a bot.
     """
 
     catalog: Catalog
@@ -67,6 +67,7 @@ class BotEdits:
     ask: AskBotApi
     own: Mapping[int, str] = field(default_factory=dict)
     own_token: Callable[[int], str | None] = lambda _bot: None
+    delete_data: Callable[[int], Awaitable[int]] | None = None
 
     # --- reading ---
 
@@ -232,6 +233,22 @@ class BotEdits:
         bot = self.find(actor, name).value
         await self.catalog.delete_bot(actor, bot.id, key=key, why=why)
         return bot
+
+    async def forget(self, actor: Actor, bot: int, *, key: str, why: Why = NO_REASON) -> int:
+        """Delete what was said in a bot that is no longer hosted; how many keys that were.
+
+        Only admins of the host may: nothing brings it back.
+        """
+        catalog, name = self.catalog, str(bot)
+        if bot in self.own or name in catalog.snapshot().document.bots:
+            message, cure = f"bot {bot} is still hosted", "remove it first"
+            raise DocumentErrors([Problem(f"bot {bot}", message, cure)])
+        await catalog.authorized(actor, "delete the data of bot", name, CORE, key, why)
+        if self.delete_data is None:
+            raise errors.RegistryUnavailable("there is no store")
+        count = await self.delete_data(bot)
+        await catalog.note(actor, "delete the data of bot", name, CORE, key=key, why=why)
+        return count
 
     async def describe(self, bot: StoredBot) -> None:
         """Tell Telegram what the agent that answers in a bot is for."""

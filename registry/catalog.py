@@ -18,7 +18,7 @@ import structlog
 from registry import errors
 from registry.access import AccessGrant
 from registry.api_key import ApiKey, lends
-from registry.audit import Change, refusal
+from registry.audit import Change, deletion, refusal
 from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
@@ -735,6 +735,21 @@ class Catalog:
                 await revisions.record(refusal(change, "", target, of), change)
         except errors.RegistryError as error:
             _log.warning("audit.failed", action=action, error=str(error))
+
+    async def note(
+        self,
+        actor: Actor,
+        action: str,
+        target: str,
+        of: Target,
+        *,
+        key: str,
+        why: Why = NO_REASON,
+    ) -> None:
+        """Leave an audit record of something that changed no document, once for each `key`."""
+        change = Change(actor, action, target, key, self.wall(), why=why)
+        async with self.writable.using(change_key=change.key) as revisions:
+            await revisions.record(deletion(change, "", target, of), change)
 
     async def require(self, actor: Actor, action: Action, target: Target, what: str) -> None:
         """Raise Denied unless the actor may `read` or `write` there; `what` says it in words."""

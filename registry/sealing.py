@@ -68,6 +68,7 @@ class Sealer:
     """Seals with one key, and opens what was sealed with it or with an `old` one."""
 
     def __init__(self, key: SealingKey, old: SealingKey | None = None) -> None:
+        self.key = key
         self.key_id = key.id
         self._keys = {one.id: one.raw for one in (old, key) if one is not None}
         self._made: dict[str, Any] = {}

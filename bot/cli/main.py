@@ -59,6 +59,8 @@ REGISTRY_VERBS = {
     "roles": "list, grant and revoke the roles of people",
     "access": "list, let in and block people and groups",
     "keys": "create, list and revoke API keys; show webhook secrets",
+    "bots": "list, add, pause, resume, rename, move and remove bots",
+    "secrets": "make the key that seals tokens, and change it",
     "audit": "list, verify and roll back what was changed",
     "reviews": "list and reject changes that wait for a second person",
     "export": "write all agents, instances, bindings, roles and access to one file",

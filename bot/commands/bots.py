@@ -1,4 +1,4 @@
-"""The bots from a chat: /bots, /addbot, /newbot."""
+"""The bots from a chat by one line: /bots …, /addbot, /newbot."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.command import (
-    READ_INSTANCES,
     WRITE_INSTANCES,
     CommandContext,
     CommandResult,
+    Refused,
     Reply,
     code,
     command,
@@ -28,7 +28,7 @@ from bot.ops.bot_tokens import sealed_token
 from bot.store.new_bots import NewBotOffer, NewBotOffers
 from registry.bot_edits import Added, BotEdits, NewBot, lost_bindings, may_see
 from registry.errors import DocumentErrors, RegistryError, RegistryUnavailable
-from registry.roles import DEFAULT_ACCOUNT, Actor, Target, Why
+from registry.roles import DEFAULT_ACCOUNT, Target, Why
 from registry.sealing import Unopened
 from registry.snapshot import Snapshot
 from registry.stored_bot import StoredBot, purpose_of
@@ -36,7 +36,8 @@ from registry.stored_bot import StoredBot, purpose_of
 MAX_BOTS = 60
 PICTURE_BYTES = 512 * 1024
 BOTS_USAGE = (
-    "[pause BOT | resume BOT | rename BOT NAME | move BOT ACCOUNT | remove BOT] [because …]"
+    "[pause BOT | resume BOT | rename BOT NAME | move BOT ACCOUNT | remove BOT | forget ID] "
+    "[because …]"
 )
 ADD_USAGE = "TOKEN [AGENT] [account ACCOUNT] [because …]"
 NEW_USAGE = "[AGENT] [account ACCOUNT]"
@@ -57,8 +58,8 @@ NOT_A_MANAGER = (
 OFFER = "Press the button below to create the bot{0}. I take it over as soon as it is there."
 CREATE = "Create a bot"
 STAYS = (
-    "Its conversations stay in the store until they are deleted there; docs/bots.md says how. To "
-    "make sure that nobody else uses its token, send /revoke to @BotFather."
+    "What was said in it stays in the store; an admin of the host deletes it with /bots forget and "
+    "its number. To make sure that nobody else uses its token, send /revoke to @BotFather."
 )
 _CREATED = "created"
 
@@ -94,52 +95,56 @@ class BotCommands:
 # --- /bots ---
 
 
-@command(
-    "bots",
-    "show, pause, resume, rename, move or remove bots",
-    needs=READ_INSTANCES,
-    usage=BOTS_USAGE,
-    concurrent=True,
-)
-async def bots(parts: BotCommands, context: CommandContext) -> CommandResult:
-    """List the bots of this replica with their states and agents, or change one of the store."""
+def bot_name(bot: StoredBot) -> str:
+    """A bot as Markdown."""
+    return escape_markdown(bot.called)
+
+
+def seen_bots(parts: BotCommands, context: CommandContext) -> list[BotState]:
+    """The bots of this host that the sender may see."""
+    actor, snapshot = parts.host.actor(context), parts.host.catalog.snapshot()
+    every = parts.host.bots()
+    return [one for one in every if may_see(actor, snapshot.account_of_bot(one.identity.id))]
+
+
+def bot_lines(
+    parts: BotCommands, context: CommandContext, bots: Sequence[BotState] | None = None
+) -> str:
+    """A line on each of these bots, or on all that the sender may see."""
+    snapshot = parts.host.catalog.snapshot()
+    shown, more = first_items(seen_bots(parts, context) if bots is None else bots, MAX_BOTS)
+    lines = [_line(bot, snapshot, asks=bot.identity.id == context.bot.id) for bot in shown]
+    return "\n".join(lines) + more if lines else "There are no bots. /addbot adds one."
+
+
+async def change_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
+    """Pause, resume, rename, move or remove the bot that the words name."""
     text, why = split_reason(context.arguments)
     actor, edits, key = parts.host.actor(context), parts.edits, context.key
-    act, *rest = text.split() or [""]
+    act, *rest = text.split()
     match [act.lower(), *rest]:
-        case [""]:
-            return Reply(_list(parts.host, actor, context))
         case ["pause", name]:
             bot = await edits.set_status(actor, name, "paused", key=key, why=why)
-            return Reply(f"Paused {_name(bot)}: what is written to it waits at Telegram.")
+            return Reply(f"Paused {bot_name(bot)}: what is written to it waits at Telegram.")
         case ["resume", name]:
             bot = await edits.set_status(actor, name, "running", key=key, why=why)
-            return Reply(f"{_name(bot)} runs again.")
+            return Reply(f"{bot_name(bot)} runs again.")
         case ["rename", name, *words] if words:
             bot = await edits.rename(actor, name, " ".join(words), key=key, why=why)
-            return Reply(f"{_name(bot)} is named **{escape_markdown(bot.name)}** now.")
+            return Reply(f"{bot_name(bot)} is named **{escape_markdown(bot.name)}** now.")
         case ["move", name, account]:
             bot = await edits.move(actor, name, account, key=key, why=why)
-            return Reply(f"{_name(bot)} belongs to account {code(bot.account)} now.")
+            return Reply(f"{bot_name(bot)} belongs to account {code(bot.account)} now.")
         case ["remove", name]:
             bot = await edits.remove(actor, name, key=key, why=why)
             slots = [*lost_bindings(parts.host.catalog, bot)]
             bound = f"Still bound to it: {counted(len(slots), 'binding')}." if slots else ""
-            done = f"Removed {_name(bot)}: I no longer answer in it."
+            done = f"Removed {bot_name(bot)}: I no longer answer in it."
             return Reply(paragraphs(done, bound, escape_markdown(STAYS)))
-    return Reply(escape_markdown(HOW))
-
-
-def _name(bot: StoredBot) -> str:
-    return escape_markdown(bot.called)
-
-
-def _list(host: AdminContext, actor: Actor, context: CommandContext) -> str:
-    snapshot = host.catalog.snapshot()
-    seen = [one for one in host.bots() if may_see(actor, snapshot.account_of_bot(one.identity.id))]
-    shown, more = first_items(seen, MAX_BOTS)
-    lines = [_line(bot, snapshot, asks=bot.identity.id == context.bot.id) for bot in shown]
-    return "\n".join(lines) + more if lines else "There are no bots. /addbot adds one."
+        case ["forget", number] if number.isdecimal() and len(number) < 20:
+            count = await edits.forget(actor, int(number), key=key, why=why)
+            return Reply(f"Deleted what was said in bot {code(number)}: {counted(count, 'key')}.")
+    return Refused(escape_markdown(HOW))
 
 
 def _line(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
@@ -183,7 +188,7 @@ async def add_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
     except RegistryUnavailable:
         raise
     except RegistryError as error:
-        reply = refusal_text(error)
+        return Refused(paragraphs(left, refusal_text(error)))
     return Reply(paragraphs(left, reply))
 
 
@@ -227,12 +232,12 @@ def _agent_and_account(words: Sequence[str]) -> tuple[str | None, str | None, bo
 
 def _added(added: Added) -> str:
     bot = added.bot
-    done = f"Added {_name(bot)}" if added.is_new else f"Changed the token of {_name(bot)}"
+    done = f"Added {bot_name(bot)}" if added.is_new else f"Changed the token of {bot_name(bot)}"
     where = f" to account {code(bot.account)}" if bot.account != DEFAULT_ACCOUNT else ""
     if added.agent is not None:
         who = f"{code(added.agent)} answers there."
     else:
-        who = f"/bots shows who answers there; /bind changes it, sent to {_name(bot)}."
+        who = f"/bots shows who answers there; /bind changes it, sent to {bot_name(bot)}."
     return f"{done}{where}. {who}"
 
 

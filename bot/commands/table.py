@@ -25,6 +25,7 @@ from bot.commands import (
     agents,
     audit,
     bindings,
+    bot_menu,
     bots,
     host,
     instances,
@@ -66,10 +67,11 @@ def all_commands(
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
     rows += [page.page.using((make_link, shown_once))]
-    own = (bots.bots, bots.add_bot, bots.new_bot)
+    own = (bot_menu.bots, bots.add_bot, bots.new_bot)
     rows += [retrying(row.using(bot_commands)) for row in own]
     rows += [retrying(row.using(admin_context)) for row in last]
     actions = [retrying(row.using(admin_context)) for row in agent_menu.ACTIONS]
+    actions += [retrying(row.using(bot_commands)) for row in bot_menu.ACTIONS]
 
     async def refuse(row: BotCommand, context: CommandContext) -> None:
         await admin_context.audit_refusal(row, context)
