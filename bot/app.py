@@ -498,11 +498,17 @@ class App:
                     one.backlog,
                     one.why or "",
                     variables.get(one.identity.id, ""),
+                    one.is_stored,
                 )
                 for one in lines
             ]
             rest = [
-                BotState(BotIdentity("", bot.number, bot.username, bot.name), state, why=why)
+                BotState(
+                    BotIdentity("", bot.number, bot.username, bot.name),
+                    state,
+                    why=why,
+                    is_stored=True,
+                )
                 for bot, state, why in self._stored_bots.resting()
             ]
             return served + rest

@@ -13,6 +13,7 @@ from bot.command import (
     counted,
     escape_markdown,
     paragraphs,
+    split_reason,
 )
 from bot.commands.bots import (
     BOTS_USAGE,
@@ -119,7 +120,9 @@ async def rename(_parts: BotCommands, _context: CommandContext, id: str) -> Comm
 @action("bots:renamed", needs=WRITE_INSTANCES)
 async def renamed(parts: BotCommands, context: CommandContext, id: str, name: str) -> CommandResult:
     """Give a bot this name."""
-    await parts.edits.rename(parts.host.actor(context), id, name, key=context.key)
+    text, why = split_reason(name)
+    actor, key = parts.host.actor(context), context.key
+    await parts.edits.rename(actor, id, text, key=key, why=why)
     return card(parts, context, id, "Renamed.")
 
 
@@ -141,7 +144,9 @@ async def moved(
     parts: BotCommands, context: CommandContext, id: str, account: str
 ) -> CommandResult:
     """Let a bot belong to this account."""
-    await parts.edits.move(parts.host.actor(context), id, account.strip(), key=context.key)
+    text, why = split_reason(account)
+    actor, key = parts.host.actor(context), context.key
+    await parts.edits.move(actor, id, text.strip(), key=key, why=why)
     return card(parts, context, id, "Moved.")
 
 

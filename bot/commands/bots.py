@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.command import (
@@ -103,8 +103,15 @@ def bot_name(bot: StoredBot) -> str:
 def seen_bots(parts: BotCommands, context: CommandContext) -> list[BotState]:
     """The bots of this host that the sender may see."""
     actor, snapshot = parts.host.actor(context), parts.host.catalog.snapshot()
-    every = parts.host.bots()
-    return [one for one in every if may_see(actor, snapshot.account_of_bot(one.identity.id))]
+    stored, found = snapshot.document.bots, list[BotState]()
+    for one in parts.host.bots():
+        entry = stored.get(str(one.identity.id))
+        if entry is None and one.is_stored:  # it was removed, and is ending
+            continue
+        if may_see(actor, snapshot.account_of_bot(one.identity.id)):
+            is_paused = entry is not None and entry.value.state == "paused"
+            found.append(replace(one, state="paused", why="") if is_paused else one)
+    return found
 
 
 def bot_lines(
@@ -157,7 +164,7 @@ def _line(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
         head += f" account {code(account)}"
     if bot.state == "quarantined":
         cure = "send /addbot with a new one from @BotFather"
-        if bot.variable:
+        if not bot.is_stored:
             cure = f"set {bot.variable} to a new one from @BotFather and restart the host"
         text = f"has a token that Telegram does not know: {cure}"
         return f"{head} {escape_markdown(text)}"

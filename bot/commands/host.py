@@ -59,7 +59,7 @@ MAX_PAUSE_S = 2.0
 class BotState:
     """A hosted bot as /bots shows it; `backlog` counts its entries that wait or run.
 
-    `variable` is the one that sets its token; '' for a bot of the store.
+    `variable` is the one that sets its token, unless it `is_stored`: added at run time.
     """
 
     identity: BotIdentity
@@ -67,6 +67,7 @@ class BotState:
     backlog: int = 0
     why: str = ""
     variable: str = ""
+    is_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from bot.telegram.errors import (
 from registry.errors import DocumentErrors, Problem
 
 CALL_SECONDS = 15.0
+_GONE = re.compile("not found|invalid", re.IGNORECASE)
 _COPY = "copy the whole token again from @BotFather"
 
 
@@ -36,8 +38,10 @@ async def ask_bot_api(
             plain = {name: value for name, value in params.items() if name not in files}
             return await client.upload(method, plain, files, timeout=CALL_SECONDS)
         return await client.call(method, params, timeout=CALL_SECONDS)
-    except MessageGone:
-        return True
+    except MessageGone as error:
+        if _GONE.search(error.description):
+            return True
+        problem = Problem(method, f"Telegram did not do it: {error}", "do it yourself")
     except (Unauthorized, UnknownMethod):
         problem = Problem("token", "Telegram does not know this token", _COPY, path="token")
     except TooManyRequests as error:
