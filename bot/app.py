@@ -82,15 +82,14 @@ from bot.startup import (
     offer_claim,
 )
 from bot.store import keys
+from bot.store.bots import NewBotOffers, forget_bot
 from bot.store.cards import QuestionCardStore
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.events import EventLog
-from bot.store.forget import forget_bot
 from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
 from bot.store.menus import MenuStore
-from bot.store.new_bots import NewBotOffers
 from bot.store.sessions import SessionStore
 from bot.store.sign_ins import SignIn, SignIns
 from bot.store.webhooks import WebhookStore

@@ -32,7 +32,7 @@ _COPY = "copy it again from @BotFather"
 _MOST_NAMES = 20
 
 AskBotApi = Callable[[str, str, Mapping[str, Any]], Awaitable[Any]]
-"""Calls a method of the Bot API with a token; raises DocumentErrors with the reason and a cure."""
+"""Calls a method of the Bot API with a token; raises DocumentErrors with the reason and a fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class BotEdits:
         )
 
     def require_key(self) -> Sealer:
-        """What seals tokens; raises DocumentErrors with the cure where there is no key."""
+        """What seals tokens; raises DocumentErrors with a fix where there is no key."""
         if self.sealer is None:
             raise DocumentErrors([NO_KEY])
         return self.sealer

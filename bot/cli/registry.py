@@ -32,8 +32,8 @@ from bot.cli.store import no_store, opened_store
 from bot.errors import ConfigError, StoreError, WrongWords
 from bot.settings import Settings
 from bot.startup import agents_source, instance_files
+from bot.store.bots import forget_bot
 from bot.store.client import StoreClient
-from bot.store.forget import forget_bot
 from registry.api_key import ApiKey
 from registry.bot_edits import BotEdits
 from registry.catalog import Catalog

@@ -25,7 +25,7 @@ from bot.command import (
 from bot.commands.host import AdminContext, BotState, refusal_text
 from bot.errors import StoreError
 from bot.ops.bot_tokens import sealed_token
-from bot.store.new_bots import NewBotOffer, NewBotOffers
+from bot.store.bots import NewBotOffer, NewBotOffers
 from registry.bot_edits import Added, BotEdits, NewBot, lost_bindings, may_see
 from registry.errors import DocumentErrors, RegistryError, RegistryUnavailable
 from registry.roles import DEFAULT_ACCOUNT, Target, Why

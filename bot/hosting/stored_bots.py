@@ -42,7 +42,7 @@ class StoredBots:
     _bots: Mapping[str, Entry[StoredBot]] = field(default_factory=dict, init=False)
     _lines: dict[str, tuple[str, HostedLine]] = field(default_factory=dict, init=False)
     """By the bot's id its sealed token, and its line."""
-    _ending: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _leaving: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _problems: dict[str, Problem] = field(default_factory=dict, init=False)
 
     def follow(self, snapshot: Snapshot) -> None:
@@ -60,12 +60,12 @@ class StoredBots:
         }
         for id, (sealed, line) in [*self._lines.items()]:
             bot = wanted.get(id)
-            if id not in self._ending and (bot is None or bot.token != sealed):
+            if id not in self._leaving and (bot is None or bot.token != sealed):
                 if bot is not None and self._is_same(bot, sealed):
                     self._lines[id] = bot.token, line  # sealed anew with another key
                     continue
                 task = asyncio.create_task(self._end(id, line), name=f"bot.end:{id}")
-                self._ending[id] = task
+                self._leaving[id] = task
         self._problems = {id: one for id, one in self._problems.items() if id in wanted}
         for id, bot in wanted.items():
             if id not in self._lines:
@@ -114,13 +114,13 @@ class StoredBots:
             await self.closed(line, was_served)
         finally:
             self._lines.pop(id, None)
-            self._ending.pop(id, None)
+            self._leaving.pop(id, None)
         log.info("bot.ended", bot=id)
         self._look()  # it may be wanted again by now, or with another token
 
     async def close(self) -> None:
         """Stop waiting for lines that end."""
-        await cancel_and_wait([*self._ending.values()])
+        await cancel_and_wait([*self._leaving.values()])
 
     # --- how they are ---
 

@@ -29,7 +29,7 @@ async def ask_bot_api(
 ) -> Any:
     """The result of a method; bytes among the parameters are sent as files.
 
-    Raises DocumentErrors with a cure. A message that is gone already was deleted.
+    Raises DocumentErrors with a fix. A message that is gone already was deleted.
     """
     client = TelegramClient(session, url, SecretStr(token))
     files = {name: value for name, value in params.items() if isinstance(value, bytes)}

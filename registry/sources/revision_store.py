@@ -112,7 +112,7 @@ class RevisionStore:
         act: Literal["put", "delete"] = "delete" if value is None else "put"
         kind, id = stored.name_of(key)
         written = DELETED if value is None else revision_of(value)
-        revision = NewRevision(stored.kept(key, value), written, change)
+        revision = NewRevision(stored.revision_text(key, value), written, change)
 
         def records(before: str | None) -> Sequence[AuditRecord]:
             return records_of(change, kind, id, target, before, value)
@@ -218,7 +218,7 @@ class RevisionStore:
         )
         held = DELETED if text is None else revision_of(text)
         target = stored.target_of(key, text)
-        return await self.see(key, stored.kept(key, text), held, change, target, place="")
+        return await self.see(key, stored.revision_text(key, text), held, change, target, place="")
 
     # --- reading ---------------------------------------------------------------------------------
 

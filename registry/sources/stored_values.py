@@ -108,7 +108,7 @@ def history_of(key: str) -> str:
     return HISTORY + key.removeprefix(PREFIX)
 
 
-def kept(key: str, text: str | None) -> str | None:
+def revision_text(key: str, text: str | None) -> str | None:
     """What the history keeps of the text at a key: of a bot, nothing of its token."""
     return kept_text(text) if text is not None and key.startswith(BOT) else text
 

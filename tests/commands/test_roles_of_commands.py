@@ -38,6 +38,8 @@ TAKES = {
     "keys": [READ, "client write"],
     "page": [READ, "client read"],
     "bots": [READ],
+    "addbot": [EDIT],
+    "newbot": [EDIT],
     "status": [EDIT_AGENT],
     "reload": [EDIT_AGENT],
 }
@@ -59,6 +61,9 @@ ANYWHERE = {
     "roles",
     "keys",
     "page",
+    "bots",
+    "addbot",
+    "newbot",
 }
 """These may be tried with a role in whichever account; the catalog judges each document."""
 NO_REASONS = {"people"}

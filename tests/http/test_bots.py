@@ -23,7 +23,7 @@ SOON = 3.0
 
 
 @dataclass
-class Desk:
+class Telegram:
     """A host with one bot of its own, and a stage to make others on."""
 
     stage: Stage
@@ -41,7 +41,7 @@ class Desk:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Telegram]:
     """One host for all tests of this module."""
     async with staged(tmp_path_factory.mktemp("bots")) as stage:
         stage.bot("Echo", template=True)
@@ -49,18 +49,18 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
             stage.host(**OPERATOR, SECRETS_KEY=new_key()) as host,
             client_of(host) as client,
         ):
-            yield Desk(stage, client)
+            yield Telegram(stage, client)
 
 
-async def test_a_bot_is_added_shown_paused_renamed_and_removed(desk: Desk) -> None:
-    api, first = desk.api, desk.new("First")
+async def test_a_bot_is_added_shown_paused_renamed_and_removed(here: Telegram) -> None:
+    api, first = here.api, here.new("First")
     body = {"token": first.token, "agent": "echo", "reason": "we need one"}
-    made = await desk.ask("POST", BOTS, json=body, Idempotency_Key="once")
+    made = await here.ask("POST", BOTS, json=body, Idempotency_Key="once")
     assert (made.status, made.json["agent"]) == (201, "echo")
     await first.updates.wait_until_polled(SOON)
-    again = await desk.ask("POST", BOTS, json=body, Idempotency_Key="once")
+    again = await here.ask("POST", BOTS, json=body, Idempotency_Key="once")
     assert (again.status, again.json) == (201, made.json)
-    twice = await desk.ask("POST", BOTS, json=body)
+    twice = await here.ask("POST", BOTS, json=body)
     assert twice.status == 409
     assert f"@{first.username} is hosted already" in twice.json["detail"]
 
@@ -81,24 +81,24 @@ async def test_a_bot_is_added_shown_paused_renamed_and_removed(desk: Desk) -> No
     }
     listed = (await api.get(BOTS)).json["bots"]
     assert [(one["id"], one["read_only"]) for one in listed] == [
-        (desk.stage.bots[0].id, True),
+        (here.stage.bots[0].id, True),
         (first.id, False),
     ]
 
-    paused = await desk.ask("PATCH", path, json={"state": "paused", "name": "Best"})
+    paused = await here.ask("PATCH", path, json={"state": "paused", "name": "Best"})
     assert (paused.status, paused.json["state"], paused.json["name"]) == (200, "paused", "Best")
     assert first.name == "Best"
     await until(lambda: not first.updates.polled, SOON)
-    assert (await desk.ask("PATCH", path, json={"state": "running"})).status == 200
+    assert (await here.ask("PATCH", path, json={"state": "running"})).status == 200
     await first.updates.wait_until_polled(SOON)
-    assert (await desk.ask("PATCH", path, json={})).status == 422
-    assert (await desk.ask("PATCH", path, json={"state": "gone"})).status == 422
-    assert (await desk.ask("DELETE", f"{path}/data")).status == 422
+    assert (await here.ask("PATCH", path, json={})).status == 422
+    assert (await here.ask("PATCH", path, json={"state": "gone"})).status == 422
+    assert (await here.ask("DELETE", f"{path}/data")).status == 422
 
-    assert (await desk.ask("DELETE", path)).status == 204
+    assert (await here.ask("DELETE", path)).status == 204
     await until(lambda: not first.updates.polled, SOON)
     assert (await api.get(path)).status == 404
-    assert (await desk.ask("DELETE", f"{path}/data")).status == 204
+    assert (await here.ask("DELETE", f"{path}/data")).status == 204
     actions = [one.action for one in await audit_of(api.host)]
     assert actions[:6] == [
         "delete the data of bot",
@@ -110,28 +110,28 @@ async def test_a_bot_is_added_shown_paused_renamed_and_removed(desk: Desk) -> No
     ]
 
 
-async def test_a_token_that_cannot_be_used_is_refused_and_never_repeated(desk: Desk) -> None:
+async def test_a_token_that_cannot_be_used_is_refused_and_never_repeated(here: Telegram) -> None:
     unknown = f"7299999:{'B' * 35}"
-    said = await desk.ask("POST", BOTS, json={"token": unknown})
+    said = await here.ask("POST", BOTS, json={"token": unknown})
     assert said.status == 422
     assert "Telegram does not know this token" in said.body.decode()
-    for token in ("no token", desk.stage.bots[0].token, f"{unknown} {'x' * 300}"):
-        answer = await desk.ask("POST", BOTS, json={"token": token})
+    for token in ("no token", here.stage.bots[0].token, f"{unknown} {'x' * 300}"):
+        answer = await here.ask("POST", BOTS, json={"token": token})
         assert answer.status in (409, 422)
         assert token.partition(":")[2] not in answer.body.decode() or token == "no token"
-    assert (await desk.ask("POST", BOTS, json={"token": unknown, "agnt": "x"})).status == 422
-    left = b"".join(f.read_bytes() for f in desk.stage.folder.rglob("*") if f.is_file())
+    assert (await here.ask("POST", BOTS, json={"token": unknown, "agnt": "x"})).status == 422
+    left = b"".join(f.read_bytes() for f in here.stage.folder.rglob("*") if f.is_file())
     assert unknown.partition(":")[2].encode() not in left
 
 
-async def test_an_account_adds_its_own_bots_and_reaches_no_other(desk: Desk) -> None:
-    api, theirs, ours = desk.api, desk.new("Theirs"), desk.new("Ours")
+async def test_an_account_adds_its_own_bots_and_reaches_no_other(here: Telegram) -> None:
+    api, theirs, ours = here.api, here.new("Theirs"), here.new("Ours")
     admin = await api.make_key(account="acme", role="instance_admin")
     manager = await api.make_key(account="acme", role="instance_manager")
     made = await api.ask("POST", BOTS, admin, json={"token": theirs.token, "agent": "echo"})
     assert (made.status, made.json["account"]) == (201, "acme")
     await theirs.updates.wait_until_polled(SOON)
-    own = await desk.ask("POST", BOTS, json={"token": ours.token})
+    own = await here.ask("POST", BOTS, json={"token": ours.token})
     assert own.status == 201
     assert [one["id"] for one in (await api.get(BOTS, admin)).json["bots"]] == [theirs.id]
     other = f"{BOTS}/{ours.id}"
@@ -143,13 +143,13 @@ async def test_an_account_adds_its_own_bots_and_reaches_no_other(desk: Desk) -> 
     for key in (manager, None):
         refused = await api.ask("PATCH", f"{BOTS}/{theirs.id}", key, json={"state": "paused"})
         assert refused.status in (401, 403)
-    added = await api.ask("POST", BOTS, manager, json={"token": desk.new("Third").token})
+    added = await api.ask("POST", BOTS, manager, json={"token": here.new("Third").token})
     assert added.status == 403
     assert (await api.ask("DELETE", f"{BOTS}/{theirs.id}/data", admin)).status == 403
     refusals = {one.action for one in await audit_of(api.host) if one.change_type == "refused"}
     assert {"refused: add bot", "refused: pause bot"} <= refusals
-    moved = await desk.ask("PATCH", f"{BOTS}/{theirs.id}", json={"account": "default"})
+    moved = await here.ask("PATCH", f"{BOTS}/{theirs.id}", json={"account": "default"})
     assert (moved.status, moved.json["account"]) == (200, "default")
     assert (await api.get(BOTS, admin)).json["bots"] == []
-    both = [desk.ask("DELETE", f"{BOTS}/{bot.id}") for bot in (theirs, ours)]
+    both = [here.ask("DELETE", f"{BOTS}/{bot.id}") for bot in (theirs, ours)]
     assert [answer.status for answer in await asyncio.gather(*both)] == [204, 204]
