@@ -6,6 +6,7 @@
 PYTHON ?= python3
 BIN ?= .venv/bin
 TESTS ?=
+unexport PYTHONDONTWRITEBYTECODE  # each worker would compile all of it again
 FUZZER = $(BIN)/../fuzzer
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--annotation-style line --custom-compile-command "make lock" $(UPGRADE)
@@ -30,7 +31,7 @@ run: setup  ## run the bots in the environment or .env; without any, a sandbox i
 test: dev walls dependencies  ## the static checks and all tests, once (some: TESTS=tests/house)
 	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT && \
 	{ $(BIN)/mypy >"$$said" 2>&1 & types=$$!; \
-	$(BIN)/pytest -n 3 --dist loadscope $(TESTS); tests=$$?; \
+	$(BIN)/pytest -n 4 --dist loadscope $(TESTS); tests=$$?; \
 	wait $$types; types=$$?; cat "$$said"; [ $$tests -eq 0 ] && [ $$types -eq 0 ]; }
 
 test-again: dev  ## all tests ten times in a row while the cores are busy (TIMES=3 TESTS=tests/host)

@@ -66,7 +66,7 @@ def _tries_attacks(config: pytest.Config) -> bool:
 
 
 class WholeFilesWhereTheyShare(LoadScopeScheduling):  # type: ignore[misc]
-    """Test by test to whichever worker is free; files that share a process stay on one worker."""
+    """Test by test to whichever worker is free; files that share something stay on one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -76,7 +76,8 @@ class WholeFilesWhereTheyShare(LoadScopeScheduling):  # type: ignore[misc]
 @cache
 def _shares(file: str) -> bool:
     path = ROOT / file
-    return 'loop_scope="module"' in path.read_text() if path.is_file() else False
+    text = path.read_text() if path.is_file() else ""
+    return 'loop_scope="module"' in text or "Lazily(" in text
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -159,7 +159,7 @@ def _is_idle(t: Trial, before: Counter[str], after: Counter[str]) -> None:
 
 async def backlog(run: Run) -> Result:
     """F19: thousands wait at the start; then one hot chat beside two hundred."""
-    count, rooms = run.pick(400, 10_000), run.pick(20, 200)
+    count, rooms = run.pick(200, 10_000), run.pick(20, 200)
     async with trial(run, "f19", run.pick(2, 4)) as t:
         t.model.brisk = True
         people = t.crowd.join(rooms)
@@ -208,10 +208,10 @@ async def _hot_chat(t: Trial, people: list[tuple[Person, Room]], run: Run) -> No
 async def _delays(t: Trial, people: list[tuple[Person, Room]], hot: Bot | None, run: Run) -> float:
     """The 95th percentile of how long people wait, in seconds."""
     loud = t.crowd.join(1, hot)[0] if hot else None
-    for _ in range(run.pick(60, 500) if loud else 0):
+    for _ in range(run.pick(40, 500) if loud else 0):
         t.crowd.say(loud or people[0], "quick")
     said: list[tuple[Sent, float]] = []
-    for _ in range(run.pick(20, 150)):
+    for _ in range(run.pick(10, 150)):
         whom = people[len(said) % len(people)]
         said.append((t.crowd.say(whom, "quick"), t.world.now()))
         await asyncio.sleep(0.03)

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 import structlog
-from redis import exceptions
+from redis import DriverInfo, exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -313,8 +313,15 @@ def connect(url: str, connections: int = 64) -> Redis:
         socket_connect_timeout=5,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
+        driver_info=_driver(),
     )
     return Redis.from_pool(pool)
+
+
+@functools.cache
+def _driver() -> DriverInfo:
+    """What connections tell of the client: each would look its version up in files."""
+    return DriverInfo()
 
 
 def pairs_of(reply: Any) -> list[tuple[Any, Any]]:

@@ -88,14 +88,20 @@ class ForkServer:
         atexit.register(self.stop)
 
     async def fork(
-        self, folder: Path, log: Path, environ: Mapping[str, str], *arguments: str
+        self,
+        folder: Path,
+        log: Path,
+        environ: Mapping[str, str],
+        *arguments: str,
+        entry: str | None = None,
     ) -> ForkedProcess:
         """Forks a host that runs in a folder; its output is appended to the log.
 
-        `arguments`, where there are any, stand in for those of the server.
+        `arguments` and `entry`, where they are given, stand in for those of the server.
         """
-        order = {"cwd": str(folder), "log": str(log), "environ": dict(environ)}
+        order: dict[str, Any] = {"cwd": str(folder), "log": str(log), "environ": dict(environ)}
         order["arguments"] = [*(arguments or self._arguments)]
+        order["entry"] = entry
         forked = ForkedProcess(await asyncio.to_thread(self._fork, order))
         with self._known:
             self._forked[forked.pid] = forked
@@ -258,7 +264,7 @@ def _become_host(job: dict[str, Any], request: dict[str, Any]) -> NoReturn:
     os.environ.update(request["environ"])
     os.chdir(request["cwd"])
     random.seed()
-    module, _, function = job["entry"].partition(":")
+    module, _, function = (request["entry"] or job["entry"]).partition(":")
     sys.argv = [module, *request["arguments"]]
     status = 1
     try:

@@ -49,6 +49,14 @@ async def cancel_order(order: str) -> str:
     return order
 
 
+@desk.tool()
+async def refund(order: str) -> str:
+    \"\"\"Refunds an order, as soon as the file `paid` is there.\"\"\"
+    while not pathlib.Path(sys.argv[1], "paid").exists():
+        await asyncio.sleep(0.02)
+    return order
+
+
 desk.run()
 """
 HOSTILE = "<b>Sales</b>\u202e<script>window.planted=1</script>"
@@ -409,6 +417,63 @@ async def test_an_approval_is_a_card_that_runs_the_tool_only_when_approved(
         await tab.until(shown("As you like."))
         assert await tab.run(shown("you wrote instead", card))
         assert await tab.run("typeof window.planted") == "undefined"
+
+
+async def test_a_tool_that_needs_approval_is_said_to_be_used_once_it_was_approved(
+    visit: Visit, browser: Browser
+) -> None:
+    refund = Call("desk__refund", {"order": "4716"})
+    asking = [asyncio.Event(), asyncio.Event()]
+    yes, no = (Turn((refund,), fault=Stall(events=3, gate=gate)) for gate in asking)
+    visit.answers("yes to this", yes, Turn((Text("Done."),)))
+    visit.answers("no to this", no, Turn((Text("Then not."),)))
+    tools = "[...document.querySelectorAll('#chat .tool')].map((one) => one.textContent)"
+    async with visit.tab(browser) as tab:
+        await say(tab, "yes to this")
+        await tab.until(f"{tools}.includes('Using desk: refund …')")
+        asking[0].set()
+        await tab.until("document.querySelector('#chat .approval .primary')")
+        assert await tab.run(tools) == []
+        await tab.click("#chat .approval .primary")
+        await tab.until(f"{tools}.includes('Using desk: refund …')")
+        (visit.stage.folder / "paid").touch()
+        await tab.until(shown("Done."))
+        assert await tab.run(tools) == ["Used desk: refund"]
+        await tab.click("#new-chat")
+        await tab.until("document.querySelector('[role=log]').childElementCount === 0")
+        await say(tab, "no to this")
+        await tab.until(f"{tools}.includes('Using desk: refund …')")
+        asking[1].set()
+        await tab.until("document.querySelector('#chat .approval .danger')")
+        await tab.click("#chat .approval .danger")
+        await tab.until(shown("Then not."))
+        assert await tab.run(tools) == []
+
+
+async def test_a_question_that_was_left_elsewhere_leaves_the_page_free_for_the_next_message(
+    visit: Visit, browser: Browser
+) -> None:
+    visit.answers("left elsewhere", Turn((Call("desk__cancel_order", {"order": "4715"}),)))
+    visit.answers("instead of that", Turn((Text("Another answer."),)))
+    visit.answers("go on", Turn((Text("I am here."),)))
+    key = await visit.key()
+    async with visit.tab(browser, key) as tab:
+        await say(tab, "left elsewhere")
+        await tab.until("document.querySelector('#chat .approval .primary')")
+        session = "JSON.parse(sessionStorage.getItem('switchboard.session.acme/customer-support'))"
+        path = "/accounts/acme/agents/customer-support/chat"
+        body = {"message": "instead of that", "session_id": await tab.run(session)}
+        said = await visit.client.ask("POST", path, key, json=body)
+        assert said.json["response"] == "Another answer."
+        read = "performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname)"
+        await tab.until(f"{read}.includes('{path.replace('chat', 'stream')}')")  # to its end
+        await tab.click("#chat .approval .primary")
+        await tab.until(shown("This question is no longer open"))
+        await tab.until("document.querySelector('#state').textContent === ''")
+        assert await tab.run("document.querySelector('#stop').hidden")
+        await say(tab, "go on")
+        await tab.until(shown("I am here."))
+        tab.complaints[:] = [one for one in tab.complaints if "409" not in one]
 
 
 async def test_messages_behind_a_question_are_sent_when_somebody_writes_instead_of_answering(

@@ -199,6 +199,20 @@ async def test_twice_the_text_takes_twice_the_time(tab: Tab, unit: str) -> None:
     assert await tab.run(script % (json.dumps(unit), len(unit))) == "linear"
 
 
+async def test_a_question_whose_time_is_over_says_so_to_its_conversation(tab: Tab) -> None:
+    script = """import('/page/approval.js').then(({ApprovalCard}) => new Promise((resolve) => {
+      const announcer = document.createElement('p');
+      announcer.id = 'announcer';
+      document.body.append(announcer);
+      const asked = {id: 'x', expires_at: Date.now() / 1000 + 0.05};
+      const card = new ApprovalCard(asked, 'acme', () => {
+        announcer.remove();
+        resolve([card.isOpen, card.outcome.textContent]);
+      });
+    }))"""
+    assert await tab.run(script) == [False, "Nobody answered in time."]
+
+
 LONG = {
     "list": ("- item **b**\n" * 4000, "item b", 4000),
     "table": ("| one | two |\n|---|---|\n" + "| 1 | 2 |\n" * 3000, "12", 3000),

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from bench.host import fork_server
 from bot.sandbox.launch import _application
 from bot.sandbox.page.fault_injection import FaultInjector
 from bot.sandbox.page.feed import PageFeed
@@ -25,8 +26,11 @@ from simulators.messages.sim import MessagesSim
 from simulators.messages.turns import Text, Turn
 from simulators.messages.validate import ModelRequest
 from simulators.telegram.world import World
+from simulators.testing.processes import ForkedProcess
+from simulators.testing.stage import until
 from tests.browser.chat import IMAGES, SAVED, plug, said, say, shot
 from tests.browser.chromium import Browser, Tab
+from tests.host.stage import command as forked
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -37,6 +41,7 @@ BLOCKS = re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 TOKEN, KEY = "7123456:AAE-the-token-that-botfather-gave", "sk-ant-the-key-of-the-console"
 ANN, BEN = 5_000_001, 5_000_002
 BOUND = 60.0
+CLAIM = "    /claim "
 
 
 class NoHost:
@@ -62,7 +67,8 @@ class Clone:
         self.sim = sim
         self.model = url
         self.seen = ""
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | ForkedProcess | None = None
+        self._reading: asyncio.Task[None] | None = None
         self.bot = world.bot(TOKEN, "Jack", "jack_library_bot")
         people = world.person("Ann", id=ANN), world.person("Ben", id=BEN)
         for person in people:
@@ -91,9 +97,9 @@ class Clone:
         code = f"\nexit code {process.returncode}\n" if process.returncode else ""
         return out.decode() + code
 
-    async def start(self, command: str, until: str, **more: str) -> None:
+    async def start(self, command: str, printed: str, **more: str) -> None:
         """Type a command that stays, and wait until it has printed this."""
-        self._process = await asyncio.create_subprocess_shell(
+        self._process = process = await asyncio.create_subprocess_shell(
             f"exec {command}",
             cwd=self.folder,
             env=self.environ(more),
@@ -102,13 +108,26 @@ class Clone:
             start_new_session=True,
         )
         self.seen = ""
-        assert self._process.stdout is not None
+        assert process.stdout is not None
         async with asyncio.timeout(BOUND):
-            while until not in self.seen:
-                line = await self._process.stdout.readline()
+            while printed not in self.seen:
+                line = await process.stdout.readline()
                 assert line, f"it ended: {self.seen}"
                 self.seen += line.decode()
-        self._reading = asyncio.create_task(self._read(self._process.stdout))
+        self._reading = asyncio.create_task(self._read(process.stdout))
+
+    async def check(self, command: str) -> str:
+        """What a check prints; it is forked from a process that has loaded all."""
+        words = command.split("switchboard ")[1].split()
+        return (await forked(self.folder, self.environ({}), *words))[1]
+
+    async def run(self) -> None:
+        """`make run` once more, but forked from a process that has loaded all."""
+        log = self.folder / "run.log"
+        log.touch()
+        self._process = await fork_server().fork(self.folder, log, self.environ({}), "run")
+        await until(lambda: CLAIM in log.read_text("utf-8"), BOUND)
+        self.seen = log.read_text("utf-8")
 
     async def _read(self, out: asyncio.StreamReader) -> None:
         while line := await out.readline():
@@ -120,7 +139,8 @@ class Clone:
             return
         os.killpg(self._process.pid, signal.SIGINT)
         await asyncio.wait_for(self._process.wait(), BOUND)
-        await self._reading
+        if self._reading is not None:
+            await self._reading
 
     def settings(self, **values: str) -> None:
         """Fill in the lines of .env, as the page says: the # goes, the value comes."""
@@ -183,10 +203,13 @@ def introduction(request: ModelRequest) -> Turn:
     return Turn((Text(f"I am {who}. How can I help you?"),))
 
 
-async def claimed(clone: Clone) -> str:
+async def claimed(clone: Clone, *, by_command: bool = False) -> str:
     """The host starts, as `make run` does after the set-up; the code that it prints."""
-    program = f"make -s -o setup run BIN={Path(sys.executable).parent}"
-    await clone.start(program, until="    /claim ")
+    if by_command:
+        program = f"make -s -o setup run BIN={Path(sys.executable).parent}"
+        await clone.start(program, CLAIM)
+    else:
+        await clone.run()
     printed = clone.seen.split("This host has no admin yet.", 1)[1]
     (told,) = (block for block in BLOCKS if "This host has no admin yet." in block)
     assert " ".join(printed.split("/claim")[0].split()) in " ".join(told.split())
@@ -205,7 +228,7 @@ async def test_whoever_follows_the_page_has_their_own_bot_within_minutes(
     assert "no errors" in checked, checked
     assert "exit code" not in checked
     assert "@jack_library_bot" in checked
-    code = await claimed(clone)
+    code = await claimed(clone, by_command=True)
     async with chats(browser, clone) as tab:
         await plug(tab, clone.room())
         await say(tab, "/start")
@@ -263,7 +286,7 @@ async def test_without_a_key_that_works_check_health_the_admin_and_people_are_to
     await clone.type(steps()["copy"])
     clone.settings(BOTS__0__TOKEN=TOKEN, **({"ANTHROPIC_API_KEY": key} if key else {}))
     clone.model = clone.url if base else ""
-    checked = await clone.type(steps()["check"])
+    checked = await clone.check(steps()["check"])
     assert words in checked
     code = await claimed(clone)
     async with chats(browser, clone) as tab:

@@ -14,15 +14,15 @@ from simulators.messages.gates import Gates
 from simulators.messages.script import Scripted
 from simulators.telegram.world import World
 from simulators.testing.stage import PATIENCE, Chat, until
-from tests.host.stage import TIME_SERVER, Stage
+from tests.host.stage import CLOCK_SERVER, Stage
 
 CLOCK = pytest.mark.chat(
     name="Clock",
-    servers={"time": TIME_SERVER},
+    servers={"time": CLOCK_SERVER},
     mcpServers=["time"],
     whitelistPatterns=["mcp:time:*"],
 )
-"""Marks a test whose bot asks a real MCP server for the time."""
+"""Marks a test whose bot asks an MCP server for the time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from simulators.testing import stage as kit
 from simulators.testing.stage import processes_in, simulators_of, until
 
 __all__ = [
+    "CLOCK_SERVER",
     "ROOT",
     "TIME_SERVER",
     "HostProcess",
@@ -42,6 +43,13 @@ TIME_SERVER = {
     "command": str(Path(sys.executable).parent / "mcp-server-time"),
     "args": ["--local-timezone", "UTC"],
 }
+
+
+CLOCK_SERVER = {
+    "command": sys.executable,
+    "args": ["-I", "-S", str(ROOT / "tests" / "mcp" / "servers" / "clock.py")],
+}
+"""Tools like those of `TIME_SERVER`, without the second that it takes to start."""
 
 
 class Stage(kit.Stage[App]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
-from tests.host.stage import TIME_SERVER, Stage, until
+from tests.host.stage import CLOCK_SERVER, Stage, until
 
 
 def scene(stage: Stage, **agent: object) -> tuple[Bot, Person, Room]:
@@ -93,7 +93,7 @@ async def test_start_without_an_agent_says_so_and_tells_an_admin_how_to_make_one
 async def test_help_says_who_answers_what_it_can_do_and_only_commands_of_this_person(
     stage: Stage,
 ) -> None:
-    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    stage.agents["mcpServers"] = {"time": CLOCK_SERVER}
     echo, boss, room = scene(
         stage,
         description="Knows the time.",

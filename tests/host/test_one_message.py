@@ -9,7 +9,7 @@ import pytest
 
 from simulators.messages.turns import Call, turn
 from tests.host.chat import CLOCK, HostChat
-from tests.host.stage import TIME_SERVER, Stage
+from tests.host.stage import CLOCK_SERVER, TIME_SERVER, Stage
 
 
 async def test_a_message_is_answered_by_the_agent_of_its_bot(chat: HostChat) -> None:
@@ -28,7 +28,12 @@ async def test_two_bots_in_one_process_answer_as_two_agents_with_two_models(stag
         assert await stage.ask(ann, stage.world.private(ann, two), two, "hi") == "from two"
 
 
-@CLOCK
+@pytest.mark.chat(
+    name="Clock",
+    servers={"time": TIME_SERVER},
+    mcpServers=["time"],
+    whitelistPatterns=["mcp:time:*"],
+)
 async def test_a_tool_of_a_real_server_is_called(chat: HostChat) -> None:
     call = Call("time__get_current_time", {"timezone": "Asia/Tokyo"})
     chat.script.on(turn("Let me look.", call), "It is late in Tokyo.")
@@ -40,7 +45,7 @@ async def test_a_tool_of_a_real_server_is_called(chat: HostChat) -> None:
     assert "is_error" not in result
 
 
-@pytest.mark.chat(name="Clock", servers={"time": TIME_SERVER}, mcpServers=["time"])
+@pytest.mark.chat(name="Clock", servers={"time": CLOCK_SERVER}, mcpServers=["time"])
 async def test_a_tool_that_no_pattern_allows_asks_a_person_and_the_turn_waits(
     chat: HostChat,
 ) -> None:

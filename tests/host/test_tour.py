@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from simulators.messages.turns import Call, turn
-from tests.host.stage import ROOT, TIME_SERVER, Stage
+from tests.host.stage import CLOCK_SERVER, ROOT, Stage
 
 TOUR = ROOT / "docs" / "tour.md"
 FUNCTION = re.compile(r"`(bot[\w.]+):([\w.]+)`")
@@ -56,7 +56,7 @@ def functions(text: str) -> list[tuple[str, str]]:
 @pytest.fixture
 async def trace(stage: Stage) -> Trace:
     """A message whose answer calls a tool first, through a host that is warm."""
-    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    stage.agents["mcpServers"] = {"time": CLOCK_SERVER}
     bot = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:*"])
     ann = stage.person("Ann")
     room = stage.world.private(ann, bot)

@@ -18,7 +18,7 @@ from simulators.messages.turns import (
     turn,
 )
 from tests.host.chat import CLOCK, HostChat
-from tests.host.stage import TIME_SERVER, Stage, until
+from tests.host.stage import CLOCK_SERVER, Stage, until
 
 TOKYO = Call("time__get_current_time", {"timezone": "Asia/Tokyo"})
 
@@ -121,7 +121,7 @@ async def test_a_refused_key_is_told_to_the_person_without_the_key(chat: HostCha
 
 
 async def test_the_limit_of_tool_calls_ends_in_an_answer(stage: Stage) -> None:
-    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    stage.agents["mcpServers"] = {"time": CLOCK_SERVER}
     clock = stage.bot("Clock", mcpServers=["time"], whitelistPatterns=["mcp:time:*"])
     ann = stage.person("Ann")
     zones = ("Tokyo", "Seoul", "Manila", "Dubai", "Kabul", "Tehran", "Dhaka", "Hong_Kong")
@@ -225,7 +225,7 @@ async def test_a_host_answers_only_so_many_turns_at_once_and_a_question_holds_up
 ) -> None:
     policy = {"requireConfirmation": ["get_current_time"]}
     one, two = stage.bot("One", mcpServers=["time"], toolPolicy=policy), stage.bot("Two")
-    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    stage.agents["mcpServers"] = {"time": CLOCK_SERVER}
     ann, ben = stage.person("Ann"), stage.person("Ben")
     rooms = [(stage.world.private(ann, bot), bot) for bot in (one, two)]
     other = stage.world.private(ben, one)

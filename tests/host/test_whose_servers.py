@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.host.stage import TIME_SERVER, Stage, until
+from tests.host.stage import CLOCK_SERVER, Stage, until
 
 SAID = {
     "nothing": ({}, True),
@@ -18,7 +18,7 @@ SAID = {
 async def test_an_agent_has_the_tops_servers_where_it_says_nothing_of_servers(
     stage: Stage,
 ) -> None:
-    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    stage.agents["mcpServers"] = {"time": CLOCK_SERVER}
     ann = stage.person("Ann")
     bots = {}
     for number, (what, (fields, _)) in enumerate(SAID.items()):
@@ -36,7 +36,7 @@ async def test_an_agent_has_the_tops_servers_where_it_says_nothing_of_servers(
 
 
 async def test_agent_shows_where_each_setting_is_from(stage: Stage) -> None:
-    stage.agents["mcpServers"] = {"time": TIME_SERVER}
+    stage.agents["mcpServers"] = {"time": CLOCK_SERVER}
     echo, boss = stage.bot("Echo"), stage.person("Boss")
     stage.environ |= {"ADMINS": str(boss.id), "LLM__REASONINGEFFORT": "low"}
     stage.environ["AGENTS__0__ID"] = "echo"

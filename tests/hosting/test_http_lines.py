@@ -161,12 +161,12 @@ async def test_a_stop_ends_the_turn_that_it_names(talk: Talk) -> None:
     talk.stage.script.on(Turn((Text(ANSWER),), pace=30.0))
     first = await talk.send("long", session="stops")
     second = await talk.send("not begun", session="stops")
-    assert await talk.conversations.stop(ANN, second.turn)
+    assert await talk.conversations.stop(ANN, second)
     async with aclosing(talk.conversations.follow(first)) as following:
         async for event in following:
             if event.kind == "message":
                 break
-    assert await talk.conversations.stop(ANN, first.turn)
+    assert await talk.conversations.stop(ANN, first)
     seen = await talk.events(first)
     assert seen[-1].kind == "done"
     assert ANSWER.startswith(joined(seen))

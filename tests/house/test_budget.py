@@ -45,15 +45,14 @@ def lines_of_code(text: str) -> int:
     )
 
 
-@pytest.mark.parametrize("what", MOST)
-def test_the_house_is_no_larger_than_it_may_be(what: str) -> None:
+def test_the_house_is_no_larger_than_it_may_be() -> None:
     texts = modules().values()
     size = {
         "lines": sum(len(text.splitlines()) for text in texts),
         "lines of code": sum(map(lines_of_code, texts)),
         "files": len(texts),
     }
-    assert size[what] <= MOST[what]
+    assert {what: size[what] for what in MOST if size[what] > MOST[what]} == {}
 
 
 def test_a_module_is_long_enough_to_be_one() -> None:

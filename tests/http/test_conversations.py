@@ -6,14 +6,16 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import orjson
 import pytest
 import pytest_asyncio
 from aiohttp import ClientPayloadError
+from structlog.testing import capture_logs
 
 from simulators.messages.turns import Cut, Stall, Text, Turn, turn
-from simulators.testing.valkey import Valkey
+from simulators.testing.valkey import Valkey, running_valkey
 from tests.host.stage import staged, until
 from tests.http.accounts import INSTANCES, Talk, events_in, said, talking, write_instance
 from tests.http.api import OPERATOR_KEY
@@ -429,6 +431,36 @@ async def test_who_goes_leaves_nothing_behind_and_the_turn_goes_on_unless_told_o
         whole = said(events_in(text.decode())) + said(events_in(rest.body.decode()))
         assert (whole == LONG.strip()) is is_whole
     await until(lambda: talk.host.http_lines.served == 0)
+
+
+async def test_who_goes_while_the_store_is_full_leaves_no_fault_and_the_turn_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        staged(tmp_path) as stage,
+        running_valkey(tmp_path / "v") as valkey,
+        talking(stage, REDIS_URL=valkey.url) as talk,
+    ):
+        ann = await talk.client.make_key(account="acme", user="ann")
+        stage.script.on(Turn((Text(LONG),), fault=Stall(events=12, gate="full")))
+        url = f"{talk.host.url}{talk.path()}/stream?message=hello&session_id=full"
+        text = b""
+        async with talk.client.session.get(
+            f"{url}&on_disconnect=cancel", headers={"Authorization": f"Bearer {ann}"}
+        ) as answer:
+            while b"event: message" not in text:
+                text += await answer.content.readany()
+            valkey.fill_disk()
+            await until(lambda: talk.host.report()["store"]["state"] == "away")
+            with capture_logs() as logs:
+                answer.close()
+                await until(lambda: any(one["event"] == "answer.not_stopped" for one in logs))
+        valkey.free_disk()
+        stage.sim.gates.open("full")
+        last = events_in(text.decode())[-1].id
+        rest = await talk.client.get(f"{talk.path()}/stream", ann, Last_Event_ID=last)
+    assert said(events_in(text.decode())) + said(events_in(rest.body.decode())) == LONG.strip()
+    assert "Exception in ASGI application" not in caplog.text
 
 
 async def test_a_chat_whose_client_goes_waits_no_longer(talk: Talk, ann: str) -> None:

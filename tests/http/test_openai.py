@@ -8,12 +8,10 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 import pytest_asyncio
-from openai.types.chat import ChatCompletionChunk
 
 from bench.host import ROOT
 from simulators.messages.turns import Cut, HttpError, Stall, Text, Turn, refuse, turn
@@ -21,6 +19,13 @@ from tests.host.stage import staged, until
 from tests.host.tool_agent import ToolAgent, write
 from tests.http.accounts import Talk, talking, write_instance
 from tests.http.api import OPERATOR_KEY
+from tests.lazily import Lazily
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletionChunk
+else:
+    openai = Lazily("openai")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -332,12 +337,13 @@ async def test_a_request_with_an_idempotency_key_is_answered_once(face: Face) ->
 # --- approvals -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", ["", OPERATOR_KEY])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_turn_that_waits_for_a_person_says_where_to_decide(
-    face: Face, stream: bool
+async def test_a_turn_that_waits_says_where_people_of_any_account_decide(
+    face: Face, stream: bool, key: str
 ) -> None:
     had = len(face.agent.done)
-    session: Any = {"extra_headers": {"X-Session-Id": f"waits-{stream}"}}
+    session: Any = {"extra_headers": {"X-Session-Id": f"waits-{stream}-{len(key)}"}}
     face.answers(write(), "It is written.", "As I said.")
     async with face.client() as client:
         ask = client.chat.completions.create
@@ -351,11 +357,12 @@ async def test_a_turn_that_waits_for_a_person_says_where_to_decide(
             text = answer.choices[0].message.content or ""
             assert answer.choices[0].finish_reason == "stop"
         (listed,) = (await face.talk.client.get("/api/v1/approvals", face.ann)).json["approvals"]
-        path = f"/api/v1/approvals/{listed['id']}"
-        assert f"{path}." in text
+        path = f"/api/v1/approvals/{listed['id']}?account=acme"
+        assert text.endswith(f"Decide at {path}.")
         assert len(face.agent.done) == had
         yes = {"decision": "approve"}
-        assert (await face.talk.client.ask("POST", path, face.ann, json=yes)).status == 200
+        decided = await face.talk.client.ask("POST", path, key or face.ann, json=yes)
+        assert decided.status == 200
         await ask(model="desk", messages=HELLO, **session)
     assert len(face.agent.done) == had + 1
     assert "It is written." in str(face.requests[-1]["messages"])
@@ -483,6 +490,28 @@ async def test_a_model_that_breaks_off_ends_the_stream_with_an_error(face: Face)
             await read()
     assert "".join(shown)
     assert LONG.startswith("".join(shown))
+
+
+async def test_a_stream_ends_with_an_error_once_its_key_is_revoked(face: Face) -> None:
+    key = await face.talk.client.make_key(account="acme", user="eve")
+    face.answers(Turn((Text(LONG),), fault=Stall(events=12, gate="revoked")))
+    async with face.client(key) as client:
+        stream = await client.chat.completions.create(
+            model="sales-smb", messages=HELLO, stream=True
+        )
+        shown: list[str] = []
+
+        async def read() -> None:
+            async for one in stream:
+                shown.append(one.choices[0].delta.content or "")
+                if len(shown) == 2:
+                    await face.talk.client.revoke(key)
+                    face.talk.stage.sim.gates.open("revoked")
+
+        with pytest.raises(openai.APIError, match="revoked"):
+            await read()
+    assert "word0" in "".join(shown)
+    assert "word39" not in "".join(shown)
 
 
 # --- the client goes -----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest_asyncio
 from simulators.messages.turns import Call, Cut, HttpError, Stall, Text, Turn, turn
 from tests.host.stage import staged, until
 from tests.host.tool_agent import ToolAgent, results, write
-from tests.http.accounts import Talk, talking
+from tests.http.accounts import Talk, talking, write_instance
 from tests.http.api import OPERATOR_KEY, ApiAnswer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -37,7 +37,10 @@ REQUEST = {
 
 @dataclass
 class Office:
-    """A host with an agent for everybody, one for the operator alone, and a clerk who asks."""
+    """A host with an agent for everybody, two for the operator alone, and a clerk who asks.
+
+    An instance of acme has the name of one of those two, but for its hyphen.
+    """
 
     talk: Talk
     agent: ToolAgent
@@ -85,7 +88,10 @@ async def office(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Offi
             "rfp": {"template": True},
             "careful": careful,
             "private-eye": {},
+            "night-watch": {},
         }
+        alike = 'agent_type: "rfp"\naccount: "acme"\ninstance_name: "night_watch"\n'
+        write_instance(stage.folder / "agent_configs", "acme", "night_watch", alike)
         for name, more in agents.items():
             stage.agents["agents"].append(
                 {
@@ -295,9 +301,9 @@ async def test_a_key_runs_what_its_account_may_and_one_of_an_agent_that_alone(
     assert "ar" in specializations["languages"]
     assert "write" in own["clerk"]["tools"]
     of_acme = await names(acme)
-    assert {"sales-smb", "sales-enterprise", "clerk", "rfp"} <= of_acme.keys()
+    assert {"sales-smb", "sales-enterprise", "night_watch", "clerk", "rfp"} <= of_acme.keys()
     assert of_acme["sales-enterprise"]["name"] == "Enterprise Sales"
-    assert not {"strange", "private-eye"} & of_acme.keys()
+    assert not {"strange", "private-eye", "night-watch"} & of_acme.keys()
     assert {"simple-chat", "private-eye", "rfp"} <= (await names(OPERATOR_KEY)).keys()
     assert (await names(only)).keys() == {"sales-smb"}
     for key, wanted, others in (

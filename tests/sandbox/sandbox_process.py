@@ -7,15 +7,18 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from bench.host import fork_server
+from simulators.testing.processes import ForkedProcess
 from tests.host.stage import lockers_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,12 +37,16 @@ _URL = re.compile(r"(?:is open:  |answers at )(http://127\.0\.0\.1:\d+)")
 
 
 class Sandbox:
-    """One sandbox in a folder of its own; `url` is known once it is open."""
+    """One sandbox in a folder of its own; `url` is known once it is open.
 
-    def __init__(self, folder: Path, *flags: str, **variables: str) -> None:
+    It is forked from a process that has loaded all, unless it is started `by_command`.
+    """
+
+    def __init__(
+        self, folder: Path, *flags: str, by_command: bool = False, **variables: str
+    ) -> None:
         self.folder = folder
         self.url = ""
-        self.said = ""
         self._flags = flags
         self._environ = {
             "PATH": os.environ["PATH"],
@@ -47,38 +54,52 @@ class Sandbox:
             "HOME": str(folder),
             **variables,
         }
-        self._process: asyncio.subprocess.Process | None = None
+        self._by_command = by_command
+        self._log = folder / f"said-{secrets.token_hex(4)}"
+        self._process: asyncio.subprocess.Process | ForkedProcess | None = None
         self._http: aiohttp.ClientSession | None = None
 
     async def start(self, *flags: str, until: str = "Ctrl-C") -> None:
         """Start it, and return once it has said that it is open."""
-        command = (Path(sys.executable).with_name("switchboard"), "sandbox", "--no-open")
         port = ("--port", "0") if "--port" not in flags else ()
-        self._process = await asyncio.create_subprocess_exec(
-            *(*command, *port, *self._flags, *flags),
-            cwd=self.folder,
-            env=self._environ,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        self.said = ""
+        words = ("sandbox", "--no-open", *port, *self._flags, *flags)
+        self._log.write_text("")
+        self._process = await self._started(words)
         async with asyncio.timeout(90):
             while until not in self.said:
-                line = await _out(self._process).readline()
-                assert line, f"it ended: {self.said}"
-                self.said += line.decode()
+                ended = self._process.returncode is not None
+                assert not ended or until in self.said, f"it ended: {self.said}"
+                await asyncio.sleep(0.02)
         self.url = _URL.findall(self.said)[-1]
 
+    async def _started(self, words: Sequence[str]) -> asyncio.subprocess.Process | ForkedProcess:
+        if not self._by_command:
+            return await fork_server().fork(
+                self.folder, self._log, self._environ, *words, entry="tests.sandbox.forked:main"
+            )
+        with self._log.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                Path(sys.executable).with_name("switchboard"),
+                *words,
+                cwd=self.folder,
+                env=self._environ,
+                stdout=log,
+                stderr=log,
+            )
+
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def said(self) -> str:
+        """All that it has said since it was last started."""
+        return self._log.read_text("utf-8")
+
+    @property
+    def process(self) -> asyncio.subprocess.Process | ForkedProcess:
         """The running process."""
         assert self._process is not None
         return self._process
 
     async def ended(self, seconds: float = 60) -> int:
         """Its exit status; what it said at last is in `said`."""
-        rest = await asyncio.wait_for(_out(self.process).read(), seconds)
-        self.said += rest.decode()
         return await asyncio.wait_for(self.process.wait(), seconds)
 
     async def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
@@ -88,7 +109,7 @@ class Sandbox:
 
     async def kill(self) -> None:
         """Kill -9 of the sandbox alone."""
-        self.process.kill()
+        self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
 
     async def get(self, path: str) -> Any:
@@ -181,11 +202,6 @@ class Sandbox:
             await self.kill()
 
 
-def _out(process: asyncio.subprocess.Process) -> asyncio.StreamReader:
-    assert process.stdout is not None
-    return process.stdout
-
-
 def without_tools(folder: Path) -> Path:
     """The same folder, with one agent in it that has no servers to start."""
     (folder / "agents.json").write_text(json.dumps(WITHOUT_TOOLS))
@@ -193,9 +209,11 @@ def without_tools(folder: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def sandbox(folder: Path, **variables: str) -> AsyncIterator[Sandbox]:
+async def sandbox(
+    folder: Path, *, by_command: bool = False, **variables: str
+) -> AsyncIterator[Sandbox]:
     """An open sandbox; nothing of it runs afterwards."""
-    one = Sandbox(folder, **variables)
+    one = Sandbox(folder, by_command=by_command, **variables)
     try:
         await one.start()
         yield one

@@ -55,7 +55,7 @@ async def test_nothing_is_left_of_a_host_that_does_not_end_in_time(tmp_path: Pat
 
 @linux
 async def test_a_killed_sandbox_takes_its_host_along_and_the_next_goes_on(tmp_path: Path) -> None:
-    async with sandbox(tmp_path) as one:
+    async with sandbox(tmp_path, by_command=True) as one:
         await one.say(DIRECT, "12 * 12")
         await one.answer(DIRECT, "144")
         await one.post("/model/control/pace", tokens_per_second=5)
@@ -112,7 +112,7 @@ async def test_real_tokens_and_stores_stay_outside_and_sigint_ends_everything_wi
         store.settimeout(0)
         url = f"redis://127.0.0.1:{store.getsockname()[1]}"
         outside = {"BOTS__8__TOKEN": "654321:another-real-token", "REDIS_URL": url}
-        async with sandbox(without_tools(tmp_path), **outside) as one:
+        async with sandbox(without_tools(tmp_path), by_command=True, **outside) as one:
             await one.say(DIRECT, "12 * 12")
             await one.answer(DIRECT, "144")
             log = (tmp_path / "data" / "sandbox" / "host.log").read_text()

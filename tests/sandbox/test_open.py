@@ -39,7 +39,7 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbo
     for name in ("bot", "registry", "simulators", "switchboard_bots", "uvloop", "mcp"):
         ran = f"open({str(folder / 'ran')!r}, 'a').write('{name} '); raise SystemExit('a stranger')"
         (folder / f"{name}.py").write_text(ran, "utf-8")
-    async with sandbox(folder) as one:
+    async with sandbox(folder, by_command=True) as one:
         yield one
 
 

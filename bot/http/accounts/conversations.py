@@ -142,11 +142,6 @@ class TurnEvent:
     data: str
     summary: str = ""
 
-    @property
-    def is_last(self) -> bool:
-        """Whether the response ends with it."""
-        return self.kind in ("done", "error")
-
 
 @dataclass(frozen=True, slots=True)
 class TurnAnswer:
@@ -291,10 +286,6 @@ class Conversations:
         of = (turn, session, instance, line, outcome == "repeated")
         return SentMessage(*of, stored.about, stored.at)
 
-    async def repeated(self, asker: Asker, idempotency: str) -> SentMessage | None:
-        """The message that this caller sent with an Idempotency-Key before, if they did."""
-        return await self.find(asker, turn_id(asker.account, asker.owner, idempotency))
-
     async def find(self, asker: Asker, turn: str, *, look: bool = True) -> SentMessage | None:
         """A turn in a session of the caller; None where it is nobody's, or another's.
 
@@ -347,8 +338,10 @@ class Conversations:
 
     async def answer(self, sent: SentMessage) -> TurnAnswer:
         """Wait for the end of a turn, or until it waits for people."""
-        if kept := await self.kept_answer(sent):
-            return kept
+        return await self.kept_answer(sent) or await self.told_answer(sent)
+
+    async def told_answer(self, sent: SentMessage) -> TurnAnswer:
+        """The same of a turn whose events are kept, or are still to come."""
         pieces: list[str] = []
         events = self.reader.events
         new = not sent.repeated
@@ -386,23 +379,25 @@ class Conversations:
     async def recorded_answer(self, sent: SentMessage) -> TurnAnswer | None:
         """The answer of a turn as the journal has it; None where its end is not there."""
         records = await self._records(sent)
-        entries = _entries(records, sent)
         for record in records:
-            if record.kind == "end" and record.body["turn"] in entries:
-                return await self._listed(sent, _recorded(record))
+            if record.kind == "end":
+                return await self._listed(sent, _recorded(record), records)
         return None
 
     async def _records(self, sent: SentMessage) -> list[Record]:
+        """The records of a turn."""
         ref = TurnRef("", CONVERSATION, sent.instance)
-        return await self.journal.newest(sent.line, ref, HISTORY_RECORDS)
+        records = await self.journal.newest(sent.line, ref, HISTORY_RECORDS)
+        names = {one.body["turn"] for one in records if one.body.get("stream") == sent.turn}
+        return [one for one in records if one.body.get("turn") in names]
 
-    async def _listed(self, sent: SentMessage, answer: TurnAnswer) -> TurnAnswer:
-        """An answer with its artifacts; if others ended the turn, only the journal has them."""
+    async def _listed(
+        self, sent: SentMessage, answer: TurnAnswer, records: Sequence[Record] | None = None
+    ) -> TurnAnswer:
+        """An answer with its artifacts; if others ended the turn, only its records have them."""
         told = answer.summary.get("artifacts")
         if not told and answer.summary.get("outcome") != "done":
-            records = await self._records(sent)
-            entries = _entries(records, sent)
-            told = artifacts_in([one for one in records if one.body.get("turn") in entries])
+            told = artifacts_in(await self._records(sent) if records is None else records)
         return replace(answer, artifacts=self.links.listed(told or ()))
 
     async def _question(self, line: str, data: str) -> Json:
@@ -423,13 +418,12 @@ class Conversations:
 
     # --- what else a caller may do ---
 
-    async def stop(self, asker: Asker, turn: str) -> bool:
-        """Stop a turn of the caller; False where it is not theirs, or over."""
-        sent = await self.find(asker, turn)
-        if sent is None or await self.reader.is_over(sent.line, turn):
+    async def stop(self, asker: Asker, sent: SentMessage) -> bool:
+        """Stop a turn of the caller; False where it is over."""
+        if await self.reader.is_over(sent.line, sent.turn):
             return False
-        update = HttpUpdate("stop", asker.user, sent.instance, turn)
-        await self.sessions.signal(sent.line, f"stop:{turn}", update.dump())
+        update = HttpUpdate("stop", asker.user, sent.instance, sent.turn)
+        await self.sessions.signal(sent.line, f"stop:{sent.turn}", update.dump())
         self.look(sent.line)
         return True
 
@@ -517,11 +511,6 @@ class Conversations:
     def _may_decide(self, asker: Asker, request: ApprovalRequest) -> bool:
         is_own = request.asker.id == asker.person and asker.is_named
         return asker.may_decide or ("asker" in request.approvers and is_own)
-
-
-def _entries(records: Sequence[Record], sent: SentMessage) -> set[str]:
-    """The names of a turn in these records."""
-    return {one.body["turn"] for one in records if one.body.get("stream") == sent.turn}
 
 
 def _answer(text: str, event: StoredEvent) -> TurnAnswer:

@@ -11,7 +11,6 @@ from bot.store.journal import Record, end_record
 from bot.turn.prompt import earlier_content
 from bot.turn.results import partial_facts
 
-Listed = Callable[[Sequence[Json]], Sequence[Json]]
 _FACTS = ("partial", "error", "completion_status", "chunks_received")
 
 

@@ -104,7 +104,7 @@ class Tasks:
         newest = now.newest
         updated = _seconds(newest.id) if newest else created
         if newest is not None and newest.kind in ENDS:
-            return self._ended(task, await conversations.answer(task))
+            return self._ended(task, await conversations.told_answer(task))
         if now.state == "suspended":
             request = await conversations.requests.load(task.line, now.nonce)
             if request is not None and request.pending and not request.closed:
@@ -128,7 +128,7 @@ class Tasks:
         status, clock = await self.status(task), self.conversations.clock
         if status.state in OVER:
             return status
-        await self.conversations.stop(asker, task.turn)
+        await self.conversations.stop(asker, task)
         until = clock.monotonic() + CANCEL_SECONDS
         while status.state not in OVER and clock.monotonic() < until:
             await asyncio.sleep(LOOK_SECONDS)

@@ -7,11 +7,12 @@ tools of the agent run here, and its own settings apply.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import orjson
 from fastapi import FastAPI, Header, Path, Request
@@ -20,12 +21,11 @@ from starlette.responses import Response
 from starlette.types import Send
 
 from bot.http.accounts.conversations import (
+    NOT_KEPT,
     SESSION,
     Asker,
     Conversations,
-    MessageReused,
     SentMessage,
-    SessionNotFound,
     TurnAnswer,
     TurnEvent,
 )
@@ -33,19 +33,17 @@ from bot.http.accounts.history import EarlierMessage
 from bot.http.api import conversations as talk
 from bot.http.api import documents as docs
 from bot.http.api.caller import Caller
-from bot.http.api.later import HEARTBEAT, Later
+from bot.http.api.later import HEARTBEAT, Later, data_event
 from bot.http.api.needs import CallerDep, Host, HostDep, needs_key
 from bot.http.api.offered import Offered, find_offered, offered
-from bot.http.api.problems import OPENAI, ApiError, not_found
+from bot.http.api.problems import OPENAI, ApiError
 from bot.messages import Specialization, TaskContext
 
 MODELS, COMPLETIONS = "/v1/models", "/v1/chat/completions"
-LONGEST_MESSAGE = 100_000
-WAITING = "This waits for a person's approval of {}. Decide at {}/api/v1/approvals/{}."
+WAITING = "This waits for a person's approval of {}. Decide at {}/api/v1/approvals/{}?{}."
 _REASONS = {"max_tokens": "length", "refusal": "content_filter"}
 """Why an answer ended, in OpenAI's words, by the stop reason of the model."""
 _ANSWERED_ANEW = "The answer was interrupted. Ask again."
-_NOT_KEPT = "This answer is not kept any more."
 _TEXTS = {"text", "input_text", "refusal"}
 _WORDS_OF_CLIENT = "instructions_of_the_client"
 
@@ -195,30 +193,27 @@ async def complete(
         who = caller.user or caller.actor.id
         context = TaskContext(agent.account, who, more, Specialization(language=""))
     session = _session(caller, agent, body.user, session_id)
-    try:
-        turn = await host.conversations.send(
-            asker,
-            agent.id,
-            said.message,
-            session=session,
-            idempotency=request.headers.get("idempotency-key"),
-            grows=bool(body.stream),
-            before=said.before,
-            context=context,
-            once=session is None,
-        )
-    except SessionNotFound:
-        raise not_found() from None
-    except MessageReused:
-        detail = "This Idempotency-Key was used for another message. Choose a new one."
-        raise ApiError(422, "key-reused", detail, field="Idempotency-Key") from None
+    sending = host.conversations.send(
+        asker,
+        agent.id,
+        said.message,
+        session=session,
+        idempotency=request.headers.get("idempotency-key"),
+        grows=bool(body.stream),
+        before=said.before,
+        context=context,
+        once=session is None,
+    )
+    turn = await talk.accepted(sending)
     stamp = {
         "id": f"chatcmpl-{turn.turn}",
         "created": int(host.conversations.clock.wall()),
         "model": body.model,
         "system_fingerprint": f"fp_{agent.revision[:10]}",
     }
-    completion = _Completion(host.conversations, asker, turn, stamp, host.talking.page_url)
+    may_read = partial(talk.is_live, host, caller)
+    page = host.talking.page_url
+    completion = _Completion(host.conversations, asker, turn, stamp, page, may_read)
     if not body.stream:
         return Later(completion.send_whole, completion.stop)
     has_usage = body.stream_options is not None and body.stream_options.include_usage
@@ -297,8 +292,8 @@ def _read(messages: Sequence[GivenMessage]) -> _Said:
         detail = "The last message must be the user's, and must not be empty."
         raise ApiError(400, "invalid", detail, field="messages")
     *before, last = told
-    if len(last.text) > LONGEST_MESSAGE:
-        detail = f"A message may have {LONGEST_MESSAGE} characters."
+    if len(last.text) > talk.LONGEST_MESSAGE:
+        detail = f"A message may have {talk.LONGEST_MESSAGE} characters."
         raise ApiError(400, "invalid", detail, field="messages")
     kept = tuple(one for one in before if one.text.strip())
     return _Said(last.text, kept, "\n\n".join(filter(str.strip, system)))
@@ -347,6 +342,7 @@ class _Completion:
     """The answer of one turn, whole or in chunks.
 
     `stamp` is what each chunk has besides its choices, `page` the address of this host for people.
+    Chunks end early once their reader may no longer read: their key was revoked, or expired.
     """
 
     conversations: Conversations
@@ -354,6 +350,7 @@ class _Completion:
     turn: SentMessage
     stamp: Mapping[str, Any]
     page: str
+    may_read: Callable[[], bool]
 
     @property
     def headers(self) -> dict[str, str]:
@@ -363,7 +360,7 @@ class _Completion:
 
     async def stop(self) -> None:
         """The client has gone: nobody reads the answer any more."""
-        await self.conversations.stop(self.asker, self.turn.turn)
+        await self.conversations.stop(self.asker, self.turn)
 
     async def send_whole(self, send: Send) -> None:
         """Send the answer as one object; raises ApiError where there is none."""
@@ -381,18 +378,20 @@ class _Completion:
             headers=self.headers,
             media_type="application/json",
         )
-        headers = response.raw_headers
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+        await talk.send_whole(response, send)
 
     async def send_chunks(self, send: Send, *, has_usage: bool) -> None:
         """Send the answer as it is written; raises ApiError where it fails before it has begun."""
         chunks = _Chunks(send, self.stamp, self.headers, has_usage=has_usage)
         async with aclosing(self.conversations.follow(self.turn)) as events:
             async for one in events:
+                if not self.may_read():
+                    await self.stop()
+                    await chunks.fail(_unauthorized())
+                    return
                 if await self._show(one, chunks):
                     return
-        await chunks.fail(_NOT_KEPT)
+        await chunks.fail(_failed(NOT_KEPT))
 
     async def _show(self, one: TurnEvent, chunks: _Chunks) -> bool:
         """Send what an event says; whether it was the last one that is sent."""
@@ -407,9 +406,9 @@ class _Completion:
             await chunks.end("stop", TurnAnswer(""))
         elif one.kind == "error" and found.get("answered_anew"):
             await self.stop()  # what was shown cannot be taken back, and is not continued
-            await chunks.fail(_ANSWERED_ANEW)
+            await chunks.fail(_failed(_ANSWERED_ANEW))
         elif one.kind == "error":
-            await chunks.fail(found["message"])
+            await chunks.fail(_failed(found["message"]))
         elif one.kind == "done":
             summary = orjson.loads(one.summary) if one.summary else {}
             await chunks.end(_reason(summary), TurnAnswer("", summary))
@@ -420,7 +419,8 @@ class _Completion:
     def _waiting(self, question: Mapping[str, Any]) -> str:
         """That people must decide first, and where."""
         tools = ", ".join(dict.fromkeys(call["tool"] for call in question["calls"]))
-        return WAITING.format(tools, self.page, question["id"])
+        of = urlencode({"account": self.asker.account})  # who decides may be of another one
+        return WAITING.format(tools, self.page, question["id"], of)
 
 
 class _Chunks:
@@ -436,7 +436,7 @@ class _Chunks:
     ) -> None:
         self._send = send
         self._stamp = {**stamp, "object": "chat.completion.chunk"}
-        self._headers = {"X-Accel-Buffering": "no", **headers}
+        self._headers = {**talk.UNBUFFERED, **headers}
         self._has_usage = has_usage
         self._is_open = False
         self.began = False
@@ -458,9 +458,8 @@ class _Chunks:
             await self._data(orjson.dumps({**self._stamp, "choices": [], "usage": usage}))
         await self._close()
 
-    async def fail(self, why: str) -> None:
-        """Send that the answer breaks off; raises ApiError where nothing was sent before."""
-        refusal = _failed(why)
+    async def fail(self, refusal: ApiError) -> None:
+        """Send why the answer breaks off; raises it where nothing was sent before."""
         if not self._is_open:
             raise refusal
         await self._data(refusal.answer(COMPLETIONS, {OPENAI})[2])
@@ -476,20 +475,18 @@ class _Chunks:
         await self._data(orjson.dumps({**self._stamp, "choices": [choice], **more}))
 
     async def _data(self, body: bytes) -> None:
-        await self._piece(b"data: " + body + b"\n\n")
+        await self._piece(data_event(body.decode()))
 
     async def _close(self) -> None:
-        await self._piece(b"data: [DONE]\n\n")
+        await self._piece(data_event("[DONE]"))
         await self._send({"type": "http.response.body"})
 
     async def _piece(self, piece: bytes) -> None:
         if not self._is_open:
             self._is_open = True
-            response = Response(media_type=talk.EVENT_STREAM, headers=self._headers)
-            del response.headers["content-length"]
-            headers = response.raw_headers
+            headers = talk.event_stream(self._headers).raw_headers
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await talk.send_piece(self._send, piece)
 
 
 def _reason(summary: Mapping[str, Any]) -> str:
@@ -500,3 +497,7 @@ def _reason(summary: Mapping[str, Any]) -> str:
 def _failed(why: str) -> ApiError:
     """What is said where the model failed; to ask again is for a person to decide."""
     return ApiError(502, "failed", why, headers={"x-should-retry": "false"})
+
+
+def _unauthorized() -> ApiError:
+    return ApiError(401, "unauthorized", "The key was revoked, or has expired.")

@@ -36,6 +36,7 @@ from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
 from bot.http.api.problems import MEDIA_TYPE, ApiError, not_found
 from bot.http.api.sign_in import set_cookie
 from bot.http.api.visitors import CHAT_COOKIE, cookies_of
+from bot.ops.tasks import cancel_and_wait
 from bot.store.events import START
 from bot.turn.results import OVER_A_LIMIT, TOO_MANY
 from registry.errors import InvalidValue
@@ -46,7 +47,7 @@ ONE = f"{AGENTS}/{{instance}}"
 EVENT_STREAM = "text/event-stream"
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 """A header for proxies that would keep a stream back until it is whole."""
-_LONGEST_MESSAGE = 100_000
+LONGEST_MESSAGE = 100_000
 _LONGEST_IN_URL = 8_000
 _FIRST_SECONDS = 0.25
 """How long a reader that comes back may wait for its status, which says whether there is more."""
@@ -62,7 +63,7 @@ def _not_blank(text: str) -> str:
 
 
 Message = Annotated[
-    str, Field(max_length=_LONGEST_MESSAGE, examples=["hello"]), AfterValidator(_not_blank)
+    str, Field(max_length=LONGEST_MESSAGE, examples=["hello"]), AfterValidator(_not_blank)
 ]
 ShortMessage = Annotated[
     str | None,
@@ -353,7 +354,7 @@ async def stop(
     turn = await host.conversations.find(asker, body.output_id)
     if turn is None or turn.instance != id:
         raise not_found()
-    stopped = await host.conversations.stop(asker, body.output_id)
+    stopped = await host.conversations.stop(asker, turn)
     return Stopped(output_id=body.output_id, stopped=stopped)
 
 
@@ -454,25 +455,26 @@ async def send(
     request: Request, host: Host, session: Session, message: str, *, grows: bool
 ) -> SentMessage:
     """Begin a turn, once for each `Idempotency-Key`; raises ApiError."""
+    sending = host.conversations.send(
+        session.asker,
+        session.instance,
+        message,
+        session=session.id,
+        idempotency=request.headers.get("idempotency-key"),
+        grows=grows,
+    )
+    return await accepted(sending)
+
+
+async def accepted(sending: Awaitable[SentMessage], what: str = "message") -> SentMessage:
+    """A message, or `what` else it is, once it is accepted; raises ApiError."""
     try:
-        return await host.conversations.send(
-            session.asker,
-            session.instance,
-            message,
-            session=session.id,
-            idempotency=request.headers.get("idempotency-key"),
-            grows=grows,
-        )
+        return await sending
     except SessionNotFound:
         raise not_found() from None
     except MessageReused:
-        raise key_reused("message") from None
-
-
-def key_reused(what: str) -> ApiError:
-    """The refusal of an `Idempotency-Key` that belongs to something else."""
-    detail = f"This Idempotency-Key was used for another {what}. Choose a new one."
-    return ApiError(422, "key-reused", detail, field="Idempotency-Key")
+        detail = f"This Idempotency-Key was used for another {what}. Choose a new one."
+        raise ApiError(422, "key-reused", detail, field="Idempotency-Key") from None
 
 
 def _with_session(
@@ -508,7 +510,7 @@ def _stopping(
     """What is done where the client goes before the end."""
     if on_disconnect == "continue":
         return None
-    return partial(host.conversations.stop, session.asker, turn.turn)
+    return partial(host.conversations.stop, session.asker, turn)
 
 
 async def _send_answer(
@@ -636,8 +638,7 @@ async def _resumed(
     """The turn that is read on, and after which entry; raises ApiError."""
     asker = asker_of(caller, wanted.instance.partition("/")[0])
     if not caller.owner:
-        may_begin = False
-        asker = session_of(request, caller, wanted.instance, None, may_begin=may_begin).asker
+        asker = session_of(request, caller, wanted.instance, None, may_begin=False).asker
     turn, entry = place_of(wanted.after or "")
     sent = await host.conversations.find(asker, turn)
     if sent is None or sent.instance != wanted.instance:
@@ -687,21 +688,21 @@ class TurnStream:
                         return
                 start = {"type": "http.response.start", "status": 200}
                 await send({**start, "headers": [*self.headers]})
-                await _send_piece(send, place(f"{self.turn.turn}-{after}"))
+                await send_piece(send, place(f"{self.turn.turn}-{after}"))
                 if first is not None:
                     found, first = await first, None
                     if found is not None:
-                        await _send_piece(send, piece(found))
+                        await send_piece(send, piece(found))
             finally:
                 if first is not None:
-                    first.cancel()
-                    await asyncio.wait([first])
+                    await cancel_and_wait([first])
             async for one in events:
                 if not self.may_read():
                     break
-                await _send_piece(send, piece(one))
+                await send_piece(send, piece(one))
         await send({"type": "http.response.body"})
 
 
-async def _send_piece(send: Send, piece: bytes) -> None:
+async def send_piece(send: Send, piece: bytes) -> None:
+    """Send the next bytes of a stream."""
     await send({"type": "http.response.body", "body": piece, "more_body": True})

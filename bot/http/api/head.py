@@ -54,7 +54,6 @@ class Head:
     key: str | None = None
     reason: str = ""
     ticket: str = ""
-    has_body: bool = False
     is_only_new: bool = False
 
     @classmethod
@@ -80,7 +79,6 @@ class Head:
             key=text.get(b"idempotency-key"),
             reason=_words(found.get(b"change-reason", b"")),
             ticket=_words(found.get(b"change-ticket", b"")),
-            has_body=found.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in found,
         )
 
 

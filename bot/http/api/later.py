@@ -50,8 +50,7 @@ class Later(Response):
             await cancel_and_wait([watching])
             if not sending.client_left():
                 raise
-            if self._gone is not None:
-                await self._gone()
+            await self._leave()
         except ApiError as refusal:
             await sending.fail(refusal)
         except StoreError as error:
@@ -62,6 +61,17 @@ class Later(Response):
             await sending.fail(fault())
         finally:
             await cancel_and_wait([watching])
+
+    async def _leave(self) -> None:
+        """The client has gone; nobody is there to be told where what follows from it fails."""
+        if self._gone is None:
+            return
+        try:
+            await self._gone()
+        except StoreError as error:
+            log.warning("answer.not_stopped", error=str(error), so="its turn continues")
+        except Exception:
+            log.exception("api.fault")
 
 
 class _Sending:

@@ -94,7 +94,7 @@ async def stream(
     if (elsewhere := _elsewhere(caller, host, "/events/stream", query)) is not None:
         return elsewhere
     after = header or last_event_id
-    own = dict(_headers("stream"))
+    own = _headers("stream")
     wanted = talk.Wanted(INSTANCE, message, session_id, after, on_disconnect, own)
     return await talk.begin_stream(request, caller, host, wanted)
 
@@ -119,19 +119,19 @@ def _elsewhere(caller: Caller, host: Host, path: str, query: str) -> Response | 
         return None
     if mode == "gone":
         detail = f"This route is gone. Use {SUCCESSOR}/{name}."
-        raise ApiError(410, "gone", detail, headers=dict(_headers(name)))
+        raise ApiError(410, "gone", detail, headers=_headers(name))
     response = Response(status_code=int(mode))
     response.headers["Location"] = f"{SUCCESSOR}/{name}" + (f"?{query}" if query else "")
     return _deprecated(response, name)
 
 
-def _headers(name: str) -> tuple[tuple[str, str], ...]:
+def _headers(name: str) -> dict[str, str]:
     link = f'<{SUCCESSOR}/{name}>; rel="successor-version"'
-    return ("Deprecation", DEPRECATED_SINCE), ("Link", link)
+    return {"Deprecation": DEPRECATED_SINCE, "Link": link}
 
 
 def _deprecated(response: Response, name: str) -> Response:
-    response.headers.update(dict(_headers(name)))
+    response.headers.update(_headers(name))
     return response
 
 

@@ -50,9 +50,24 @@ def find_offered(snapshot: Snapshot, caller: Caller, name: str) -> Offered | Non
     id = name if "/" in name else f"{caller.account}/{name}"
     if snapshot.instance(id) is not None:
         return _instance(snapshot, caller, id, name)
-    alike = (name, name.replace("_", "-"), name.replace("-", "_"))
-    known = next((one for one in alike if one in snapshot.agents), None)
+    known = agent_named(snapshot, name)
     return _agent(snapshot, caller, known) if known else None
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """A name as it may be written, which comes first: hyphens and underscores are alike."""
+    return name, name.replace("_", "-"), name.replace("-", "_")
+
+
+def agent_named(snapshot: Snapshot, name: str) -> str | None:
+    """The id of the agent that has a name, for everybody; None where there is none."""
+    return next((one for one in spellings(name) if one in snapshot.agents), None)
+
+
+def is_for(snapshot: Snapshot, caller: Caller, agent: str) -> bool:
+    """Whether an agent is for a caller: all are for those of the host, templates for the others."""
+    is_host = caller.is_of_host or caller.account == DEFAULT_ACCOUNT
+    return (is_host or snapshot.agents[agent].value.template) and caller.reaches_agent(agent)
 
 
 def _short(caller: Caller, id: str) -> str:
@@ -71,9 +86,8 @@ def _instance(snapshot: Snapshot, caller: Caller, id: str, name: str) -> Offered
 
 
 def _agent(snapshot: Snapshot, caller: Caller, id: str) -> Offered | None:
-    """An agent: for callers of the host, and for the others where it is marked as a template."""
-    entry = snapshot.agents[id]
-    is_host = caller.is_of_host or caller.account == DEFAULT_ACCOUNT
-    if not (is_host or entry.value.template) or not caller.reaches_agent(id):
+    """An agent, where it is for the caller."""
+    if not is_for(snapshot, caller, id):
         return None
+    entry = snapshot.agents[id]
     return Offered(id, id, caller.account, entry.value.name, entry.revision)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import Send
 
-from bot.http.accounts.conversations import MessageReused, SentMessage, TurnEvent
+from bot.http.accounts.conversations import SentMessage, TurnEvent
 from bot.http.accounts.tasks import OVER, TIMED_OUT, Tasks, TaskStatus, result_of
 from bot.http.accounts.webhooks import MOST_URL
 from bot.http.api import documents as docs
@@ -23,18 +23,19 @@ from bot.http.api.conversations import (
     UNBUFFERED,
     Message,
     TurnStream,
+    accepted,
     asker_of,
     event_stream,
     is_live,
-    key_reused,
     place_of,
     send_whole,
 )
 from bot.http.api.later import HEARTBEAT, Later, data_event, place
 from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
+from bot.http.api.offered import agent_named, is_for, spellings
 from bot.http.api.problems import ApiError, not_found
 from bot.http.api.webhooks import check_webhook
-from bot.messages import DEFAULT_ACCOUNT, Specialization, TaskContext
+from bot.messages import Specialization, TaskContext
 from bot.store.events import START
 from bot.store.sessions import WEBHOOK
 from bot.turn.results import TIMEOUT
@@ -345,11 +346,13 @@ def usable_agents(caller: Caller, snapshot: Snapshot) -> Iterator[str]:
     instances = snapshot.instances_of(caller.account)
     names = [*instances, *sorted(id for id in snapshot.agents if id not in instances)]
     for name in names:
-        if agent_named(caller, snapshot, name) is not None:
+        # An instance comes before an agent whose id only reads alike: that one is not meant.
+        wanted = f"{caller.account}/{name}" if name in instances else name
+        if meant(caller, snapshot, name) == wanted:
             yield name
 
 
-def agent_named(caller: Caller, snapshot: Snapshot, name: str) -> str | None:
+def meant(caller: Caller, snapshot: Snapshot, name: str) -> str | None:
     """The id of the instance or agent that a caller means by `agent_type`.
 
     None where there is none that they may use. An instance of the caller's account comes first; `-`
@@ -357,17 +360,13 @@ def agent_named(caller: Caller, snapshot: Snapshot, name: str) -> str | None:
     """
     account, instances = caller.account, snapshot.instances_of(caller.account)
     own = name.removeprefix(f"{account}/")
-    for slug in dict.fromkeys((own, own.replace("_", "-"), own.replace("-", "_"))):
+    for slug in spellings(own):
         if slug in instances:
             id = f"{account}/{slug}"
             is_usable = caller.reaches_agent(slug) and snapshot.unknown_type(id) is None
             return id if is_usable else None
-    for id in dict.fromkeys((name, name.replace("_", "-"), name.replace("-", "_"))):
-        if (entry := snapshot.agents.get(id)) is not None:
-            reaches_all = account == DEFAULT_ACCOUNT or caller.is_of_host
-            is_offered = reaches_all or entry.value.template
-            return id if is_offered and caller.reaches_agent(id) else None
-    return None
+    known = agent_named(snapshot, name)
+    return known if known and is_for(snapshot, caller, known) else None
 
 
 def _listed(host: Host, snapshot: Snapshot, account: str, name: str) -> UsableAgent:
@@ -402,25 +401,23 @@ async def _execute(
         if (task := await host.tasks.find(asker, turn)) is None:
             raise not_found()
     else:
-        agent = agent_named(caller, host.catalog.snapshot(), name)
+        agent = meant(caller, host.catalog.snapshot(), name)
         if agent is None:
             detail = f"Unknown agent type: {name}. {_CURE}"
             raise ApiError(404, "unknown-type", detail, field="agent_type")
         once, hears = request.headers.get("idempotency-key"), body.webhook
         if hears is not None:
             check_webhook(host, hears.url)
-        try:
-            task = await host.tasks.begin(
-                asker,
-                agent,
-                body.task,
-                context,
-                idempotency=once,
-                grows=body.stream,
-                webhook=hears.url if hears else "",
-            )
-        except MessageReused:
-            raise key_reused("task") from None
+        beginning = host.tasks.begin(
+            asker,
+            agent,
+            body.task,
+            context,
+            idempotency=once,
+            grows=body.stream,
+            webhook=hears.url if hears else "",
+        )
+        task = await accepted(beginning, "task")
     if body.stream:
         headers = event_stream(UNBUFFERED).raw_headers
         may_read = partial(is_live, host, caller)

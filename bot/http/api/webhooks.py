@@ -32,6 +32,7 @@ def add_routes(app: FastAPI) -> None:
 @needs("instance", "write")
 async def webhook_secret(caller: CallerDep, host: HostDep) -> WebhookSecret:
     """Show the secret with which the webhooks of the key's account are signed."""
+    docs.require_whole(caller)
     if (webhooks := host.tasks.webhooks) is None:
         raise ApiError(409, "not-configured", _UNSET)
     secret = account_secret(webhooks.secret, caller.account)

@@ -18,7 +18,10 @@ const OUTCOMES = {
   gone: "This question is no longer open.",
 };
 
-/** One approval of an account, as the host describes it; `onDecided` is called after this person has answered it. */
+/**
+ * One approval of an account, as the host describes it. `onDecided` is called once nobody can answer it here any more:
+ * this person has answered it, it was closed elsewhere, or its time is over.
+ */
 export class ApprovalCard {
   #path;
   #timer = 0;
@@ -33,6 +36,7 @@ export class ApprovalCard {
     const isAskers = approval.approvers?.includes("asker");
     this.#whoMay = `Only ${isAskers ? "the person who asked, or " : ""}an admin of the account may answer this.`;
     const calls = Array.isArray(approval.calls) ? approval.calls : [];
+    this.tools = calls.map((one) => shownName(one?.tool)); // as the events of tools name them
     const words = calls.length > 1 ? `May I do these ${calls.length} things?` : "May I do this?";
     this.reason = h("input", { type: "text", maxlength: "500", autocomplete: "off", placeholder: "Reason (optional)",
       "aria-label": "Reason (optional)" });
@@ -70,7 +74,12 @@ export class ApprovalCard {
       return;
     }
     this.outcome.textContent = `Answer by ${clock.format(new Date(time))}.`;
-    if (left < 2 ** 31) this.#timer = setTimeout(() => this.close("Nobody answered in time."), left);
+    if (left < 2 ** 31) this.#timer = setTimeout(() => this.#expire(), left);
+  }
+
+  #expire() {
+    this.close("Nobody answered in time.");
+    this.#onDecided();
   }
 
   /** The turn has gone on; how it was answered is known only if it was answered here. */
@@ -105,6 +114,7 @@ export class ApprovalCard {
     const status = error instanceof Refused ? error.status : 0;
     if ([404, 409, 410].includes(status)) {
       this.close(status === 404 ? "This question is no longer open." : error.message);
+      this.#onDecided();
       return;
     }
     this.#enable(true);
@@ -131,6 +141,9 @@ function callElement(call) {
       h("dt", {}, shortened(visible(key), 200)),
       h("dd", { tabindex: "0" }, shortened(value(one), MOST_SHOWN))])));
 }
+
+/** `desk: search` for `mcp:desk:search`. */
+const shownName = (key) => String(key).replace(/^mcp:([^:]*):/, "$1: ").replace(/^skill:/, "");
 
 /** Milliseconds since the epoch of a time in seconds or in ISO 8601; NaN where there is none. */
 function timeOf(time) {

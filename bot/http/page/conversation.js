@@ -237,9 +237,10 @@ export class Conversation {
 
   #ask(turn, approval) {
     const card = new ApprovalCard(approval, this.agent.account, () => {
-      this.#answer?.resume();
+      if (this.#turn !== turn) return; // it was left meanwhile: the answer of now is another turn's
+      if (!turn.isLost) this.#answer?.resume();
       this.page.onChange();
-      if (turn.isOver && this.#turn === turn) this.#readOn(turn);
+      if (turn.isOver) this.#readOn(turn);
     });
     this.#answer.addCard(card);
   }

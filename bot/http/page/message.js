@@ -28,7 +28,7 @@ export function markPartial(element) {
 const author = (name) => h("span", { class: "unseen" }, `${visible(name)}: `);
 
 function timeElement(at) {
-  const time = at instanceof Date ? at : new Date(typeof at === "number" ? at * 1000 : at);
+  const time = new Date(at);
   if (Number.isNaN(time.getTime())) return null;
   const isToday = time.toDateString() === new Date().toDateString();
   return h("time", { datetime: time.toISOString() }, (isToday ? clock : day).format(time));
@@ -67,13 +67,14 @@ export class Answer {
     this.#closeCards();
     this.#endText();
     this.#endTools();
-    this.#add(h("p", { class: "tool", data: { running: "" } }, `Using ${visible(String(name ?? "a tool")).slice(0, 200)} …`));
+    this.#add(h("p", { class: "tool", data: { running: "", tool: name } }, `Using ${visible(String(name ?? "a tool")).slice(0, 200)} …`));
     this.#wait(false);
   }
 
   /** A question to people; until it is answered the answer waits. */
   addCard(card) {
     this.#endText();
+    this.#unsay(card.tools);
     this.#endTools();
     this.cards.push(card);
     this.#add(card.element);
@@ -129,6 +130,14 @@ export class Answer {
     for (const each of this.element.querySelectorAll(".tool[data-running]")) {
       delete each.dataset.running;
       each.textContent = each.textContent.replace(/^Using (.*) …$/s, "Used $1");
+    }
+  }
+
+  /** Tools that the agent has only chosen, and asks about: it says that it uses them once it may. */
+  #unsay(tools) {
+    for (const each of [...this.element.querySelectorAll(".tool, .text, .approval")].reverse()) {
+      if (!each.matches(".tool")) return;
+      if (tools.includes(each.dataset.tool)) each.remove();
     }
   }
 

@@ -172,7 +172,7 @@ async function readAgents() {
 
 const idOf = ({ account, slug }) => `${account}/${slug}`;
 
-const accountsOf = ({ account, accounts }) => (accounts?.length ? accounts.slice(0, 50) : [account]);
+const accountsOf = ({ accounts }) => accounts.slice(0, 50);
 
 /** The agents of an account; null where they cannot be asked for now. */
 async function agentsOf(account) {

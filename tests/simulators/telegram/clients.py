@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import aiogram
 import telegram
-from aiogram import exceptions as aiogram_errors
-from aiogram import methods, types
 from telegram import error as ptb_errors
 
+from tests.lazily import Lazily
+
+if TYPE_CHECKING:
+    import aiogram
+    from aiogram import exceptions as aiogram_errors
+    from aiogram import methods, types
+else:
+    aiogram, aiogram_errors = Lazily("aiogram"), Lazily("aiogram.exceptions")
+    methods, types = Lazily("aiogram.methods"), Lazily("aiogram.types")
+
 _AIOGRAM = {
-    aiogram_errors.TelegramBadRequest: 400,
-    aiogram_errors.TelegramUnauthorizedError: 401,
-    aiogram_errors.TelegramForbiddenError: 403,
-    aiogram_errors.TelegramNotFound: 404,
-    aiogram_errors.TelegramConflictError: 409,
-    aiogram_errors.TelegramEntityTooLarge: 413,
-    aiogram_errors.TelegramMigrateToChat: 400,
-    aiogram_errors.TelegramRetryAfter: 429,
-    aiogram_errors.TelegramServerError: 500,
+    "TelegramBadRequest": 400,
+    "TelegramUnauthorizedError": 401,
+    "TelegramForbiddenError": 403,
+    "TelegramNotFound": 404,
+    "TelegramConflictError": 409,
+    "TelegramEntityTooLarge": 413,
+    "TelegramMigrateToChat": 400,
+    "TelegramRetryAfter": 429,
+    "TelegramServerError": 500,
 }
 _PTB = {
     ptb_errors.BadRequest: 400,
@@ -89,7 +96,7 @@ class Gram:
                 for name in ("retry_after", "migrate_to_chat_id")
                 if hasattr(error, name)
             }
-            raise Refused(_AIOGRAM.get(type(error)), error.message, **more) from error
+            raise Refused(_AIOGRAM.get(type(error).__name__), error.message, **more) from error
 
     def _given(self, value: Any) -> Any:
         if isinstance(value, Upload):

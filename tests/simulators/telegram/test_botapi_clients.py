@@ -9,14 +9,11 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiogram
 import pytest
 import pytest_asyncio
 import telegram
-from aiogram.client.session.aiohttp import AiohttpSession
-from aiogram.client.telegram import TelegramAPIServer
 from telegram.request import HTTPXRequest
 
 from simulators.http_server import serving
@@ -25,8 +22,17 @@ from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from simulators.telegram.routes import application
 from simulators.telegram.world import World
+from tests.lazily import Lazily
 from tests.simulators.telegram.cases import BUTTON, REFUSED, WORKS
 from tests.simulators.telegram.clients import Client, Gram, Ptb, Refused
+
+if TYPE_CHECKING:
+    import aiogram
+    from aiogram.client import telegram as addresses
+    from aiogram.client.session import aiohttp as sessions
+else:
+    aiogram, sessions = Lazily("aiogram"), Lazily("aiogram.client.session.aiohttp")
+    addresses = Lazily("aiogram.client.telegram")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _NUMBERS = itertools.count(7_100)
@@ -38,7 +44,7 @@ class Served:
 
     world: World
     url: str
-    session: AiohttpSession
+    session: sessions.AiohttpSession
     request: HTTPXRequest
 
     def client(self, library: str, token: str) -> Client:
@@ -53,7 +59,7 @@ class Served:
 async def served() -> AsyncIterator[Served]:
     world = World()
     async with serving(application(world)) as url:
-        session = AiohttpSession(api=TelegramAPIServer.from_base(url))
+        session = sessions.AiohttpSession(api=addresses.TelegramAPIServer.from_base(url))
         request = HTTPXRequest()
         await request.initialize()
         yield Served(world, url, session, request)

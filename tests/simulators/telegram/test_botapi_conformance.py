@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiogram
 import pytest
 import telegram
-from aiogram import exceptions as aiogram_errors
-from aiogram import types
-from aiogram.client.session.aiohttp import AiohttpSession
-from aiogram.client.telegram import TelegramAPIServer
 from telegram import error as ptb_errors
 
 from simulators.telegram.faults import Fault
 from simulators.telegram.flood import Budget
+from tests.lazily import Lazily
 from tests.simulators.telegram.conftest import Api
+
+if TYPE_CHECKING:
+    import aiogram
+    from aiogram import exceptions as aiogram_errors
+    from aiogram import types
+    from aiogram.client import telegram as addresses
+    from aiogram.client.session import aiohttp as sessions
+else:
+    aiogram, aiogram_errors = Lazily("aiogram"), Lazily("aiogram.exceptions")
+    types, addresses = Lazily("aiogram.types"), Lazily("aiogram.client.telegram")
+    sessions = Lazily("aiogram.client.session.aiohttp")
 
 
 @pytest.fixture
 async def gram(api: Api) -> AsyncIterator[aiogram.Bot]:
-    session = AiohttpSession(api=TelegramAPIServer.from_base(api.url))
+    session = sessions.AiohttpSession(api=addresses.TelegramAPIServer.from_base(api.url))
     yield aiogram.Bot(api.token, session)
     await (await session.create_session()).close()  # its own close sleeps for TLS
 
@@ -34,9 +41,9 @@ async def ptb(api: Api) -> AsyncIterator[telegram.Bot]:
         yield bot
 
 
-KEYBOARD = types.InlineKeyboardMarkup(
-    inline_keyboard=[[types.InlineKeyboardButton(text="Yes", callback_data="yes")]]
-)
+def keyboard() -> types.InlineKeyboardMarkup:
+    button = types.InlineKeyboardButton(text="Yes", callback_data="yes")
+    return types.InlineKeyboardMarkup(inline_keyboard=[[button]])
 
 
 def plain(value: types.TelegramObject | None) -> dict[str, Any]:
@@ -96,8 +103,8 @@ async def test_aiogram_sends_entities(api: Api, gram: aiogram.Bot) -> None:
 
 
 async def test_aiogram_edits_with_a_keyboard_and_without(api: Api, gram: aiogram.Bot) -> None:
-    sent = await gram.send_message(api.ann.id, "a", reply_markup=KEYBOARD)
-    assert plain(sent.reply_markup) == plain(KEYBOARD)
+    sent = await gram.send_message(api.ann.id, "a", reply_markup=keyboard())
+    assert plain(sent.reply_markup) == plain(keyboard())
     edited = await gram.edit_message_text("b", chat_id=api.ann.id, message_id=sent.message_id)
     assert isinstance(edited, types.Message)
     assert (edited.text, edited.reply_markup) == ("b", None)
@@ -105,7 +112,7 @@ async def test_aiogram_edits_with_a_keyboard_and_without(api: Api, gram: aiogram
 
 
 async def test_aiogram_answers_a_press(api: Api, gram: aiogram.Bot) -> None:
-    sent = await gram.send_message(api.ann.id, "sure?", reply_markup=KEYBOARD)
+    sent = await gram.send_message(api.ann.id, "sure?", reply_markup=keyboard())
     pressed = api.world.press_button(api.ann, api.chat, sent.message_id, "Yes")
     query = (await gram.get_updates())[0].callback_query
     assert query is not None
