@@ -18,15 +18,16 @@ import structlog
 from pydantic import SecretStr
 
 from bot.access.command import PeopleContext
+from bot.access.current_roles import CurrentRoles
 from bot.access.gate import AccessGate
 from bot.access.rules import Access
 from bot.access.store import AccessStore
 from bot.admins import AdminAlerts, PersonLines, ProblemAlerts, StandingAlerts
-from bot.agents.resolver import RunnableAgent
+from bot.agents.resolver import TILDE, RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
-from bot.command import CommandContext
+from bot.command import CommandContext, Commands
 from bot.commands.bots import BotCommands
 from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.page import USE_PAGE
@@ -72,6 +73,7 @@ from bot.ops.tasks import SystemClock, cancel_and_wait, wait_first
 from bot.settings import Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
+from bot.skills.spec import SkillSpec
 from bot.startup import (
     agent_resolver,
     agents_source,
@@ -111,6 +113,8 @@ from bot.usage.pricing import Prices
 from registry.binding import BotIdentity
 from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
+from registry.definition import AgentDefinition
+from registry.draft_edits import Drafts
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
 from registry.roles import Actor, RoleGrant
@@ -124,6 +128,8 @@ log = structlog.get_logger("switchboard")
 STORE_PAUSE_S = 1.0
 STALLED_MARGIN_S = 40.0
 _FILES = resource.RLIMIT_NOFILE
+SERVERS_SECONDS = 8.0
+"""How long a menu waits for the servers of a draft."""
 UNUSED_S = 60.0
 """How long after a change MCP servers without an agent are closed."""
 
@@ -172,6 +178,7 @@ class App:
         self.started = asyncio.Event()
         self.url = ""
         self._opening = "the data directory"
+        self._host_admin: Sequence[SkillSpec] = ()
         self._webhooks: dict[str, WebhookEndpoint] | None = None
         self._stack = contextlib.AsyncExitStack()
 
@@ -199,6 +206,8 @@ class App:
         self._resolver = agent_resolver(self.settings, self.catalog, self.installed_skills)
         self._telegram = new_session(proxy=proxy_of(self.settings.telegram_api_url))
         self._stack.push_async_callback(self._telegram.close)
+        self._resolver.may_test = self._access.may_write_agents
+        self._resolver.toolset = self._internal_toolset
         self._open_alerts()
         await self._open_tools()
         await self._open_turns()
@@ -290,9 +299,10 @@ class App:
                 return
 
     async def _open_access(self) -> None:
-        settings = self.settings
+        settings, own = self.settings, self.settings.own_keys
         self._access = Access(settings.admins, settings.rules(), settings.default_rule)
-        self._approvers = Approvers(self._access)
+        self._roles_now = CurrentRoles(self._access, self.catalog.snapshot, own, self.clock.wall)
+        self._approvers = Approvers(self._access, self._roles_now)
         self.grants = AccessStore(self.store, self._access, self.catalog)
         try:
             await self.grants.upgrade()
@@ -400,7 +410,7 @@ class App:
             await changed.wait()
             await asyncio.sleep(UNUSED_S)
             changed.clear()
-            for agent in self.catalog.snapshot().ids:
+            for agent in self._ids_in_use():
                 self._resolver.current(agent)
                 await asyncio.sleep(0)  # a host with many agents must not stand still
             try:
@@ -409,13 +419,15 @@ class App:
                 log.exception("servers.not_closed")
 
     def _ids_in_use(self) -> list[str]:
-        """Agents and instances, without those of the package.
+        """Agents and instances, without those of the package, and drafts that are on test.
 
-        What these need is opened when somebody talks to them.
+        What the package's need is opened when somebody talks to them.
         """
-        document = self.catalog.snapshot().document
+        document, drafts = self.catalog.snapshot().document, self.catalog.snapshot().on_test
+        tested = (one.value for one in drafts.values())
         packaged = {id for id, one in document.instances.items() if one.document == PACKAGED}
-        return [id for id in self.catalog.snapshot().ids if id not in packaged]
+        used = [id for id in self.catalog.snapshot().ids if id not in packaged]
+        return [*used, *(f"{one.agent}{TILDE}{one.by.partition(':')[2]}" for one in tested)]
 
     def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
         """Skills of an agent that are left out: a tool of one of its servers has their name."""
@@ -429,6 +441,23 @@ class App:
         """The MCP servers of these agents, as they are now."""
         current = map(self._resolver.current, agents)
         return {server for agent in current if agent for server in agent.tools.servers}
+
+    def _internal_toolset(self, name: str) -> Sequence[SkillSpec]:
+        """The tools by which an agent changes agents; made once some agent has them."""
+        from bot.building.host_admin import NAME, HostAdmin
+
+        if name != NAME or self._host_admin:
+            return self._host_admin
+
+        def servers() -> dict[str, list[str]]:
+            specs = self._resolver.unstored(AgentDefinition(id="all", name="All")).tools.servers
+            return {one.name: [tool.name for tool in self.pool.tools([one])] for one in specs}
+
+        def bots() -> list[BotIdentity]:
+            return [line.identity for line in self.fleet.lines]
+
+        self._host_admin = HostAdmin(Drafts(self.history), self._roles_now, servers, bots).specs
+        return self._host_admin
 
     # --- turns and conversations ---
 
@@ -517,8 +546,19 @@ class App:
             return health.server_states(self.pool.known(made.tools.servers)) if made else []
 
         def tools(agent: str, context: CommandContext) -> AgentTools:
-            if (made := self._resolver.current(agent)) is None:
-                return AgentTools()
+            made = self._resolver.current(agent)
+            return offered(made, agent, context) if made else AgentTools()
+
+        async def unstored(agent: AgentDefinition, context: CommandContext) -> AgentTools:
+            made = self._resolver.unstored(agent)
+            await self.pool.ensure(made.tools.servers)
+            absent = await self.pool.ready(made.tools.servers, SERVERS_SECONDS)
+            found = offered(made, agent.id, context)
+            cure = "tap again in a while, or look into the host's log"
+            lost = [Problem(f"server {name}", "it is not connected", cure) for name in absent]
+            return replace(found, problems=[*found.problems, *lost])
+
+        def offered(made: RunnableAgent, agent: str, context: CommandContext) -> AgentTools:
             incoming = context.incoming
             role = self._access.role(incoming.person.id)
             chat = "private" if incoming.address.private else "group"
@@ -537,6 +577,8 @@ class App:
             self._key_uses.of,
             self._page_link,
             self.shown_once,
+            self.store,
+            unstored,
             BotCommands(context, self.bot_edits, NewBotOffers(self.store)),
         )
 
@@ -718,6 +760,11 @@ class App:
         secure = page.hostname if page.scheme == "https" else None
         rates = (settings.api_requests, settings.api_failures)
         return GateRules(hosts, *rates, secure, settings.http_faces)
+
+    @property
+    def commands(self) -> Commands:
+        """The commands of this host, and what the buttons of its menus lead to."""
+        return self._commands
 
     @property
     def api(self) -> Api | None:

@@ -86,6 +86,11 @@ def screen_agent(agent: AgentDefinition, writer: WriterPermissions) -> Issues:
             yield from screen_server(server, ("mcpServers", name), writer)
     for index, skill in enumerate(agent.skills):
         yield from _screen_skill(skill, ("skills", index), writer)
+    if agent.internal_toolsets and not writer.operator:
+        named = ", ".join(agent.internal_toolsets)
+        message = f"only the operator may give an agent the host's own tools ({named})"
+        cure = "leave it out, or define this agent in the agents file"
+        yield ValidationIssue(("internalToolsets",), message, cure)
     for spelled, text in (("name", agent.name), ("customInstructions", agent.custom_instructions)):
         if text and reference_names(text):
             yield _unexpanded((spelled,), level="warning")

@@ -161,6 +161,7 @@ Rule = Literal[
     "default",
     "nobody",
     "instance",
+    "draft",
 ]
 
 

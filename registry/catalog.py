@@ -822,6 +822,8 @@ class Catalog:
             raise errors.Unrestorable(BOT_STAYS)
         if kind == "proposal":
             raise errors.Unrestorable("a change that waits is approved or rejected, and made again")
+        if kind == "draft":
+            raise errors.Unrestorable("a draft is changed by its author alone, with /edit")
         if kind not in ("role", "key"):
             text = texts[1] if texts[1] is not None else texts[0]
             of_binding = text if kind == "binding" else None

@@ -210,13 +210,18 @@ _Named = Annotated[Many[ServerName], Tag("names")]
 _McpServers = Annotated[_Named | Annotated[_Servers, Tag("servers")], Discriminator(_kind)]
 
 
+InternalToolset = Literal["host-admin"]
+"""A set of the host's own tools, by which an agent changes agents and bindings."""
+
+
 class AgentDefinition(RegistryModel):
     """An agent as data.
 
     `mcp_servers` names top-level servers, or is an object for this agent alone;
     `mcp_server_endpoints` come on top, each named by its host. Where neither is written the agent
     has every top-level server. `link_previews` lets Telegram fetch the first link of an answer.
-    `template` offers it to every account as a type of instances.
+    `template` offers it to every account as a type of instances. `internal_toolsets` are tools of
+    the host itself: only the operator gives them.
     """
 
     id: Slug
@@ -227,6 +232,7 @@ class AgentDefinition(RegistryModel):
     whitelist_patterns: Patterns = ()
     tool_policy: ToolPolicy | None = None
     skills: Skills = ()
+    internal_toolsets: Few[InternalToolset] = ()
     safety_config: SafetyConfig | None = None
     cost_config: CostConfig | None = None
     custom_instructions: PlainText | None = None

@@ -11,6 +11,7 @@ RegistryError
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
 ├── RevisionConflict      somebody else has changed it in the meantime
+│   └── Overtaken         a draft was made from an agent that was changed since; it is kept
 ├── Unrestorable          that revision or change cannot be brought back
 ├── Trampled              a rollback would undo a later change too
 ├── KeyReused             an idempotency key was used for another change before
@@ -155,6 +156,18 @@ class NotThere(RegistryError):
 
 class RevisionConflict(RegistryError):
     """The value is no longer the one that the change was made for."""
+
+
+class Overtaken(RevisionConflict):
+    """Since a draft was made, `by` changed these `fields` of its agent; the draft is kept."""
+
+    def __init__(self, agent: str, by: str, fields: Collection[str]) -> None:
+        what = f"changed agent '{agent}'" if fields else f"created or deleted agent '{agent}'"
+        named = f" ({', '.join(fields)})" if fields else ""
+        message = f"{by or 'somebody else'} {what} since your draft was made{named}"
+        super().__init__(f"{message}; your draft is kept: compare it, then update or discard it")
+        self.by = by
+        self.fields = tuple(fields)
 
 
 class Unrestorable(RegistryError):

@@ -388,6 +388,7 @@ def documents_in(
         stored.ACCESS: document.access,
         stored.PROPOSAL: document.proposals,
         stored.BOT: document.bots,
+        stored.DRAFT: document.drafts,
     }
     default = document.default_agent_id
     named = {stored.DEFAULT: default} if default else {}

@@ -5,57 +5,35 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any
 
 from registry import errors
 from registry.catalog import Catalog, Written
-from registry.errors import DocumentErrors, InvalidValue, Problem
-from registry.fields import canonical, casefolded, fields_of, model_at, unknown_name
+from registry.errors import DocumentErrors, Problem
+from registry.fields import casefolded
 from registry.instance import SLASH, AgentInstance
 from registry.roles import NO_REASON, Actor, Target, Why, verdict
 from registry.snapshot import PACKAGED, Entry, revision_of
 from registry.sources import stored_values as stored
 from registry.sources.handwritten import parse_pasted_instance
 from registry.sources.revision_store import DELETED
+from registry.typed_edits import REMOVED, EditableFields, merged
 from registry.validation import DocumentReader, RawValue
 
 _QUICK = 16_000  # characters of a text that are read on the loop
 _TRIES = 20
-_IDENTITY = frozenset({"account", "instance_name"})
-_REMOVED = "none"
 _SWITCHED = {"on": True, "true": True, "off": False, "false": False}
 _TYPED = re.compile(r"([A-Za-z]\w*(?:\.\S*[^\s:])?)[ \t]+(?!:)(.*)", re.DOTALL)
 
 
-def _settings(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, type]]:
-    for name, info in fields_of(model).items():
-        kind, steps = _kind(info.annotation), (*path, name)
-        if issubclass(kind, BaseModel):
-            yield from _settings(kind, steps)
-        elif name not in _IDENTITY:
-            yield ".".join(steps), kind
-
-
-def _kind(annotation: Any) -> type:
-    """What a value of a field is: a text, a number, a tuple, a mapping, or a model."""
-    if isinstance(annotation, type):
-        return annotation
-    origin = get_origin(annotation)
-    return origin if origin in (tuple, Mapping) else _kind(get_args(annotation)[0])
-
-
-SETTINGS: Mapping[str, type] = dict(_settings(AgentInstance))
+_FIELDS = EditableFields(AgentInstance, frozenset({"account", "instance_name"}))
+SETTINGS = _FIELDS.settings
 """What an instance may set, by its dotted name (`llm.temperature`), and what kind of value it is.
 
 `account` and `instance_name`, which name it, are not among them.
 """
-_BLOCKS = {name.partition(".")[0] for name in SETTINGS if "." in name}
-_SHORT = {casefolded(name.rpartition(".")[2]): name for name in SETTINGS}
-_SHORT |= {casefolded(name): name for name in SETTINGS}
 
 
 def setting_of(instance: AgentInstance, name: str) -> Any:
@@ -113,36 +91,6 @@ async def parse_pasted(catalog: Catalog, text: str, file: str = "", id: str = ""
     return await asyncio.to_thread(parse_pasted_instance, text, file, catalog.writer, id)
 
 
-def merged(document: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """A document with the given fields; null takes one out, and objects are merged (RFC 7396).
-
-    An object in which nothing is left goes too.
-    """
-    result = dict(document)
-    for name, value in change.items():
-        held = result.get(name)
-        if isinstance(value, Mapping):
-            value = merged(held if isinstance(held, Mapping) else {}, value) or None
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = value
-    return result
-
-
-def _spelled(given: Mapping[str, Any], id: str) -> dict[str, Any]:
-    """Fields of an instance in the names of its file; raises DocumentErrors for a doubled one."""
-    try:
-        result = canonical(given, AgentInstance)
-        for name in _BLOCKS:
-            model, inner = model_at((name,), AgentInstance), result.get(name)
-            if model is not None and isinstance(inner, Mapping):
-                result[name] = canonical(inner, model)
-    except InvalidValue as wrong:
-        raise DocumentErrors([Problem(id, wrong.message, wrong.cure)]) from None
-    return result
-
-
 def typed_change(text: str, id: str) -> dict[str, Any] | None:
     """The change of an instance in words such as `temperature 0.3`; None for a whole document.
 
@@ -155,40 +103,19 @@ def typed_change(text: str, id: str) -> dict[str, Any] | None:
     given, _, tool = found[1].partition(".")
     if casefolded(given) == "tools" and tool:
         return {"tools": {tool: _switched(found[2], tool, id)}}
-    name = _SHORT.get(casefolded(found[1]))
-    if name is None and ("{" in text or "\n" in text.strip()):
+    if _FIELDS.named(found[1]) is None and ("{" in text or "\n" in text.strip()):
         return None
-    if name is None:
-        message, cure = unknown_name(found[1], [*SETTINGS])
-        raise DocumentErrors([Problem(id, message, cure, path=found[1])])
-    change: Any = _typed(found[2].strip(), SETTINGS[name])
-    for step in reversed(name.split(".")):
-        change = {step: change}
-    return dict(change)
+    return _FIELDS.change(found[1], found[2], id)
 
 
 def _switched(text: str, tool: str, id: str) -> Any:
     word = text.strip().lower()
-    if word == _REMOVED:
+    if word == REMOVED:
         return None
     if word not in _SWITCHED:
         message, cure = f"'{word[:40]}' is neither on nor off", f"write tools.{tool} on"
         raise DocumentErrors([Problem(id, message, cure, path=f"tools.{tool}")])
     return {"enabled": _SWITCHED[word]}
-
-
-def _typed(text: str, kind: type) -> Any:
-    """A value as it is written in JSON, or plainly: a text without quotes, a list with commas."""
-    if text.lower() == _REMOVED:
-        return None
-    value: Any = text
-    with suppress(ValueError):
-        value = json.loads(text)
-    if kind is str:
-        return value if isinstance(value, str) else text
-    if kind is tuple and isinstance(value, str):
-        return [one for part in text.split(",") if (one := part.strip())]
-    return value
 
 
 # --- making and changing -------------------------------------------------------------------------
@@ -230,7 +157,7 @@ async def instance_from(
         made = {"agent_type": source}
     else:
         raise errors.NotThere(await _no_source(catalog, account, source))
-    return parse_instance(catalog, merged(made, _spelled(change or {}, id)), id, id)
+    return parse_instance(catalog, merged(made, _FIELDS.spelled(change or {}, id)), id, id)
 
 
 async def _no_source(catalog: Catalog, account: str, source: str) -> str:
@@ -257,7 +184,7 @@ async def change_instance(
     """
     for _ in range(_TRIES):
         held, document = await _held(catalog, id)
-        given = merged(_spelled(document, id), _spelled(change, id))
+        given = merged(_FIELDS.spelled(document, id), _FIELDS.spelled(change, id))
         instance = parse_instance(catalog, given, id, id)
         put, text = catalog.put_document, instance.to_text()
         lost = () if expected else (errors.RevisionConflict, errors.AlreadyThere)

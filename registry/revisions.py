@@ -10,7 +10,16 @@ from itertools import groupby
 from typing import Any, Literal
 
 Kind = Literal[
-    "agent", "instance", "binding", "default", "role", "key", "access", "proposal", "bot"
+    "agent",
+    "instance",
+    "binding",
+    "default",
+    "role",
+    "key",
+    "access",
+    "proposal",
+    "bot",
+    "draft",
 ]
 KINDS: tuple[Kind, ...] = (
     "agent",
@@ -22,6 +31,7 @@ KINDS: tuple[Kind, ...] = (
     "access",
     "proposal",
     "bot",
+    "draft",
 )
 WordChange = tuple[Literal["=", "-", "+"], str]
 
@@ -35,6 +45,7 @@ _SECTIONS: Mapping[str, str] = {
     "whitelistPatterns": "tools",
     "toolPolicy": "tools",
     "skills": "tools",
+    "internalToolsets": "tools",
     "safetyConfig": "limits",
     "costConfig": "limits",
     "agent_type": "model",

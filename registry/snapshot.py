@@ -32,6 +32,7 @@ from registry.definition import (
     servers_of,
     unmet_conditions,
 )
+from registry.draft import Draft, draft_id
 from registry.errors import Problem
 from registry.fields import slug
 from registry.instance import BUILT_IN, ROUTER, AgentInstance
@@ -88,8 +89,8 @@ class Governance:
     """What only a store holds.
 
     These are the roles by person, the API keys by id, who was let in or blocked, by subject, the
-    changes of agents that wait for a second person, by agent, and the bots that were added at run
-    time, by their numeric id.
+    changes of agents that wait for a second person, by agent, the bots that were added at run time,
+    by their numeric id, and drafts of agents, by `<agent>/<author>`.
     """
 
     roles: Entries[RoleDocument] = field(default_factory=dict)
@@ -97,6 +98,7 @@ class Governance:
     access: Entries[AccessGrant] = field(default_factory=dict)
     proposals: Entries[Proposal] = field(default_factory=dict)
     bots: Entries[StoredBot] = field(default_factory=dict)
+    drafts: Entries[Draft] = field(default_factory=dict)
 
 
 UNGOVERNED = Governance()
@@ -142,6 +144,11 @@ class Document:
     def bots(self) -> Entries[StoredBot]:
         """The bots that were added at run time, by their numeric id."""
         return self.governance.bots
+
+    @property
+    def drafts(self) -> Entries[Draft]:
+        """The drafts of agents, by `<agent>/<author>`."""
+        return self.governance.drafts
 
     @property
     def errors(self) -> list[Problem]:
@@ -424,6 +431,31 @@ class Snapshot:
     def agent(self, agent_id: str) -> AgentDefinition | None:
         """An agent's definition, or None."""
         entry = self.agents.get(agent_id)
+        return entry.value if entry else None
+
+    # --- drafts ---
+
+    @cached_property
+    def drafts(self) -> Mapping[str, Entries[Draft]]:
+        """The drafts of each agent that has some, by their authors, in order."""
+        found: dict[str, dict[str, Entry[Draft]]] = defaultdict(dict)
+        for _, entry in sorted(self.document.drafts.items()):
+            found[entry.value.agent][entry.value.by] = entry
+        return dict(found)
+
+    @cached_property
+    def on_test(self) -> Mapping[tuple[str, str, int], Entry[Draft]]:
+        """The draft that an author tries in a chat: by author, line and the chat's first id.
+
+        Of two in one place it is the one that was changed last.
+        """
+        drafts = sorted(self.document.drafts.values(), key=lambda entry: entry.value.at)
+        places = ((entry, entry.value.tested_in) for entry in drafts)
+        return {(one.value.by, at.line, at.chat): one for one, at in places if at is not None}
+
+    def draft(self, agent: str, author: str) -> Draft | None:
+        """The draft that somebody has of an agent, or None."""
+        entry = self.document.drafts.get(draft_id(agent, author))
         return entry.value if entry else None
 
     # --- instances ---

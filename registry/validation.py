@@ -30,6 +30,7 @@ from registry.definition import (
     missing_names,
     name_clashes,
 )
+from registry.draft import Draft
 from registry.errors import DocumentErrors, InvalidValue, Problem
 from registry.fields import (
     MOST_ISSUES,
@@ -315,6 +316,14 @@ class DocumentReader:
         issues = [*itertools.islice(secrets_in(clear.value), MOST_ISSUES)]
         bot, wrong = _modelled(part, StoredBot)
         return self._entry(part, None if issues else bot, [*issues, *wrong])
+
+    def draft(self, part: RawValue) -> Entry[Draft] | None:
+        """A draft of an agent, which may contain what the agent itself may."""
+        draft, issues = _validated(part, Draft)
+        if draft is not None:
+            own = [*screen_agent(draft.definition, self.writer), *name_clashes(draft.definition)]
+            issues += [replace(issue, path=("definition", *issue.path)) for issue in own]
+        return self._entry(part, draft, issues)
 
     def access(self, part: RawValue) -> Entry[AccessGrant] | None:
         """Whether a person or a group was let in or blocked.

@@ -18,7 +18,7 @@ from bot.messages import ANONYMOUS_ADMIN, Address, PersonId
 from registry.access import AccessGrant
 from registry.catalog import INSTANCE
 from registry.definition import AgentDefinition
-from registry.roles import HOST_ADMIN, Actor, RoleDocument, RoleGrant, verdict
+from registry.roles import CORE, HOST_ADMIN, Actor, RoleDocument, RoleGrant, verdict
 from registry.snapshot import Entry, Snapshot
 
 Mode = Literal["open", "request", "listed"]
@@ -171,6 +171,10 @@ class Access:
     def is_admin(self, person: PersonId) -> bool:
         """Whether a person administers this host, by id: anybody can choose a name."""
         return person in self.admins
+
+    def may_write_agents(self, person: int) -> bool:
+        """Whether a person in Telegram may change agents, by their roles at this moment."""
+        return verdict(self.actor(person).grants, "write", CORE) == "yes"
 
     def role(self, person: PersonId) -> str:
         """The person's role in the conditions of tools: admin or everyone."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
 
+from bot.command import escape_markdown
 from bot.mcp.server_spec import prepare_server
 from bot.messages import DEFAULT_ACCOUNT, Address, Attribution, LineContext, User
 from bot.ops.redaction import Secrets, too_short
 from bot.safety.output_filter import OutputFilter, by_words, stricter
 from bot.skills.api import InternalSkill
-from bot.skills.spec import prepare_skill
+from bot.skills.spec import SkillSpec, prepare_skill
 from bot.store.sessions import account_of, is_http
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
@@ -25,7 +26,8 @@ from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.instance import SLASH, AgentInstance
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
-from registry.snapshot import EffectiveAgent, Entry, Snapshot, effective
+from registry.skill import Skill
+from registry.snapshot import EffectiveAgent, Entry, Snapshot, effective, revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class RunnableAgent:
     `tools` has servers and skills with their secrets filled in. `limits` and `budgets` (by kind of
     scope: turn, person, chat, agent, account, host) are the lower ones of host and agent, `filter`
     is the stricter one. `approval_seconds` is how long a request for approval stays open. `router`
-    is the name of the instance that handed the message to this one, if one did.
+    is the name of the instance that handed the message to this one, if one did. A `draft` that is
+    tried has the number of its author in Telegram.
     """
 
     effective: EffectiveAgent = field(repr=False)
@@ -46,14 +49,17 @@ class RunnableAgent:
     approval_seconds: float
     filter: OutputFilter = field(default_factory=OutputFilter)
     router: str = ""
+    draft: int = 0
 
     @property
     def id(self) -> str:
         """The agent's id, which also names its transcripts; of an instance `<account>/<name>`.
 
-        Of one that a router chose `<account>/<router>/<name>`.
+        Of one that a router chose `<account>/<router>/<name>`, of a draft `<agent>~<author>`.
         """
         who = self.attribution
+        if self.draft:
+            return f"{who.agent}{TILDE}{self.draft}"
         if who.agent_instance is None:
             return who.agent
         return SLASH.join(filter(None, (who.account, self.router, who.agent_instance)))
@@ -62,6 +68,11 @@ class RunnableAgent:
     def name(self) -> str:
         """The agent's name, as people see it."""
         return self.effective.definition.name
+
+    @property
+    def mark(self) -> str:
+        """What stands below each answer, as Markdown; '' except for a draft."""
+        return f"_Draft of {escape_markdown(self.name)}, not published_" if self.draft else ""
 
     @property
     def model(self) -> str:
@@ -95,13 +106,22 @@ class RunnableAgent:
 
     def in_place_of(self, removed: str) -> RunnableAgent:
         """An agent without tools, to end a turn whose own agent was `removed`."""
-        who = replace(self.attribution, agent=removed, agent_instance=None, revision="")
-        router = ""
+        who = replace(self.attribution, agent=removed, agent_instance=None, revision="", trial=None)
+        router, author = "", 0
+        if TILDE in removed:
+            agent, author = drafted(removed)
+            who = replace(who, agent=agent, trial=TRIAL)
         if SLASH in removed:
             account, *routers, name = removed.split(SLASH)
             router = SLASH.join(routers)
             who = replace(who, account=account, agent=name, agent_instance=name)
-        return replace(self, attribution=who, tools=ToolPermissions(), router=router)
+        return replace(self, attribution=who, tools=ToolPermissions(), router=router, draft=author)
+
+
+TILDE = "~"
+"""Between the id of an agent and the author of a draft of it: no id has one."""
+TRIAL = "draft"
+"""What the records of a turn say where a draft answered."""
 
 
 CurrentAgent = Callable[[str], RunnableAgent | None]
@@ -162,15 +182,19 @@ class SecretReferences:
 class AgentResolver:
     """Runnable agents from the catalog's snapshot, each made once for a snapshot.
 
-    `handlers` are the skills of installed packages, by name.
+    `handlers` are the skills of installed packages, by name. `may_test` says whether a person in
+    Telegram may try drafts now, which takes the right to write agents. `toolset` gives the host's
+    own tools of a set by its name; an instance has none of them.
     """
 
     catalog: Catalog
     rules: HostRules
     references: SecretReferences
     handlers: Mapping[str, InternalSkill] = field(default_factory=dict)
-    _made: dict[str, RunnableAgent] = field(default_factory=dict)
-    _snapshot_number: int = -1
+    may_test: Callable[[int], bool] = lambda _person: False
+    toolset: Callable[[str], Sequence[SkillSpec]] = lambda _name: ()
+    _made: dict[str, RunnableAgent] = field(default_factory=dict, init=False)
+    _snapshot_number: int = field(default=-1, init=False)
 
     def resolve(
         self, line: LineContext, address: Address, person: User
@@ -179,6 +203,9 @@ class AgentResolver:
         snapshot = self.catalog.snapshot()
         if address.instance is not None:
             return self._named(snapshot, address.instance)
+        if snapshot.on_test and (draft := self._tested(snapshot, line, address, person)):
+            why = "you are testing your draft of it here"
+            return Resolution(draft.attribution.agent, "draft", why), draft
         found = snapshot.resolve(line.identity, address.chat, person.telegram_id)
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
@@ -199,6 +226,14 @@ class AgentResolver:
             return agent.working_for(account_of(line.name))
         return agent.working_for(self.catalog.snapshot().account_of_bot(line.bot))
 
+    def _tested(
+        self, snapshot: Snapshot, line: LineContext, address: Address, person: User
+    ) -> RunnableAgent | None:
+        """The draft that a person tries in this chat, while they may write agents."""
+        author = person.telegram_id
+        found = snapshot.on_test.get((f"tg:{author}", line.name, address.original_id))
+        return self.current(f"{found.value.agent}{TILDE}{author}") if found else None
+
     def _named(self, snapshot: Snapshot, id: str) -> tuple[Resolution, RunnableAgent | None]:
         """The instance that was asked for by its name, or the agent by its id."""
         agent, why = self.current(id), "asked for by its name"
@@ -215,12 +250,27 @@ class AgentResolver:
         if snapshot.number != self._snapshot_number:
             self._made.clear()
             self._snapshot_number = snapshot.number
+        if TILDE in agent and not self.may_test(drafted(agent)[1]):
+            return None
         if (known := self._made.get(agent)) is not None:
             return known
+        if TILDE in agent:
+            return self._draft(snapshot, agent)
         own, router = unrouted(agent)
         if (found := snapshot.effective(own, self.rules.llm)) is None:
             return None
         made = self._made[agent] = replace(self._make(found), router=router)
+        return made
+
+    def _draft(self, snapshot: Snapshot, id: str) -> RunnableAgent | None:
+        """A draft that is on test, as if somebody other than the operator had stored it."""
+        agent, author = drafted(id)
+        draft = snapshot.draft(agent, f"tg:{author}")
+        if draft is None or draft.tested_in is None:
+            return None
+        made = self.unstored(draft.definition, revision_of(draft.definition.to_text()))
+        who = replace(made.attribution, trial=TRIAL)
+        self._made[id] = made = replace(made, attribution=who, draft=author)
         return made
 
     def is_router(self, agent: RunnableAgent) -> bool:
@@ -234,10 +284,10 @@ class AgentResolver:
         own = [one.value for one in found if one.value.id in snapshot.runnable]
         return [one for one in own if not snapshot.is_router(one.id)]
 
-    def unstored(self, agent: AgentDefinition) -> RunnableAgent:
+    def unstored(self, agent: AgentDefinition, revision: str = "") -> RunnableAgent:
         """An agent as it would run if it were stored, by somebody who is not the operator."""
         shared = self.catalog.snapshot().servers
-        entry = Entry(agent, agent.id, agent.id, operator=False)
+        entry = Entry(agent, agent.id, agent.id, operator=False, revision=revision)
         return self._make(effective(self.rules.llm, entry, shared))
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
@@ -266,13 +316,14 @@ class AgentResolver:
             )
             for skill in agent.definition.skills
         )
+        given = [*(spec for spec in skills if spec), *self._internal(agent)]
         return RunnableAgent(
             effective=agent,
             attribution=_attribution(agent),
             tools=ToolPermissions(
                 servers=tuple(spec for spec in servers if spec),
-                skills=tuple(spec for spec in skills if spec),
-                policy=_policy(agent, rules.confirm),
+                skills=tuple(given),
+                policy=_policy(agent, rules.confirm, [spec.document for spec in given]),
                 features=frozenset(policy.features),
             ),
             limits=rules.limits.lowered(agent.definition.safety_config, agent.cost),
@@ -280,6 +331,14 @@ class AgentResolver:
             approval_seconds=(policy.approval_minutes or rules.approval_minutes) * 60,
             filter=self._filter(agent.definition.safety_config),
         )
+
+    def _internal(self, agent: EffectiveAgent) -> Iterator[SkillSpec]:
+        """The host's own tools of an agent to which the operator gave them; its skills go first."""
+        if not agent.operator or agent.instance is not None:
+            return
+        taken = {skill.name.casefold() for skill in agent.definition.skills}
+        for name in agent.definition.internal_toolsets:
+            yield from (spec for spec in self.toolset(name) if spec.name.casefold() not in taken)
 
     def _filter(self, safety: SafetyConfig | None) -> OutputFilter:
         """The host's filter, with the secrets of all agents, and what the agent adds to it."""
@@ -292,6 +351,17 @@ class AgentResolver:
     def _is_listed(self, url: str | None) -> bool:
         """Whether the operator lets everybody's agents reach this host, internal or not."""
         return (urlsplit(url or "").hostname or "") in self.rules.internal_hosts
+
+
+def is_draft(id: str) -> bool:
+    """Whether an id of a transcript is that of a draft."""
+    return TILDE in id
+
+
+def drafted(id: str) -> tuple[str, int]:
+    """The agent of a draft, and its author's number in Telegram; 0 where there is none."""
+    agent, _, author = id.partition(TILDE)
+    return agent, int(author) if author.isascii() and author.isdecimal() else 0
 
 
 def unrouted(agent: str) -> tuple[str, str]:
@@ -308,12 +378,12 @@ def _attribution(agent: EffectiveAgent) -> Attribution:
     return Attribution(own.account, base, agent.revision, own.instance_name)
 
 
-def _policy(agent: EffectiveAgent, floor: tuple[str, ...]) -> Policy:
+def _policy(agent: EffectiveAgent, floor: tuple[str, ...], skills: Sequence[Skill]) -> Policy:
     """The written rule of one agent: its own lists, and what its skills and safety settings say.
 
     What the host's `floor` matches asks each time, even if they allow it.
     """
-    written, skills = agent.tool_policy, agent.definition.skills
+    written = agent.tool_policy
     safety = agent.definition.safety_config or SafetyConfig()
     lists = [written.allowed]
     disabled = written.disabled_tools

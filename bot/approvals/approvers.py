@@ -9,11 +9,15 @@ from typing import Any
 
 import orjson
 
+from bot.access.current_roles import CurrentRoles
 from bot.access.rules import HOST_ADMINS, Access
 from bot.agents.resolver import RunnableAgent
-from bot.approvals.request import ApprovalRequest
+from bot.approvals.request import ApprovalDecision, ApprovalRequest
 from bot.command import CommandContext, CommandResult, Reply, code, command, escape_markdown
 from bot.messages import LineContext, PersonId, User
+
+_CHANGES = {"agent_builder": "agents", "instance": "bindings"}
+"""What a tier of the permission table has, in words."""
 
 
 def is_named_approver(request: ApprovalRequest, person: PersonId) -> bool:
@@ -60,9 +64,13 @@ def new_grants(
 
 @dataclass(frozen=True, slots=True)
 class Approvers:
-    """Judges who may approve: by id, as who asked, as an admin of the chat or of the host."""
+    """Judges who may approve: by id, as who asked, as an admin of the chat or of the host.
+
+    `roles` are those that people have now: some calls take the right of who allows them.
+    """
 
     access: Access
+    roles: CurrentRoles | None = None
 
     def for_agent(self, agent: RunnableAgent, bot: int) -> tuple[int | str, ...]:
         """Who may approve what this agent wants to do at a bot.
@@ -108,6 +116,16 @@ class Approvers:
         if "admins" not in request.approvers:
             return False
         return await line.channel.is_chat_admin(request.address, person.id)
+
+    def lacked(self, request: ApprovalRequest, decision: ApprovalDecision, person: User) -> str:
+        """What a person may not change, and so not allow, in words; '' for nothing."""
+        if decision.choice not in ("once", "always"):
+            return ""
+        needed = {request.calls[i].right for i in request.affected(decision)} - {""}
+        for tier in sorted(needed):
+            if self.roles is None or not self.roles.may_write(person.id, person.key, tier):
+                return _CHANGES.get(tier, tier)
+        return ""
 
     async def may_supersede(
         self, line: LineContext, request: ApprovalRequest, person: User

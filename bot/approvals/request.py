@@ -48,7 +48,7 @@ class ToolCallApproval:
 
     `digest` covers the tool and its arguments, `fingerprint` the tool's definition. `always` says
     whether the call may be allowed permanently, `permanent` whether it was. `description` is what
-    people read of it.
+    people read of it. `right` is the tier that who allows it must be allowed to write, if any.
     """
 
     call_id: str
@@ -61,6 +61,7 @@ class ToolCallApproval:
     decided_by: PersonId = 0
     decided_by_name: str = ""
     permanent: bool = False
+    right: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ _NAMES: Mapping[type, str] = {
     TurnRef: "entry conversation agent",
     Address: "bot chat topic private was instance stream grows",
     User: "id name username language key may_decide is_named",
-    ToolCallApproval: "call key digest definition always shown state by name kept",
+    ToolCallApproval: "call key digest definition always shown state by name kept right",
     ApprovalRequest: "nonce turn address asker message approvers asked until "
     "reason reason_by reason_until closed seconds",
 }

@@ -37,6 +37,7 @@ UNSEEN_SECONDS = 600.0
 UNSEEN_RETRY_SECONDS = 2.0
 
 AGENT_GONE = "The agent that asked this was removed, so nothing was done."
+DRAFT_GONE = "The draft that asked this is no longer on test, so nothing was done."
 GAVE_UP = "I failed several times to continue, so I stopped."
 
 Change = Callable[[ApprovalRequest | None], Awaitable[ApprovalChange | None]]
@@ -68,7 +69,9 @@ def new_request(
                 digest=call.digest,
                 fingerprint=policy.definition,
                 always=policy.always,
-                description=describe(call.origin, call.tool or "", call.arguments, limit, redact),
+                description=view.cut(policy.description, limit)
+                or describe(call.origin, call.tool or "", call.arguments, limit, redact),
+                right=policy.right,
             )
             for call, policy in suspension.calls
         ),
@@ -124,6 +127,8 @@ class ApprovalService:
                 why = view.NOT_YOURS.format(view.approver_names(request))
             elif not request.is_open_for(decision, now):
                 why = view.already_decided(request, decision)
+            elif lacked := self.services.approvers.lacked(request, decision, person):
+                why = view.NO_RIGHT.format(lacked)
             if why or request is None or decision is None:
                 await self._refuse(entry, press, why, request)
                 return None

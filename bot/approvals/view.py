@@ -41,6 +41,7 @@ WHY_IN_A_GROUP = "_You can reply to this message with the reason; I will continu
 """In a group a bot may see only replies to it, and it ignores messages to others."""
 NO_LONGER_OPEN = "This question is no longer open."
 NOT_YOURS = "Only {} may answer this."
+NO_RIGHT = "You may deny this. To allow it takes the right to change {}."
 ACKNOWLEDGED: Mapping[str, str] = {
     "once": "Allowed once.",
     "always": "Allowed here from now on.",
@@ -196,6 +197,13 @@ def denial_for_model(request: ApprovalRequest, call: ToolCallApproval) -> str:
         return "Not approved: the person wrote something else instead. It was not run."
     why = f" Their reason: {request.reason}" if request.reason else " They gave no reason."
     return f"Not approved: a person denied this call. It was not run.{why}"
+
+
+def cut(text: str, limit: int) -> str:
+    """A description as far as it is shown, with how much is left out."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}…\n[cut: {len(text) - limit} more characters]"
 
 
 def describe_call(

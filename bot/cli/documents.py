@@ -41,6 +41,7 @@ NAMES: Mapping[Kind, str] = {
     "access": "access rule",
     "proposal": "proposal",
     "bot": "bot",
+    "draft": "draft",
 }
 STDIN = "-"
 
@@ -178,12 +179,13 @@ async def show_diff(registry: Registry, given: Namespace) -> Said:
         for one in diff.changes
     ]
     head = f"{NAMES[given.kind]} {given.id}, revision {old} to {new}"
-    lines = [f"{head}:", *(_change_line(one) for one in diff.changes)]
+    lines = [f"{head}:", *(change_line(one) for one in diff.changes)]
     lines = lines if changes else [f"{head}: no difference"]
     return Said(lines, {"id": given.id, "from": old, "to": new, "changes": changes})
 
 
-def _change_line(change: FieldChange) -> str:
+def change_line(change: FieldChange) -> str:
+    """A changed field in a line; texts word by word."""
     name = change.field or "the whole document"
     if not change.words:
         was, now = (json.dumps(one, ensure_ascii=False) for one in (change.old, change.new))

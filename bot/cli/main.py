@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 REGISTRY_VERBS = {
     "agents": "list, show, change, delete and restore agents",
+    "drafts": "change agents in drafts, compare and publish them",
     "instances": "list, show, create, change, delete and restore agent instances",
     "bindings": "list, set, delete and restore bindings",
     "roles": "list, grant and revoke the roles of people",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bot.cli import audit, bots, documents, instances, keys, transfer
+from bot.cli import audit, bots, documents, drafts, instances, keys, transfer
 from bot.cli.registry import Work
 from registry.revisions import Kind
 from registry.roles import DEFAULT_ACCOUNT, ROLES, Duty
@@ -126,6 +126,33 @@ def _agents(parser: argparse.ArgumentParser) -> None:
     one = acts.add("default", about, work, writes=True, needs_store=False, needs_file=True)
     one.add_argument("id", metavar="ID | none", nargs="?", help=what)
     acts.revisions("ID", what)
+
+
+def _drafts(parser: argparse.ArgumentParser) -> None:
+    names = "list | show | set | put | update | publish | discard"
+    acts, what = _add_acts(parser, names, "draft"), "the agent's id"
+    acts.reading("list", "list the drafts of agents, and whose they are", drafts.list_drafts)
+    one = acts.add("show", "show what a draft would change", drafts.show_draft)
+    one.add_argument("id", metavar="ID", help=what)
+    about = "whose draft (default: that of the command line)"
+    one.add_argument("--by", metavar="PERSON", help=about)
+    one = acts.add("set", "change a field in a draft", drafts.set_field, writes=True)
+    one.add_argument("id", metavar="ID", help=what)
+    one.add_argument("field", metavar="FIELD", help="such as customInstructions or temperature")
+    one.add_argument("value", metavar="VALUE", help="plain or JSON; none takes the field out")
+    one.add_argument("--new", action="store_true", help="of an agent that does not exist yet")
+    one = acts.add("put", "make a draft from JSON or YAML", drafts.put_draft, writes=True)
+    one.add_argument("file", metavar="FILE", help="a file, or - for standard input")
+    said = "put the draft's changes on the agent as it is now"
+    for name, text, work in (
+        ("update", said, drafts.update_draft),
+        ("publish", "put a draft in force", drafts.publish_draft),
+        ("discard", "drop a draft", drafts.discard_draft),
+    ):
+        one = acts.add(name, text, work, writes=True, needs_file=name == "publish")
+        one.add_argument("id", metavar="ID", help=what)
+        if name == "discard":
+            one.add_argument("--by", metavar="PERSON", help=about)
 
 
 def _instances(parser: argparse.ArgumentParser) -> None:
@@ -323,6 +350,7 @@ def _import(parser: argparse.ArgumentParser) -> None:
 
 _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "agents": _agents,
+    "drafts": _drafts,
     "instances": _instances,
     "bindings": _bindings,
     "roles": _roles,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bot.command import (
     READ_AGENTS,
@@ -27,6 +27,7 @@ from bot.commands.versions import author, because, changed_fields, version_line
 from bot.menus.menu import Ask, Button, Notice, Row, View, action, confirm, label, pages
 from bot.tools.policy import Decision
 from registry.binding import AgentBinding, AgentBindingType
+from registry.catalog import Catalog
 from registry.definition import AgentDefinition
 from registry.errors import NotThere
 from registry.revisions import Revision
@@ -66,6 +67,7 @@ def board(snapshot: Snapshot, wanted: str = "", page: int = 0) -> View | None:
 
 
 MAX_LINES = 50
+MAX_ALIKE = 10_000
 
 
 def listed(entry: Entry[AgentDefinition], snapshot: Snapshot) -> str:
@@ -312,39 +314,27 @@ async def history(
 async def version(
     host: AdminContext, context: CommandContext, id: str, number: str
 ) -> CommandResult:
-    """What a version changed, with a way to make it the newest one again."""
+    """What a version changed, and what going back to it would change."""
     actor = host.actor(context)
     one = await host.history.revision(actor, "agent", id, int(number))
     found = await host.history.revisions(actor, "agent", id)
-    before = next((other for other in found if other.number < one.number), None)
-    what = "It was created." if before is None else "It says the same as the one before."
+    newest, before = found[0], next((x for x in found if x.number < one.number), None)
+    what = "It was created."
     if before is not None:
         between = await host.history.diff(actor, "agent", id, before.number, one.number)
-        what = changed_fields(between.changes) or what
+        what = changed_fields(between.changes) or "It says the same as the one before."
     now = max(0.0, host.catalog.wall() - one.at)
     who = f"{ago(now)} {author(one.by, one.place)}{because(one.reason, one.ticket)}"
-    rows: list[Row] = []
-    if one.number != found[0].number and one.text is not None:
-        rows.append([Button(f"Go back to version {number}", "agents:back", (id, number))])
-    rows.append([Button("‹ History", "agents:history", (id,))])
-    return View(paragraphs(f"Version {number} of {code(id)}, {who}:", what), rows)
-
-
-@action("agents:back", needs=WRITE_DOCUMENTS)
-async def go_back(
-    host: AdminContext, context: CommandContext, id: str, number: str
-) -> CommandResult:
-    """Ask before an old version becomes the newest one, with what changes by that."""
-    actor = host.actor(context)
-    newest = (await host.history.revisions(actor, "agent", id, count=1))[0]
-    between = await host.history.diff(actor, "agent", id, newest.number, int(number))
-    text = paragraphs(
-        f"Go back to version {number} of {code(id)}? It is live at once.",
-        changed_fields(between.changes) or "It says the same as the newest one.",
-        touched(host.catalog.snapshot(), id),
-    )
-    yes = Button(f"Go back to version {number}", "agents:restored", (id, number, newest.hash))
-    return confirm(text, yes, Button("Cancel", "agents:version", (id, number)))
+    rows: list[Row] = [[Button("‹ History", "agents:history", (id,))]]
+    back = ""
+    if newest.number != one.number and one.text is not None:
+        between = await host.history.diff(actor, "agent", id, newest.number, one.number)
+        changes = changed_fields(between.changes) or "It says the same as the newest version."
+        head = f"Going back to it is live at once, and changes from version {newest.number}:"
+        back = paragraphs(head, changes, touched(host.catalog.snapshot(), id))
+        yes = Button(f"Go back to version {number}", "agents:restored", (id, number, newest.hash))
+        rows.insert(0, [yes])
+    return View(paragraphs(f"Version {number} of {code(id)}, {who}:", what, back), rows)
 
 
 @action("agents:restored", needs=WRITE_DOCUMENTS)
@@ -361,10 +351,10 @@ async def restored(
 # --- cloning and archiving ---
 
 
-def next_free_id(snapshot: Snapshot, wanted: str) -> str:
-    """An id that no agent has: the wanted one, or one with a number behind it."""
-    ids = (wanted, *(f"{wanted}-{number}" for number in range(2, 1000)))
-    return next(id for id in ids if id not in snapshot.agents)
+def next_free_id(snapshot: Snapshot, wanted: str, taken: Collection[str] = ()) -> str:
+    """An id that no agent has and that is not `taken`: the wanted one, or one with a number."""
+    ids = (wanted, *(f"{wanted}-{number}" for number in range(2, MAX_ALIKE)))
+    return next((id for id in ids if id not in snapshot.agents and id not in taken), wanted)
 
 
 def touched(snapshot: Snapshot, id: str) -> str:
@@ -405,15 +395,19 @@ async def copy_agent(
     host: AdminContext, context: CommandContext, id: str, wanted: str, name: str = ""
 ) -> AgentDefinition:
     """Store a copy of an agent under another id, and a name; raises kinds of RegistryError."""
-    catalog, new = host.catalog, " ".join(wanted.split()).lower()
-    source = catalog.snapshot().agents.get(id)
-    if source is None:
-        raise NotThere(f"there is no agent '{id[:64]}'")
-    title = " ".join(name.split()) or f"{source.value.name} (copy)"
-    document = {**source.value.to_json(), "id": new, "name": title[:128]}
-    agent = await catalog.parse(json.dumps(document, ensure_ascii=False), new or "the copy")
-    await catalog.create_agent(host.actor(context), agent, key=context.key)
+    agent = await copied(host.catalog, id, " ".join(wanted.split()).lower(), name)
+    await host.catalog.create_agent(host.actor(context), agent, key=context.key)
     return agent
+
+
+async def copied(catalog: Catalog, source: str, id: str, name: str = "") -> AgentDefinition:
+    """An agent as another one is, under its own id and name; raises NotThere, DocumentErrors."""
+    found = catalog.snapshot().agents.get(source)
+    if found is None:
+        raise NotThere(f"there is no agent '{source[:64]}'")
+    title = " ".join(name.split()) or f"{found.value.name[:120]} (copy)"
+    document = {**found.value.to_json(), "id": id, "name": title}
+    return await catalog.parse(json.dumps(document, ensure_ascii=False), id or "the copy")
 
 
 @action("agents:archive", needs=WRITE_AGENTS)
@@ -503,5 +497,5 @@ async def _archived_list(host: AdminContext) -> CommandResult:
 
 ACTIONS = (
     *(list_agents, search, found_agents, show_card, details, bind, bound, unbind, unbound),
-    *(history, version, go_back, restored, clone, cloned, archive, archived, unarchive),
+    *(history, version, restored, clone, cloned, archive, archived, unarchive),
 )

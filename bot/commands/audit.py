@@ -18,7 +18,7 @@ from bot.command import (
     split_reason,
 )
 from bot.commands.host import AdminContext, ago
-from bot.commands.versions import author, because
+from bot.commands.versions import author, because, restore
 from registry.audit import AuditRecord
 from registry.roles import Actor, Target, verdict
 
@@ -145,14 +145,19 @@ def _short(text: str) -> str:
 
 @command(
     "rollback",
-    "take back one change that is in the audit",
+    "take back one change of the audit, or go back to a version",
     needs=WRITE_DOCUMENTS,
-    usage="N [because …]",
+    usage="N | AGENT N [because …]",
 )
 async def rollback(host: AdminContext, context: CommandContext) -> CommandResult:
-    """Take back the change of one record, unless a later one touched the same field."""
+    """Take back the change of one record, unless a later one touched the same field.
+
+    With the name of a document the number is that of its version: see /restore.
+    """
     text, why = split_reason(context.arguments)
     words = text.split()
+    if len(words) > 1:
+        return await restore.function(host, context)
     if len(words) != 1 or not words[0].isdecimal() or len(words[0]) > MAX_DIGITS:
         return Reply(escape_markdown(HOW_TO_ROLL_BACK))
     number, actor = int(words[0]), host.actor(context)

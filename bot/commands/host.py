@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any
 
 import structlog
@@ -139,6 +140,7 @@ def retrying(row: BotCommand) -> BotCommand:
     A change whose answer was lost is asked for again: under its key it is made once.
     """
 
+    @wraps(row.function)
     async def run(context: CommandContext, *arguments: str) -> CommandResult:
         pause = FIRST_PAUSE_S
         while True:

@@ -27,9 +27,14 @@ from bot.commands import (
     bindings,
     bot_menu,
     bots,
+    dead_letters,
+    drafts,
+    edit_menu,
     host,
     instances,
     keys,
+    new_agent,
+    offers,
     page,
     reviews,
     roles,
@@ -37,6 +42,7 @@ from bot.commands import (
 )
 from bot.commands.host import AdminContext, retrying
 from bot.ops.shown_once import ShownOnce
+from bot.store.client import StoreClient
 from bot.tools.policy import Decision
 from bot.turn.results import NO_AGENT
 from bot.usage.ledger import usage
@@ -50,15 +56,18 @@ def all_commands(
     last_uses: keys.LastUses,
     make_link: page.MakeLink,
     shown_once: ShownOnce,
+    store: StoreClient,
+    tools_of: edit_menu.ToolsOf,
     bot_commands: bots.BotCommands,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agent_menu.agents, agents.agent, agents.add_agent, agents.delete_agent]
-    first += [agent_menu.clone_agent, agent_menu.archive_agent]
+    first += [new_agent.new_agent, agent_menu.clone_agent, agent_menu.archive_agent]
+    first += [drafts.edit, drafts.test, drafts.publish, drafts.discard, drafts.drafts]
     first += [instances.instances, instances.instance, instances.new_instance]
     first += [instances.edit_instance, instances.delete_instance]
     first += [versions.versions, versions.diff, versions.restore]
-    first += [bindings.bind, bindings.unbind, bindings.default]
+    first += [bindings.bind, bindings.unbind, bindings.default, offers.models, offers.tools]
     last = (audit.audit, audit.rollback, reviews.reviews, host.status, host.reload)
     rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
@@ -70,7 +79,11 @@ def all_commands(
     own = (bot_menu.bots, bots.add_bot, bots.new_bot)
     rows += [retrying(row.using(bot_commands)) for row in own]
     rows += [retrying(row.using(admin_context)) for row in last]
-    actions = [retrying(row.using(admin_context)) for row in agent_menu.ACTIONS]
+    rows += [retrying(dead_letters.dead_letters.using((admin_context, store)))]
+    tapped = (*agent_menu.ACTIONS, *edit_menu.ACTIONS, *new_agent.ACTIONS)
+    actions = [retrying(row.using(admin_context)) for row in tapped]
+    actions += [retrying(row.using((admin_context, tools_of))) for row in edit_menu.TOOL_ACTIONS]
+    actions += [retrying(row.using((admin_context, store))) for row in dead_letters.ACTIONS]
     actions += [retrying(row.using(bot_commands)) for row in bot_menu.ACTIONS]
 
     async def refuse(row: BotCommand, context: CommandContext) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from bot.access.rules import Access
-from bot.agents.resolver import AgentResolver, RunnableAgent
-from bot.approvals.service import AGENT_GONE, GAVE_UP, ApprovalService
+from bot.agents.resolver import AgentResolver, RunnableAgent, is_draft
+from bot.approvals.service import AGENT_GONE, DRAFT_GONE, GAVE_UP, ApprovalService
 from bot.approvals.store import ApprovalStore
 from bot.command import no_agent_cure, paragraphs
 from bot.errors import FencedOut
@@ -256,7 +256,8 @@ class Turns:
             return
         agent, asker = self.resolver.current(approval.turn.agent), approval.asker
         if agent is None:
-            await self.approvals.abandon(line, approval, AGENT_GONE)
+            gone = DRAFT_GONE if is_draft(approval.turn.agent) else AGENT_GONE
+            await self.approvals.abandon(line, approval, gone)
         elif self.access.verdict(approval.address, asker.id) != "admitted":
             await self.approvals.abandon(line, approval, "")
         else:

@@ -10,9 +10,8 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from weakref import WeakValueDictionary
-
-import structlog
 
 from bot.command import CommandContext, CommandResult, Commands, Refused, Reply
 from bot.menus.menu import Ask, Button, Notice, Row, View
@@ -29,8 +28,6 @@ from bot.messages import (
 from bot.ops.logging import Counters
 from bot.store.inbox import UpdateInbox
 from bot.store.menus import MenuStore, StoredForm, StoredMenu, StoredRows
-
-log = structlog.get_logger("menus")
 
 PREFIX = "mn"
 OLD = "This menu is old. Send its command again for a new one."
@@ -142,12 +139,11 @@ class ChatMenus:
             self.counters.add("refused:menu")
             await self.commands.refuse(row, context)
             return Notice(_plain(row.needs.refusal if row.needs else ""))
-        try:
-            return await row.function(context, *arguments)
+        try:  # a menu of an earlier version of this program may have other arguments
+            signature(row.function).bind(context, *arguments)
         except TypeError:
-            # A menu of an earlier version of this program may have other arguments.
-            log.exception("menu.failed", action=name)
             return None
+        return await row.function(context, *arguments)
 
     async def _say(self, entry: LineEntry, press: CallbackPress, text: str) -> None:
         """Answer a press with a word, and leave the menu as it is."""

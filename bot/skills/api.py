@@ -38,13 +38,16 @@ class SkillContext:
     """Whom a skill runs for: the host, not the model, fills a parameter of this type.
 
     `instance_id` is the account, `user_id` the person, `conversation` the chat (and topic) with
-    its line, `agent` the agent's id.
+    its line, `agent` the agent's id. `key` is the id of the API key of a person over HTTP. `call`
+    is another text for each call, also for one that is made again after a crash.
     """
 
     instance_id: str
     user_id: str
     conversation: str = ""
     agent: str = ""
+    key: str = ""
+    call: str = ""
 
 
 class SkillError(Exception):

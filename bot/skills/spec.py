@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from bot.ops.redaction import Secrets
-from bot.skills.api import InternalSkill
+from bot.skills.api import InternalSkill, SkillContext
 from registry.errors import ReferenceMissing
 from registry.skill import LONGEST_SECONDS, Skill
 
@@ -22,11 +22,36 @@ CAUTION = "It may have taken effect: check before you try again, or ask for less
 
 
 @dataclass(frozen=True, slots=True)
+class Weighed:
+    """What is known of a call before it runs: why it does not, or what people read who approve it.
+
+    `right` is the tier that they must be allowed to write.
+    """
+
+    refusal: str = ""
+    description: str = ""
+    right: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What looks at each call of one of the host's own tools before it runs, or people are asked.
+
+    `state` names, as it is now, what a call would change: an approved call runs only while that is
+    the same.
+    """
+
+    weigh: Callable[[Mapping[str, Any], SkillContext], Awaitable[Weighed]]
+    state: Callable[[Mapping[str, Any], SkillContext], str]
+
+
+@dataclass(frozen=True, slots=True)
 class SkillSpec:
     """A skill's document with what a call needs: the function, or the header with its secret.
 
     `internal` says that a webhook's own host may be internal, since the operator wrote or listed
     it; `proxied` that elsewhere the operator's proxy judges. No answer shows one of the `secrets`.
+    A tool of the host itself has a `guard`.
     """
 
     document: Skill = field(repr=False, hash=False)
@@ -35,6 +60,7 @@ class SkillSpec:
     internal: bool = False
     proxied: bool = False
     secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
+    guard: Guard | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -63,6 +89,12 @@ class SkillSpec:
         url = self.document.webhook_url or ""
         place = f"internal:{self.handler.name}" if self.handler else url
         return _digest([self.name, self.description, self.input_schema, place])
+
+    def fingerprint(self, arguments: Any, context: SkillContext) -> str:
+        """A digest of what a call would do: of the skill, and of what it would change."""
+        if self.guard is None or not isinstance(arguments, Mapping):
+            return self.digest[:24]
+        return _digest([self.digest, self.guard.state(arguments, context)])[:24]
 
     @property
     def identity(self) -> str:

@@ -47,7 +47,7 @@ _IGNORED: Final = {
     "nested": ("nested",),
 }
 
-FILE_COMMANDS: Final = frozenset({"addagent", "newinstance", "editinstance", "newbot"})
+FILE_COMMANDS: Final = frozenset({"addagent", "edit", "newinstance", "editinstance", "newbot"})
 """Commands that may be the caption of a file."""
 _ID_BITS: Final = 53
 """The Bot API says that ids have 52 bits at most; other programs would round longer ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
@@ -20,7 +20,7 @@ from bot.messages import INVALID_INPUT, Json
 from bot.safety.validation import SchemaValidator
 from bot.skills.api import SkillContext
 from bot.skills.runner import SkillRunner
-from bot.skills.spec import SkillSpec
+from bot.skills.spec import SkillSpec, Weighed
 from bot.store.journal import Record
 from bot.tools.policy import forbids
 from registry.skill import CacheRule
@@ -40,6 +40,7 @@ NOT_PLAIN = (
 CORRECT = "It was not run. Correct the input and call again."
 ACCESS_DENIED = "Access denied"
 NOT_ALLOWED = "This tool is not available to you. It was not run; continue without it."
+REFUSED_HERE = "It was not run, and nobody was asked. Tell the person; do not try another way."
 OTHER_ACCOUNT = "The input names another account than the one you work for. It was not run."
 TIMED_OUT = "Request timed out"
 HTTP_ERROR = "HTTP error: {}"
@@ -152,7 +153,8 @@ class PolicyResult:
     """What happens to a call now: it is refused with a result, needs approval, or runs.
 
     `definition` is that of the tool. `always` says whether a person may allow it for good,
-    `approved` that a person allowed this call.
+    `approved` that a person allowed this call. `description` is what people read of it in place of
+    its arguments; `right` the tier that who allows it must be allowed to write.
     """
 
     refusal: Result | None = None
@@ -160,6 +162,8 @@ class PolicyResult:
     always: bool = False
     approved: bool = False
     definition: str = ""
+    description: str = ""
+    right: str = ""
 
 
 def failed(error: str, *, fate_unknown: bool = False, **more: Any) -> Result:
@@ -210,6 +214,10 @@ class Tools(Protocol):
 
     async def misfit(self, call: Call) -> str | None:
         """What is wrong with the input of a call of a tool that is found; None where it fits."""
+        ...
+
+    async def weigh(self, call: Call) -> Weighed:
+        """What the host itself says of a call that fits, before it runs or people are asked."""
         ...
 
     async def call(self, call: Call, seconds: float) -> Result:
@@ -270,6 +278,10 @@ class McpTools:
         wrong = await self.validator.mismatch(tool.checked_by, given, lenient=True)
         return self.redact(wrong) if wrong else None
 
+    async def weigh(self, call: Call) -> Weighed:  # noqa: ARG002
+        """Nothing: what a server offers is judged by the policy alone."""
+        return Weighed()
+
     async def call(self, call: Call, seconds: float) -> Result:
         """The server's result, or why there is none; an approved call reaches no changed tool."""
         server = self._server(call)
@@ -321,6 +333,10 @@ class WrappedTools:
         """What is wrong with the input of a call; None where it fits."""
         return await self.tools.misfit(call)
 
+    async def weigh(self, call: Call) -> Weighed:
+        """What the host itself says of a call."""
+        return await self.tools.weigh(call)
+
 
 @dataclass(frozen=True, slots=True)
 class SkillTools(WrappedTools):
@@ -355,7 +371,7 @@ class SkillTools(WrappedTools):
             return None
         return FoundTool(
             skill,
-            skill.digest[:24],
+            skill.fingerprint(call.arguments, self._context_of(call)),
             repeatable=skill.document.cache is not None,
             cache=skill.document.cache,
             identity=(skill.identity,) if skill.document.cache else (),
@@ -367,7 +383,7 @@ class SkillTools(WrappedTools):
         skill = self._skill(call) if call.server == SKILL else None
         if skill is None:
             return await self.tools.call(call, seconds)
-        found = await self.runner.call(skill, call.arguments, self.context, seconds)
+        found = await self.runner.call(skill, call.arguments, self._context_of(call), seconds)
         text = found.text
         if len(text) <= self.result_chars:
             return Result(text, error=found.error, fate_unknown=found.unknown)
@@ -375,6 +391,23 @@ class SkillTools(WrappedTools):
         blocks = [{"type": "text", "text": part} for part in (text[: self.result_chars], note)]
         rest = Remainder(call.key, text[self.result_chars :])
         return Result(blocks, found.error, found.unknown, rest)
+
+    async def misfit(self, call: Call) -> str | None:
+        """What is wrong with the input; of a skill only where people would read it."""
+        skill = self._skill(call) if call.server == SKILL else None
+        if skill is None or skill.guard is None:
+            return await self.tools.misfit(call)
+        return await self.runner.argument_error(skill, call.arguments)
+
+    async def weigh(self, call: Call) -> Weighed:
+        """What the guard of a skill says of a call."""
+        skill = self._skill(call) if call.server == SKILL else None
+        if skill is None or skill.guard is None:
+            return await self.tools.weigh(call)
+        return await skill.guard.weigh(call.arguments, self._context_of(call))
+
+    def _context_of(self, call: Call) -> SkillContext:
+        return replace(self.context, call=f"{self.context.call}/{call.id}")
 
     def _skill(self, call: Call) -> SkillSpec | None:
         return next((skill for skill in self.skills if skill.name == call.tool), None)

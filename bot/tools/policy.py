@@ -37,7 +37,7 @@ class CallContext:
     """For whom and where a call is made, and which features are on.
 
     `role` is admin or everyone, `chat` is private or group, `person` a numeric id,
-    or the name of somebody over HTTP.
+    or the name of somebody over HTTP, who has shown the API key with the id `key`.
     """
 
     role: str = "everyone"
@@ -46,6 +46,7 @@ class CallContext:
     chat: str = "private"
     agent: str = ""
     account: str = DEFAULT_ACCOUNT
+    key: str = ""
 
     def variables(self, key: str) -> dict[str, object]:
         """The variables of a condition on the tool with this key, by name."""

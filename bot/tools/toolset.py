@@ -143,10 +143,18 @@ class Toolset:
         return PolicyResult(needs_approval=True, always=always, definition=tool.definition)
 
     async def checked(self, call: Call, decision: PolicyResult) -> PolicyResult:
-        """The decision about a call, or its refusal where its input does not fit the tool."""
-        if decision.refusal or not (wrong := await self.tools.misfit(call)):
+        """The decision about a call, or its refusal where its input does not fit the tool.
+
+        Or where the host itself says that this person may not, or that it cannot be done.
+        """
+        if decision.refusal:
             return decision
-        return refused(calls.INVALID.format(wrong), note=calls.CORRECT)
+        if wrong := await self.tools.misfit(call):
+            return refused(calls.INVALID.format(wrong), note=calls.CORRECT)
+        said = await self.tools.weigh(call)
+        if said.refusal:
+            return refused(said.refusal, note=calls.REFUSED_HERE)
+        return replace(decision, description=said.description, right=said.right)
 
     def is_repeatable(self, call: Call) -> bool:
         """Whether an admin said that this tool may run twice, itself or by trusting its server."""
@@ -271,7 +279,14 @@ class ToolsetFactory:
         of the host's own words about calls.
         """
         conversation = f"{fence.line}/{ref.conversation}"
-        caller = SkillContext(context.account, str(context.person), conversation, context.agent)
+        caller = SkillContext(
+            context.account,
+            str(context.person),
+            conversation,
+            context.agent,
+            context.key,
+            f"{fence.line}/{ref.entry}",
+        )
         mcp = McpTools(self.pool, permissions.servers, self.skills.validator, redact)
         skills, disabled = permissions.skills, permissions.policy.disabled
         tools: Tools = SkillTools(mcp, self.skills, skills, caller, result_chars, disabled)

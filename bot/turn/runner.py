@@ -211,6 +211,7 @@ class TurnRunner:
             chat="private" if incoming.address.private else "group",
             agent=agent.id,
             account=agent.attribution.account,
+            key=incoming.person.key or "",
         )
         return self.tools.make(
             agent.tools,

@@ -358,6 +358,8 @@ class Turn:
         links = self.agent.effective.definition.link_previews
         buttons = retry_button(self.id) if result.can_retry else ()
         text, redact = self._answer(result), self.agent.filter.redact_output
+        if text and self.agent.mark:
+            text = f"{text}\n\n{self.agent.mark}"
         if self.stream is None:
 
             def rendered() -> list[OutgoingPart]:

@@ -37,6 +37,8 @@ PROPOSAL = "agent:proposal:"
 """Before an agent's id: the key of a change of it that waits for a second person."""
 BOT = "agent:bot:"
 """Before a bot's numeric id: the key of a bot that was added at run time."""
+DRAFT = "agent:draft:"
+"""Before `<agent>/<author>`: the key of a draft."""
 AUDIT = "agent:audit:chain"
 AUDIT_HEAD = "agent:audit:head"
 AUDIT_BEFORE = "agent:audit"
@@ -57,6 +59,7 @@ PREFIXES: Mapping[Kind, str] = {
     "access": ACCESS,
     "proposal": PROPOSAL,
     "bot": BOT,
+    "draft": DRAFT,
 }
 _PREFIXES = tuple(prefix for kind, prefix in PREFIXES.items() if kind != "default")
 DEFAULT_ID = "default"
@@ -87,7 +90,7 @@ def is_document(key: str) -> bool:
 def target_of(key: str, text: str | None) -> Target:
     """The tier and the account of the document at a key, as far as its text tells."""
     kind, id = name_of(key)
-    if kind in ("agent", "proposal"):
+    if kind in ("agent", "proposal", "draft"):
         return CORE
     if kind == "instance":
         return Target("instance", id.partition(SLASH)[0])
@@ -183,6 +186,7 @@ class CachedDocuments:
                 access=self._in_order(ACCESS),
                 proposals=self._in_order(PROPOSAL),
                 bots=self._in_order(BOT),
+                drafts=self._in_order(DRAFT),
             ),
             instances=self._in_order(INSTANCE),
         )
@@ -254,6 +258,7 @@ class CachedDocuments:
             "access": reader.access,
             "proposal": reader.proposal,
             "bot": reader.bot,
+            "draft": reader.draft,
         }
         entry = read[kind](part)
         own = PREFIXES[kind] + str(getattr(entry.value, _NAMES[kind])) if entry else ""
@@ -274,6 +279,7 @@ _NAMES: Mapping[Kind, str] = {
     "access": "subject",
     "proposal": "agent",
     "bot": "id",
+    "draft": "id",
 }
 """What of a value must stand in its key."""
 

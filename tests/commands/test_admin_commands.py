@@ -19,9 +19,7 @@ from bot.commands.table import all_commands
 from bot.menus.menu import View
 from bot.messages import Address, Attachment, Command, IncomingMessage, QuotedMessage, User
 from bot.ops.shown_once import ShownOnce
-from bot.ops.tasks import SystemClock
 from bot.store.bots import NewBotOffers
-from bot.store.client import StoreClient
 from bot.store.key_uses import KeyUse
 from bot.telegram.markdown.renderer import render
 from registry.audit import Change
@@ -71,7 +69,9 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda _agent, _context: AgentTools(),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
-    return all_commands(desk, people, never_used, no_page, ShownOnce(), no_bots(desk))
+    return all_commands(
+        desk, people, never_used, no_page, ShownOnce(), NO_STORE, NO_STORE, no_bots(desk)
+    )
 
 
 def no_bots(desk: AdminContext) -> BotCommands:
@@ -80,12 +80,15 @@ def no_bots(desk: AdminContext) -> BotCommands:
     async def ask(_token: str, _method: str, _params: Mapping[str, Any]) -> Any:
         return True
 
-    unused = StoreClient(Redis(), SystemClock())
-    return BotCommands(desk, BotEdits(desk.catalog, None, ask), NewBotOffers(unused))
+    return BotCommands(desk, BotEdits(desk.catalog, None, ask), NewBotOffers(NO_STORE))
 
 
 async def nobody_waits() -> list[AccessRequest]:
     return []
+
+
+NO_STORE: Any = None
+"""The commands that are run here need none."""
 
 
 async def never_used(_ids: object) -> dict[str, KeyUse]:

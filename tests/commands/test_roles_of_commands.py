@@ -23,9 +23,15 @@ TAKES = {
     "versions": [READ_AGENT, READ],
     "diff": [READ_AGENT, READ],
     "addagent": [EDIT_AGENT],
+    "newagent": [EDIT_AGENT],
     "clone": [EDIT_AGENT],
     "archive": [EDIT_AGENT],
     "deleteagent": [EDIT_AGENT],
+    "edit": [EDIT_AGENT],
+    "test": [EDIT_AGENT],
+    "publish": [EDIT_AGENT],
+    "discard": [EDIT_AGENT],
+    "drafts": [READ_AGENT],
     "restore": [EDIT_AGENT, EDIT],
     "rollback": [EDIT_AGENT, EDIT],
     "reviews": [READ_AGENT],
@@ -41,12 +47,16 @@ TAKES = {
     "addbot": [EDIT],
     "newbot": [EDIT],
     "status": [EDIT_AGENT],
+    "deadletters": [EDIT_AGENT],
+    "models": [READ_AGENT],
+    "tools": [READ_AGENT],
     "reload": [EDIT_AGENT],
 }
 """What of the table each command takes, any of several; all others are for everybody."""
 ANYWHERE = {
     "agents",
     "agent",
+    "drafts",
     "instances",
     "instance",
     "newinstance",
@@ -66,7 +76,7 @@ ANYWHERE = {
     "newbot",
 }
 """These may be tried with a role in whichever account; the catalog judges each document."""
-NO_REASONS = {"people"}
+NO_REASONS = {"people", "newagent", "deadletters"}
 """These take no reason, so that support may not use them."""
 
 
@@ -109,6 +119,14 @@ def test_every_role_sees_the_commands_that_the_table_gives_it_and_no_other() -> 
             if seen != wanted:
                 wrong.append((grant.role, grant.place, seen ^ wanted))
     assert wrong == []
+
+
+def test_every_button_of_a_menu_takes_what_the_command_beside_it_takes() -> None:
+    """Those that only read take a role that reads, those that write one that writes."""
+    board = whole_board()
+    for name, row in board.actions.items():
+        assert row.needs is not None, name
+        assert row.needs in {one.needs for one in board.visible(HOST_ADMIN)}, name
 
 
 @pytest.mark.parametrize("command", TAKES)

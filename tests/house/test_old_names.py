@@ -51,7 +51,7 @@ Departure Lost Ears: RequestSent, CallLost, TransportCallbacks
 aside collector leash: run_in_daemon_thread, gc_tuning.py, parent_death.py
 Gate Passage widen Gathered: RateLimiter, Permit, ramp_up, StreamAccumulator
 BeginAnew Say beside Desk desk: StartNewConversation, Reply, concurrent, AdminContext
-Wrong Frozen Finding Draft Held Note News: InvalidValue, RegistryModel, ValidationIssue, StoredValue
+Wrong Frozen Finding Held Note News: InvalidValue, RegistryModel, ValidationIssue, StoredValue
 Doubtful even folded known_secret Authority: AmbiguousComparison, normalized, detect_secret
 Pace freeze open_in Words OddError TangledError: ChatRateLimiter, ParsedText, MalformedUpdate
 surely patiently: run_idempotent, retry_while_down
@@ -71,7 +71,6 @@ PLAIN_ELSEWHERE = frozenset(
         "letters",
         "folded",
         "desk",
-        "Draft",
         "walk",
         "Walk",
     }

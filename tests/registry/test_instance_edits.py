@@ -8,8 +8,9 @@ import pytest
 
 from registry.authorization import GUEST
 from registry.errors import DocumentErrors
-from registry.instance_edits import SETTINGS, merged, typed_change
+from registry.instance_edits import SETTINGS, typed_change
 from registry.sources.handwritten import parse_pasted_instance
+from registry.typed_edits import merged
 
 SMB = "acme/sales-smb"
 

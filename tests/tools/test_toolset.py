@@ -19,7 +19,7 @@ from bot.ops.logging import Counters
 from bot.ops.tasks import SystemClock
 from bot.skills.api import SkillContext, skill
 from bot.skills.runner import SkillRunner
-from bot.skills.spec import SkillSpec
+from bot.skills.spec import SkillSpec, Weighed
 from bot.store.client import StoreClient, connect
 from bot.tools import calls
 from bot.tools.cache import CachedTools, ToolResultCache
@@ -73,6 +73,9 @@ class Files:
 
     async def misfit(self, call: Call) -> str | None:
         return None
+
+    async def weigh(self, call: Call) -> Weighed:
+        return Weighed()
 
     async def call(self, call: Call, _seconds: float) -> Result:
         self.calls.append(call)

@@ -82,7 +82,8 @@ class Asker:
     """Who talks over HTTP: the person, their name for the model, and whose their sessions are.
 
     `key` is the id of the API key that pays. `may_decide`: whether they may answer what agents of
-    the account ask; `is_named` is False where the key itself names no person.
+    the account ask; `is_named` is False where the key itself names no person. `writes` are the
+    tiers of the operator's account that they may write.
     """
 
     person: str
@@ -92,6 +93,7 @@ class Asker:
     key: str | None = None
     may_decide: bool = False
     is_named: bool = True
+    writes: frozenset[str] = frozenset()
 
     @property
     def task_owner(self) -> str:
@@ -466,7 +468,9 @@ class Conversations:
         request = await self.requests.load(line, nonce)
         if request is None:
             return None
-        if not self._may_decide(asker, request):
+        needed = {request.calls[i].right for i in request.pending} - {""}
+        lacks_right = decision == "approve" and not needed <= asker.writes
+        if lacks_right or not self._may_decide(asker, request):
             raise NotAllowed
         if not request.pending or request.closed:
             raise DecidedBefore(_status_of(request))

@@ -23,6 +23,7 @@ from bot.http.api import (
     bindings,
     bots,
     conversations,
+    drafts,
     instances,
     keys,
     legacy,
@@ -40,7 +41,7 @@ from registry.errors import InvalidValue, RegistryError
 from registry.fields import describe
 from registry.roles import RoleName, Scope
 
-_DOCUMENTS = (agents, instances, bindings, bots, roles, keys, audit, reviews)
+_DOCUMENTS = (agents, drafts, instances, bindings, bots, roles, keys, audit, reviews)
 FACES = frozenset({OPENAI})
 """The forms of other APIs in which a host can answer as well."""
 _MAKING = threading.Lock()

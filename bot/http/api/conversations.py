@@ -40,7 +40,7 @@ from bot.ops.tasks import cancel_and_wait
 from bot.store.events import START
 from bot.turn.results import OVER_A_LIMIT, TOO_MANY
 from registry.errors import InvalidValue
-from registry.roles import Target, verdict
+from registry.roles import Target, Tier, verdict
 
 AGENTS = "/accounts/{account}/agents"
 ONE = f"{AGENTS}/{{instance}}"
@@ -396,7 +396,18 @@ def asker_of(caller: Caller, account: str) -> Asker:
         key=key.id if key else None,
         may_decide=admins and not (key and key.is_narrow),
         is_named=key is None or key.user is not None,
+        writes=frozenset(tier for tier in TIERS if _writes(caller, tier)),
     )
+
+
+TIERS: tuple[Tier, ...] = ("agent_builder", "instance")
+
+
+def _writes(caller: Caller, tier: Tier) -> bool:
+    """Whether a caller may write a tier of the operator's own account, where they say why."""
+    said = verdict(caller.actor.grants, "write", Target(tier))
+    is_narrow = caller.key is not None and caller.key.is_narrow
+    return said in ("yes", "needs a reason") and not is_narrow
 
 
 @dataclass(frozen=True, slots=True)

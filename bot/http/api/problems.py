@@ -24,6 +24,7 @@ NOT_FOUND = "There is nothing here, or nothing that this key may see."
 
 STATUSES: Mapping[type[RegistryError], tuple[int, str]] = {
     errors.NotThere: (404, "not-found"),
+    errors.Overtaken: (409, "overtaken"),
     errors.RevisionConflict: (409, "revision-conflict"),
     errors.AlreadyThere: (409, "already-there"),
     errors.Owned: (409, "owned"),
