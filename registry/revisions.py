@@ -19,6 +19,7 @@ Kind = Literal[
     "access",
     "proposal",
     "preset",
+    "bot",
     "draft",
 ]
 KINDS: tuple[Kind, ...] = (
@@ -31,6 +32,7 @@ KINDS: tuple[Kind, ...] = (
     "access",
     "proposal",
     "preset",
+    "bot",
     "draft",
 )
 WordChange = tuple[Literal["=", "-", "+"], str]

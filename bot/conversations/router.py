@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from bot.access import gate
 from bot.access.command import UNGATED, ChangePeople, Claim
@@ -227,6 +227,7 @@ class Router:
     ) -> None:
         """Do what a command wants, and send its reply."""
         text = ""
+        keyboard: Mapping[str, Any] | None = None
         match wanted:
             case StartNewConversation(text) if agent is not None:
                 await self.turns.new_conversation(entry, incoming, agent, text)
@@ -234,14 +235,16 @@ class Router:
             case View() | Ask():
                 await self.menus.open(entry, incoming, wanted)
                 return
-            case Reply(text) | StartNewConversation(text):
+            case Reply(text, keyboard):
+                pass
+            case StartNewConversation(text):
                 pass
             case ChangePeople():
                 text = await self.gate.change_people(entry, incoming.person, wanted)
             case Claim(code):
                 text = await self.gate.claim(entry, incoming.person, code)
                 await self.on_private_message(incoming.person, entry.line)  # maybe an admin by now
-        await self.turns.stores.reply(entry, incoming, text)
+        await self.turns.stores.reply(entry, incoming, text, keyboard)
 
     async def _refuse(
         self, entry: LineEntry, incoming: IncomingMessage, text: str, agent: RunnableAgent | None

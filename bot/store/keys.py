@@ -161,6 +161,8 @@ api_approvals = Key("api:approvals:<account>")
 """The open approval requests in an account's HTTP conversations, each with its line."""
 api_key_use = Key("api:key-use:<id>")
 """When an API key was used last, and from which address."""
+new_bot = Key("{<line>}:newbot:<person>")
+"""For which agent and account a person is about to create a bot by a button of this line."""
 sign_in = Key("api:sign-in:<digest>")
 """Who is signed in by a cookie, by the SHA-256 of the cookie's value."""
 sign_in_link = Key("api:sign-in-link:<digest>")
