@@ -63,8 +63,8 @@ async def test_a_draft_answers_its_author_in_one_chat_and_all_once_it_is_publish
         assert await there("hello") == "Arr!"
         await there("/edit jack temperature 0.5")
         listed = await in_team(ben, f"/drafts{name}")
-        assert listed == f"• Jack (jack) by tg:{ann.id}, 0 seconds ago · on test"
-        assert await here("/drafts") == "• Jack (jack) yours, 0 seconds ago · on test"
+        assert listed == f"• Jack (jack) by tg:{ann.id}, just now · on test"
+        assert await here("/drafts") == "• Jack (jack) yours, just now · on test"
 
         shown = await here("/edit jack")
         assert "llmOverrides" in shown
