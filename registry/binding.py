@@ -134,12 +134,16 @@ def _number_key(text: str, kind: AgentBindingType) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BotIdentity:
-    """A bot as bindings may name it; its names are unknown until the bot has said them."""
+    """A bot as bindings may name it; its names are unknown until the bot has said them.
+
+    `manages`: people may create bots by it, which it then manages.
+    """
 
     token_hash: str
     id: int
     username: str | None = None
     name: str | None = None
+    manages: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -157,17 +161,22 @@ Rule = Literal[
     "default",
     "nobody",
     "instance",
+    "preset",
     "draft",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which agent answers, by which rule, and why in a sentence; None where nobody does."""
+    """Which agent answers, by which rule, and why in a sentence; None where nobody does.
+
+    `preset` is the person's own that is laid over the agent, as `<owner>/<id>`, '' for none.
+    """
 
     agent_id: str | None
     rule: Rule
     why: str
+    preset: str = ""
 
 
 _Slot = tuple[AgentBindingType, str, str | None]

@@ -199,6 +199,16 @@ def check_server_names(names: Mapping[str, Any]) -> Mapping[str, Any]:
     return names
 
 
+class PresetRules(RegistryModel):
+    """What people's presets of an agent may do.
+
+    `models` are the only ones that they may name, of those that the host allows; () for all.
+    """
+
+    prompt_override: bool = True
+    models: Few[Annotated[Line, StringConstraints(max_length=200)]] = ()
+
+
 def _kind(value: Any) -> str | None:
     if isinstance(value, list | tuple):
         return "names"
@@ -227,8 +237,9 @@ class AgentDefinition(RegistryModel):
     `mcp_servers` names top-level servers, or is an object for this agent alone;
     `mcp_server_endpoints` come on top, each named by its host. Where neither is written the agent
     has every top-level server. `link_previews` lets Telegram fetch the first link of an answer.
-    `template` offers it to every account as a type of instances. `internal_toolsets` are tools of
-    the host itself: only the operator gives them.
+    `template` offers it to every account as a type of instances, and to people for presets, for
+    which `presets` has rules. `internal_toolsets` are tools of the host itself: only the operator
+    gives them.
     """
 
     id: Slug
@@ -246,6 +257,7 @@ class AgentDefinition(RegistryModel):
     llm_overrides: LlmConfiguration | None = None
     link_previews: bool = False
     template: bool = False
+    presets: PresetRules | None = None
 
     @property
     def has_every_server(self) -> bool:

@@ -10,7 +10,17 @@ from itertools import groupby
 from typing import Any, Literal
 
 Kind = Literal[
-    "agent", "instance", "binding", "default", "role", "key", "access", "proposal", "draft"
+    "agent",
+    "instance",
+    "binding",
+    "default",
+    "role",
+    "key",
+    "access",
+    "proposal",
+    "preset",
+    "bot",
+    "draft",
 ]
 KINDS: tuple[Kind, ...] = (
     "agent",
@@ -21,6 +31,8 @@ KINDS: tuple[Kind, ...] = (
     "key",
     "access",
     "proposal",
+    "preset",
+    "bot",
     "draft",
 )
 WordChange = tuple[Literal["=", "-", "+"], str]

@@ -44,10 +44,12 @@ from registry.fields import (
     issues_of,
 )
 from registry.instance import SLASH, AgentInstance
+from registry.preset import PersonPresets, Preset
 from registry.review import Proposal
 from registry.roles import RoleDocument
 from registry.secrets import shown
 from registry.snapshot import Document, Entry, revision_of
+from registry.stored_bot import StoredBot
 
 M = TypeVar("M", bound=RegistryModel)
 T = TypeVar("T")
@@ -304,9 +306,33 @@ class DocumentReader:
             key, issues = _modelled(part, ApiKey)
         return self._entry(part, key, issues)
 
+    def presets(self, part: RawValue) -> Entry[PersonPresets] | None:
+        """The presets of a person; a model that refers to a variable is refused."""
+        presets, issues = _validated(part, PersonPresets)
+        for number, one in enumerate(presets.presets if presets else ()):
+            if one.primary_model is not None:
+                path = ("presets", number, "primary_model")
+                issues += no_reference(one.primary_model, path)
+        return self._entry(part, presets, issues)
+
+    def preset(self, part: RawValue) -> Entry[Preset] | None:
+        """One preset."""
+        preset, issues = _validated(part, Preset)
+        if preset is not None and preset.primary_model is not None:
+            issues += no_reference(preset.primary_model, ("primary_model",))
+        return self._entry(part, preset, issues)
+
     def proposal(self, part: RawValue) -> Entry[Proposal] | None:
         """A change of an agent that waits for a second person."""
         return self._entry(part, *_validated(part, Proposal))
+
+    def bot(self, part: RawValue) -> Entry[StoredBot] | None:
+        """A bot that was added at run time; its token is sealed, though it looks like a secret."""
+        value = part.value if isinstance(part.value, Mapping) else {}
+        clear = replace(part, value={n: v for n, v in value.items() if n.lower() != "token"})
+        issues = [*itertools.islice(secrets_in(clear.value), MOST_ISSUES)]
+        bot, wrong = _modelled(part, StoredBot)
+        return self._entry(part, None if issues else bot, [*issues, *wrong])
 
     def draft(self, part: RawValue) -> Entry[Draft] | None:
         """A draft of an agent, which may contain what the agent itself may."""

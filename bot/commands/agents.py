@@ -34,8 +34,9 @@ from registry.binding import AgentBinding, AgentBindingType
 from registry.definition import LlmConfiguration
 from registry.errors import AlreadyThere
 from registry.instance import is_instance_id
+from registry.layers import EffectiveAgent
 from registry.roles import NO_REASON
-from registry.snapshot import EffectiveAgent, Snapshot
+from registry.snapshot import Snapshot
 
 MAX_SHOWN = 50
 MAX_BYTES = 256 * 1024

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from typing import Any
 
 import structlog
 
 from bot.access.rules import Access
 from bot.agents.resolver import AgentResolver, RunnableAgent, is_draft
-from bot.approvals.service import AGENT_GONE, DRAFT_GONE, GAVE_UP, ApprovalService
+from bot.approvals.service import (
+    AGENT_GONE,
+    DRAFT_GONE,
+    GAVE_UP,
+    PRESET_GONE,
+    ApprovalService,
+)
 from bot.approvals.store import ApprovalStore
-from bot.command import no_agent_cure, paragraphs
+from bot.command import escape_markdown, no_agent_cure, paragraphs
 from bot.errors import FencedOut
 from bot.messages import (
     Buttons,
@@ -38,7 +45,7 @@ from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import DeadLetters, UpdateInbox
 from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
-from bot.store.sessions import account_of, is_http
+from bot.store.sessions import is_http
 from bot.turn.results import (
     LETTER_GONE,
     MESSAGE_GONE,
@@ -72,6 +79,7 @@ def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
 log = structlog.get_logger("turns")
 
 OPEN_QUESTION = "An approval is waiting for an answer here. Please answer it first."
+LEAVE_PRESET = "Send /presets to choose another one, or `/presets use none` for the agent itself."
 NO_ROUTE = "there is no other instance that this router could hand the message to"
 RETRY_SECONDS = 1.0
 
@@ -99,12 +107,24 @@ class LineStores:
         self.journal = Journal(client)
         self.approvals = ApprovalStore(client)
 
-    async def reply(self, entry: LineEntry, incoming: IncomingMessage, markdown: str) -> None:
-        """Finish a message's entry with an answer, which in a group replies to the message."""
+    async def reply(
+        self,
+        entry: LineEntry,
+        incoming: IncomingMessage,
+        markdown: str,
+        keyboard: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Finish a message's entry with an answer, which in a group replies to the message.
+
+        A keyboard takes the place of the phone's own.
+        """
         address = incoming.address
         reply_to = None if address.private else incoming.message
         failed = TurnSummary("failed", failure=markdown)
         parts = entry.line.channel.render(address, markdown, reply_to, summary=failed)
+        if keyboard is not None and parts:
+            payload = {**parts[-1].payload, "reply_markup": keyboard}
+            parts[-1] = replace(parts[-1], payload=payload)
         await self.inbox.finish(entry, parts, address.conversation)
 
     async def note_migration(self, fence: Fence, original: int, present: int) -> None:
@@ -116,14 +136,6 @@ class LineStores:
         """The original ids of a line's groups, by their present ids."""
         found = await self.client.read("HGETALL", keys.migrations(line))
         return {int(present): int(original) for present, original in pairs_of(found)}
-
-
-def _for_account(agent: RunnableAgent, line: str) -> RunnableAgent:
-    """An agent that belongs to no account works over HTTP for the account that asks it."""
-    who = agent.attribution
-    if not is_http(line) or who.agent_instance is not None or who.account == account_of(line):
-        return agent
-    return replace(agent, attribution=replace(who, account=account_of(line)))
 
 
 @dataclass(slots=True, repr=False)
@@ -154,6 +166,11 @@ class Turns:
         if agent is not None:
             agent = await self.router.routed(entry, incoming, agent)
             found = found if agent else replace(found, why=NO_ROUTE)
+        if agent is None and found.rule == "preset":
+            cure = "" if is_http(entry.line.name) else LEAVE_PRESET
+            text = paragraphs(escape_markdown(found.why), cure)
+            await self.stores.reply(entry, incoming, text)
+            return Outcome.DONE
         if agent is None:
             admin = self.access.is_admin(incoming.person.id)
             document = self.resolver.catalog.snapshot().document
@@ -250,9 +267,11 @@ class Turns:
         approval = await self.approvals.claim_expired(line, event.nonce)
         if approval is None:
             return
-        agent, asker = self.resolver.current(approval.turn.agent), approval.asker
+        asker = approval.asker
+        agent = self.resolver.current(approval.turn.agent, approval.preset)
         if agent is None:
             gone = DRAFT_GONE if is_draft(approval.turn.agent) else AGENT_GONE
+            gone = PRESET_GONE if approval.preset else gone
             await self.approvals.abandon(line, approval, gone)
         elif self.access.verdict(approval.address, asker.id) != "admitted":
             await self.approvals.abandon(line, approval, "")
@@ -265,7 +284,7 @@ class Turns:
     def _request(
         self, entry: LineEntry, incoming: IncomingMessage, agent: RunnableAgent
     ) -> TurnRequest:
-        agent = _for_account(agent, entry.line.name)
+        agent = self.resolver.for_line(agent, entry.line)
         return TurnRequest(entry, incoming, agent, self.access.role(incoming.person.id))
 
     # --- suspended turns ---

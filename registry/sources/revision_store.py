@@ -31,6 +31,8 @@ _PAGE = 1_000
 _VERIFY_TRIES = 20
 KEPT_REVISIONS = 1_000
 """Of one document; older ones go, and the numbers go on."""
+KEPT_OF_PRESETS = 200
+"""The same of the presets of one person, who may be a stranger."""
 DELETED = "-"
 """In place of the hash of a document that is not there."""
 BY_HAND = Actor("store", via="store")
@@ -112,7 +114,7 @@ class RevisionStore:
         act: Literal["put", "delete"] = "delete" if value is None else "put"
         kind, id = stored.name_of(key)
         written = DELETED if value is None else revision_of(value)
-        revision = NewRevision(value, written, change)
+        revision = NewRevision(stored.revision_text(key, value), written, change)
 
         def records(before: str | None) -> Sequence[AuditRecord]:
             return records_of(change, kind, id, target, before, value)
@@ -182,7 +184,8 @@ class RevisionStore:
                 else ["", ""]
             )
             remember = "" if act == "seen" else _REMEMBER_SECONDS
-            args: list[Any] = [act, value, expected, made, remember, *ends, KEPT_REVISIONS]
+            kept = KEPT_OF_PRESETS if key.startswith(stored.PRESET) else KEPT_REVISIONS
+            args: list[Any] = [act, value, expected, made, remember, *ends, kept]
             for record in added:
                 words = [word for pair in record.stored().items() for word in pair]
                 args += [record.number, len(words), *words]
@@ -218,7 +221,7 @@ class RevisionStore:
         )
         held = DELETED if text is None else revision_of(text)
         target = stored.target_of(key, text)
-        return await self.see(key, text, held, change, target, place="")
+        return await self.see(key, stored.revision_text(key, text), held, change, target, place="")
 
     # --- reading ---------------------------------------------------------------------------------
 

@@ -25,8 +25,10 @@ RARE = {
     "access:version",  # of an older version
     "agent:audit",  # of an older version
     "agent:instance:<account>/<name>",  # of a host whose accounts make some
+    "agent:bot:<id>",  # of a host to which people add bots
     "agent:key:<id>",  # of a host with an API
     "agent:draft:<agent>/<author>",  # of an agent that an admin is about to change
+    "agent:preset:<person>",  # of people who made some
     "agent:proposal:<agent>",  # of a host where a second person reviews
     "agent:role:<person>",  # of a host whose admins are not all in ADMINS
     "api:answer:<digest>",
@@ -44,6 +46,7 @@ RARE = {
     "{<line>}:events:<turn>",
     "{<line>}:session",
     "{<line>}:closed:<chat>",  # of a group in which the bot may not write
+    "{<line>}:newbot:<person>",
     "{<line>}:dead",  # of a turn that ends the host again and again
     "{<line>}:failing",  # of a part that met 5xx or no answer
     "{<line>}:frozen",  # of a chat that Telegram told to wait

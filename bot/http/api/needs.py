@@ -10,7 +10,7 @@ A route that declares nothing answers 403.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,7 +26,9 @@ from bot.store.key_uses import KeyUses
 from bot.store.sign_ins import SignIns
 from registry import errors
 from registry.api_key import ApiKey
+from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
+from registry.definition import LlmConfiguration
 from registry.history import History
 from registry.roles import Action, Target, Tier, verdict
 
@@ -39,12 +41,15 @@ _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 class AgentFacts:
     """What a list of agents tells beside their documents.
 
-    `tools` names the tools that an agent is known to have for an account, `specializations` the
+    `tools` names the tools that an agent is known to have for an account, `model` the model that it
+    asks; `defaults` are the model settings of agents that say nothing. `specializations` are the
     values that have texts, by dimension.
     """
 
     tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
     specializations: Callable[[], Mapping[str, list[str]]] = dict
+    model: Callable[[str], str | None] = lambda _agent: None
+    defaults: LlmConfiguration = field(default_factory=LlmConfiguration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +71,22 @@ class Talking:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnParts:
+    """What comes from the host's own environment: its keys of the API, and what changes bots.
+
+    `states` gives username and state of each bot that this replica knows, by the bot's id.
+    """
+
+    keys: tuple[ApiKey, ...] = ()
+    bots: BotEdits | None = None
+    states: Callable[[], Mapping[int, tuple[str, str]]] = dict
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """The parts of the host that routes work with.
 
-    `uses` says when keys were used last, also those of the environment, which `own_keys` lists.
+    `uses` says when keys were used last, also those of the environment.
     """
 
     catalog: Catalog
@@ -78,7 +95,18 @@ class Host:
     cursors: Cursors
     uses: KeyUses
     talking: Talking
-    own_keys: tuple[ApiKey, ...] = ()
+    own: OwnParts = OwnParts()
+
+    @property
+    def own_keys(self) -> tuple[ApiKey, ...]:
+        """The keys of the environment."""
+        return self.own.keys
+
+    @property
+    def bots(self) -> BotEdits:
+        """What adds and changes bots."""
+        assert self.own.bots is not None
+        return self.own.bots
 
     @property
     def conversations(self) -> Conversations:
