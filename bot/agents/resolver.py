@@ -211,14 +211,7 @@ class AgentResolver:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
         agent = None if found.agent_id is None else self.current(found.agent_id)
-        account = snapshot.account_of_bot(line.bot)
-        if agent is None or account == DEFAULT_ACCOUNT:
-            return found, agent
-        own = agent.attribution
-        if own.agent_instance is not None and own.account != account:
-            why = f"'{agent.id}' is of another account than this bot, which belongs to {account}"
-            return Resolution(None, found.rule, why), None
-        return found, agent.working_for(account)
+        return found, agent and self.for_line(agent, line)
 
     def for_line(self, agent: RunnableAgent, line: LineContext) -> RunnableAgent:
         """An agent as it works in a line: for the account of its bot, or of the API key."""

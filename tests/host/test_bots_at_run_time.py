@@ -379,3 +379,26 @@ async def test_a_bot_works_for_its_account_and_only_its_own_people_see_it(stage:
         assert not second.updates.polled
         said = await at_desk(f"/addbot {second.token} echo")
         assert "the bot belongs to account acme, where echo may not answer" in said
+
+        # Moved to another account, it leaves that account's instance behind, and says so.
+        moved = await say("/bots move 7100001 nike because it changed hands")
+        assert moved == "@first_7100001_bot belongs to account nike now."
+        assert "no agent" in (await at_first("still there?")).lower()
+        assert "is of another account than this bot, which is of nike" in await say("/bots")
+        assert any("no agent answers in this bot" in one for one in host.report()["problems"])
+
+
+async def test_the_budget_of_an_account_ends_its_bots_alone(stage: Stage) -> None:
+    short = {"maxTokensPerRequest": 500}
+    echo, desk = stage.bot("Echo", costConfig=short), stage.bot("Desk", costConfig=short)
+    ann = stage.person("Ann")
+    stage.environ |= {"BOTS__1__ACCOUNT": "acme", "BUDGETS__ACCOUNT__TOKENS": "2500"}
+    stage.script.on("word " * 400, again=True)
+    _, at_desk = talk(stage, ann, desk)
+    _, at_echo = talk(stage, ann, echo)
+    async with stage.host() as host:
+        said = ""
+        while "all agents here together have used up" not in said:
+            said = await at_desk("go on")
+        assert {one["account"] for one in await ledger(host)} == {"acme"}
+        assert (await at_echo("go on")).startswith("word word")
