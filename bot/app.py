@@ -815,7 +815,12 @@ class App:
                 settings.page_url,
                 settings.legacy_routes,
                 self.counters.add,
-                AgentFacts(self._tool_names, self.specializations.values),
+                AgentFacts(
+                    self._tool_names,
+                    self.specializations.values,
+                    self._model_of,
+                    settings.llm.as_configuration(),
+                ),
                 settings.http_faces,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
@@ -855,6 +860,11 @@ class App:
         store, pause = WebhookStore(self.store), self.settings.sweep_seconds
         webhooks = TaskWebhooks(rules, store, self.clock, self.counters, pause)
         await webhooks.run(partial(webhook_message, tasks))
+
+    def _model_of(self, agent: str) -> str | None:
+        """The model that an agent asks first."""
+        made = self._resolver.current(agent)
+        return (made.model or None) if made else None
 
     def _tool_names(self, agent: str, account: str) -> list[str]:
         """The names of the tools that an agent is known to have for an account."""

@@ -55,7 +55,8 @@ class Address:
 
     `migrated_from` is the id that the chat had as a plain group, before it became a supergroup.
     Over HTTP there is neither bot nor chat: `instance` (`acme/sales-smb`) answers, `stream` is the
-    turn whose event stream takes the answer, piece by piece where it `grows`.
+    turn whose event stream takes the answer, piece by piece where it `grows`. `preset` is laid over
+    it, as `<owner>/<id>`.
     """
 
     bot: int
@@ -66,6 +67,7 @@ class Address:
     instance: str | None = None
     stream: str | None = None
     grows: bool = True
+    preset: str | None = None
 
     @property
     def original_id(self) -> int:
@@ -282,7 +284,7 @@ class Attribution:
     """Who answers: stamped on each ledger line, each record of a turn, and each open turn.
 
     `revision` is the agent's when the step was made. The rest is None for an agent that belongs to
-    no account, has no preset and no client, and is neither released nor on trial.
+    no account, has no preset (`<owner>/<id>`) and no client, and is neither released nor on trial.
     """
 
     account: str

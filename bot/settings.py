@@ -368,8 +368,9 @@ class ModelSettings(BaseModel, extra="forbid", frozen=True):
     """Which models may be chosen: `MODELS__…`."""
 
     allowed: _Names = frozenset()
-    """Models that agent instances from the store may use, separated by commas. Unset: those that
-    `LLM__MODEL`, the agents file, the environment and files of instances name."""
+    """Models that presets, and agents and instances from the store, may use, separated by commas;
+    besides those that `LLM__MODEL`, the agents file, the environment and files of instances name.
+    Unset: only these, and agents from the store may use any."""
 
 
 class ReviewSettings(BaseModel, extra="forbid", frozen=True):

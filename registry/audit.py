@@ -188,12 +188,15 @@ def records_of(
     """The records of a change of one document, one for each field that differs.
 
     The roles of a person are told apart by what they are about, so that the audit of one account
-    says nothing of the others. The hash of a key and the token of a bot are left out.
+    says nothing of the others. The hash of a key and the token of a bot are left out, and of
+    presets everything: they are private, so that a record says who has changed theirs and when.
     """
     old = None if before is None else json_of(before)
     new = None if after is None else json_of(after)
     if kind == "role":
         return _role_records(change, id, target, old, new)
+    if kind == "preset":
+        return [_private(_base(change, kind, id, target), before, after)]
     if kind == "key":
         old, new = _without_hash(old), _without_hash(new)
     if kind == "bot":
@@ -201,6 +204,12 @@ def records_of(
     base = _base(change, kind, id, target)
     waits = kind == "proposal" and after is not None
     return _records(replace(base, requires_review=waits), kind, old, new)
+
+
+def _private(base: AuditRecord, before: str | None, after: str | None) -> AuditRecord:
+    """One record of a change whose values only their owner may read."""
+    act: ChangeType = "delete" if after is None else "create" if before is None else "update"
+    return replace(base, change_type=act, entity_type=_entity("preset", None))
 
 
 def _role_records(change: Change, id: str, target: Target, old: Any, new: Any) -> list[AuditRecord]:

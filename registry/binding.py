@@ -161,17 +161,22 @@ Rule = Literal[
     "default",
     "nobody",
     "instance",
+    "preset",
     "draft",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which agent answers, by which rule, and why in a sentence; None where nobody does."""
+    """Which agent answers, by which rule, and why in a sentence; None where nobody does.
+
+    `preset` is the person's own that is laid over the agent, as `<owner>/<id>`, '' for none.
+    """
 
     agent_id: str | None
     rule: Rule
     why: str
+    preset: str = ""
 
 
 _Slot = tuple[AgentBindingType, str, str | None]

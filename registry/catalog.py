@@ -25,6 +25,8 @@ from registry.definition import AgentDefinition
 from registry.errors import Problem
 from registry.instance import SLASH, AgentInstance
 from registry.models import wire_id
+from registry.preset import PersonPresets
+from registry.preset_rules import change_problems
 from registry.review import Proposal, reviews_needed
 from registry.revisions import Kind, json_of
 from registry.roles import (
@@ -629,6 +631,8 @@ class Catalog:
         await self.check_document(kind, id, text)
         if kind == "instance":
             self._check_instance(actor, id, current, text)
+        if kind == "preset" and actor.id == id:  # the operator moves them as they are
+            self._check_presets(current, text)
         if kind == "binding":
             binding = AgentBinding.model_validate_json(text)
             account = self.target_of_binding(binding).account
@@ -667,12 +671,22 @@ class Catalog:
         if problems:
             raise errors.DocumentErrors(problems)
 
-    def allowed_models(self) -> list[str]:
-        """The models that instances in the store may name, in order.
+    def _check_presets(self, current: str | None, text: str) -> None:
+        """Raise DocumentErrors for an agent, a model or a text that a preset may not have."""
+        held = None
+        with suppress(ValueError):  # no presets: SET by hand
+            held = PersonPresets.model_validate_json(current) if current is not None else None
+        new = PersonPresets.model_validate_json(text)
+        if problems := change_problems(self._snapshot, self.allowed_models(), held, new):
+            raise errors.DocumentErrors(problems)
 
-        They are those that the operator lists, else all that files and the host's settings name.
+    def allowed_models(self) -> list[str]:
+        """The models that presets, and instances in the store, may name, in order.
+
+        They are those that the operator lists, and all that files and the host's settings name.
         """
-        return sorted(self.writer.models or self.writer.host_models | self._snapshot.file_models)
+        named = self.writer.host_models | self._snapshot.file_models
+        return sorted(self.writer.models | named)
 
     async def write_reviewed(
         self, actor: Actor, proposal: Proposal, *, key: str, why: Why = NO_REASON
@@ -825,6 +839,10 @@ class Catalog:
             raise errors.Unrestorable(BOT_STAYS)
         if kind == "proposal":
             raise errors.Unrestorable("a change that waits is approved or rejected, and made again")
+        if kind == "preset":
+            if owns_presets(actor, id):
+                return Change(actor, f"{action} preset", id, key, self.wall(), why=why)
+            raise errors.NotThere(f"there is no preset of '{id[:100]}' that you may change")
         if kind == "draft":
             raise errors.Unrestorable("a draft is changed by its author alone, with /edit")
         if kind not in ("role", "key"):
@@ -857,15 +875,33 @@ class Catalog:
     async def _check(self, value: str, agent: AgentDefinition) -> None:
         """Raise DocumentErrors for an agent that may not be stored as this text."""
         await self.parse(value, agent.id)
-        if problems := [*self.objections(agent)]:
+        if problems := [*self.objections(agent), *self._model_problems(agent)]:
             raise errors.DocumentErrors(problems)
+
+    def _model_problems(self, agent: AgentDefinition) -> Iterator[Problem]:
+        """Models that an agent in the store may not name, where the operator lists some.
+
+        What it has already may stay.
+        """
+        held, llm = self.get_agent(agent.id), agent.llm_overrides
+        if not self.writer.models or llm is None:
+            return
+        old, allowed = held.llm_overrides if held else None, self.allowed_models()
+        for name, spelled in (("model", "model"), ("fallback_model", "fallbackModel")):
+            model = getattr(llm, name)
+            if model is None or (old and getattr(old, name) == model):
+                continue
+            if wire_id(model) not in set(map(wire_id, allowed)):
+                message = f"the model {shown(model)} is not allowed here"
+                cure = f"use one of: {', '.join(allowed)}"
+                yield Problem(agent.id, message, cure, path=f"llmOverrides.{spelled}")
 
     async def check_document(self, kind: Kind, id: str, text: str) -> None:
         """Raise DocumentErrors for a text that may not be stored as this document."""
         where = stored.key_of(kind, id)
         if kind == "agent":
             agent = await self.parse(text, where)
-            if problems := [*self.objections(agent)]:
+            if problems := [*self.objections(agent), *self._model_problems(agent)]:
                 raise errors.DocumentErrors(problems)
         if wrong := stored.problems_of(where, text, self.writer):
             raise errors.DocumentErrors(wrong)
@@ -965,6 +1001,12 @@ class Catalog:
                 subscriber(self._snapshot)
             except Exception:  # noqa: BLE001 - one listener's fault must not stop the others
                 _log.exception("subscriber.failed")
+
+
+def owns_presets(actor: Actor, owner: str) -> bool:
+    """Whether these are the actor's own presets, or the operator moves them from host to host."""
+    is_operator = actor.via == "cli" and any(grant.scope == "host" for grant in actor.grants)
+    return actor.id == owner or is_operator
 
 
 def _retried(is_free: bool = True) -> suppress:

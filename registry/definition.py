@@ -199,6 +199,16 @@ def check_server_names(names: Mapping[str, Any]) -> Mapping[str, Any]:
     return names
 
 
+class PresetRules(RegistryModel):
+    """What people's presets of an agent may do.
+
+    `models` are the only ones that they may name, of those that the host allows; () for all.
+    """
+
+    prompt_override: bool = True
+    models: Few[Annotated[Line, StringConstraints(max_length=200)]] = ()
+
+
 def _kind(value: Any) -> str | None:
     if isinstance(value, list | tuple):
         return "names"
@@ -212,6 +222,13 @@ _McpServers = Annotated[_Named | Annotated[_Servers, Tag("servers")], Discrimina
 
 InternalToolset = Literal["host-admin"]
 """A set of the host's own tools, by which an agent changes agents and bindings."""
+INTERNAL_TOOLS: Mapping[InternalToolset, tuple[str, ...]] = {
+    "host-admin": (
+        *("list_agents", "read_agent", "list_tools", "list_models"),
+        *("draft_agent", "compare_draft", "publish_draft", "bind_agent", "unbind"),
+    ),
+}
+"""The names of these tools, which policies know as `skill:<name>`."""
 
 
 class AgentDefinition(RegistryModel):
@@ -220,8 +237,9 @@ class AgentDefinition(RegistryModel):
     `mcp_servers` names top-level servers, or is an object for this agent alone;
     `mcp_server_endpoints` come on top, each named by its host. Where neither is written the agent
     has every top-level server. `link_previews` lets Telegram fetch the first link of an answer.
-    `template` offers it to every account as a type of instances. `internal_toolsets` are tools of
-    the host itself: only the operator gives them.
+    `template` offers it to every account as a type of instances, and to people for presets, for
+    which `presets` has rules. `internal_toolsets` are tools of the host itself: only the operator
+    gives them.
     """
 
     id: Slug
@@ -239,6 +257,7 @@ class AgentDefinition(RegistryModel):
     llm_overrides: LlmConfiguration | None = None
     link_previews: bool = False
     template: bool = False
+    presets: PresetRules | None = None
 
     @property
     def has_every_server(self) -> bool:
@@ -349,6 +368,7 @@ def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[Validatio
     names = [server.name for server in servers_of(agent, shared)]
     split = set(map(_host_name, agent.mcp_server_endpoints)) - set(names)
     skills = [skill.name for skill in agent.skills]
+    skills += [name for one in agent.internal_toolsets for name in INTERNAL_TOOLS[one]]
     for path, pattern in patterns_of(agent):
         if found := idle_pattern(pattern, names, skills, exact=allows(path), split=split):
             what, cure = found

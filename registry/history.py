@@ -13,7 +13,14 @@ import structlog
 
 from registry import errors
 from registry.audit import AuditRecord, Broken, Change
-from registry.catalog import BOT_STAYS, Catalog, key_in, roles_in, roles_text
+from registry.catalog import (
+    BOT_STAYS,
+    Catalog,
+    key_in,
+    owns_presets,
+    roles_in,
+    roles_text,
+)
 from registry.revisions import (
     FieldChange,
     Kind,
@@ -299,6 +306,10 @@ class History:
         where = stored.key_of(kind, id)
         if kind == "role":  # which of them, is asked for each
             return where
+        if kind == "preset":
+            if not owns_presets(actor, id):
+                raise errors.NotThere(f"there is no preset of '{id[:100]}' that you may see")
+            return where
         text = await self.catalog.writable.text(where) if kind in ("key", "bot") else None
         if kind == "key" and text and not sees_grant(actor.grants, key_in(id, text).grant):
             raise errors.Denied("you may not read the history of this key")
@@ -387,6 +398,7 @@ def documents_in(
         stored.API_KEY: document.keys,
         stored.ACCESS: document.access,
         stored.PROPOSAL: document.proposals,
+        stored.PRESET: document.presets,
         stored.BOT: document.bots,
         stored.DRAFT: document.drafts,
     }

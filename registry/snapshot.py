@@ -8,10 +8,9 @@ from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from registry.access import AccessGrant
-from registry.agent_limits import CostConfig
 from registry.api_key import ApiKey
 from registry.binding import (
     AgentBinding,
@@ -25,7 +24,6 @@ from registry.definition import (
     AgentDefinition,
     LlmConfiguration,
     McpServer,
-    NamedServer,
     Servers,
     idle_patterns,
     missing_names,
@@ -36,20 +34,13 @@ from registry.draft import Draft, draft_id
 from registry.errors import Problem
 from registry.fields import slug
 from registry.instance import BUILT_IN, ROUTER, SLASH, AgentInstance
-from registry.policy import ToolPolicy
+from registry.layers import Base, EffectiveAgent, Layer, merge
+from registry.preset import PersonPresets, Preset, split_key
 from registry.review import Proposal
 from registry.roles import DEFAULT_ACCOUNT, RoleDocument, RoleGrant
 from registry.stored_bot import StoredBot
 
 T = TypeVar("T")
-
-LayerName = Literal["L0", "L1", "L2", "L3", "L4", "L5", "L6"]
-
-# Who may set a field. The last layer that may set it, and does, wins.
-REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
-    **dict.fromkeys(LlmConfiguration.model_fields, frozenset({"L0", "L1", "L2", "L3", "L5"})),
-    **dict.fromkeys(("model", "fallback_model"), frozenset({"L0", "L1", "L3", "L5"})),
-}
 
 
 def revision_of(value: str | bytes) -> str:
@@ -89,14 +80,16 @@ class Governance:
     """What only a store holds.
 
     These are the roles by person, the API keys by id, who was let in or blocked, by subject, the
-    changes of agents that wait for a second person, by agent, the bots that were added at run time,
-    by their numeric id, and drafts of agents, by `<agent>/<author>`.
+    changes of agents that wait for a second person, by agent, the presets of people, by their
+    owner, the bots that were added at run time, by their numeric id, and drafts of agents, by
+    `<agent>/<author>`.
     """
 
     roles: Entries[RoleDocument] = field(default_factory=dict)
     keys: Entries[ApiKey] = field(default_factory=dict)
     access: Entries[AccessGrant] = field(default_factory=dict)
     proposals: Entries[Proposal] = field(default_factory=dict)
+    presets: Entries[PersonPresets] = field(default_factory=dict)
     bots: Entries[StoredBot] = field(default_factory=dict)
     drafts: Entries[Draft] = field(default_factory=dict)
 
@@ -139,6 +132,11 @@ class Document:
     def proposals(self) -> Entries[Proposal]:
         """The changes of agents that wait for a second person, by agent."""
         return self.governance.proposals
+
+    @property
+    def presets(self) -> Entries[PersonPresets]:
+        """The presets of people, by their owner."""
+        return self.governance.presets
 
     @property
     def bots(self) -> Entries[StoredBot]:
@@ -234,46 +232,6 @@ def with_plain_agents(document: Document, own: Document, bots: Iterable[BotIdent
     return replace(document, agents=agents, bindings=bindings)
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """What one layer says: settings by field name, with the document and places they are from."""
-
-    name: LayerName
-    settings: LlmConfiguration
-    document: str
-    origins: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class EffectiveAgent:
-    """An agent as it runs: its definition, and the model settings merged over their layers.
-
-    By JSON name `origins` gives the place of each field ("default" where nobody wrote it), and that
-    of the servers as `servers`; `layers` the layer that set a model setting. Settings are not yet
-    clamped to the model. `operator` says whether the file or the environment wrote the definition.
-    For an `instance`, name and description of the definition are its own.
-    """
-
-    definition: AgentDefinition
-    llm: LlmConfiguration
-    servers: tuple[NamedServer, ...]
-    operator: bool
-    revision: str
-    origins: Mapping[str, str]
-    layers: Mapping[str, LayerName]
-    instance: AgentInstance | None = None
-
-    @property
-    def tool_policy(self) -> ToolPolicy:
-        """The definition's tool policy, or the default one."""
-        return self.definition.tool_policy or ToolPolicy()
-
-    @property
-    def cost(self) -> CostConfig:
-        """The definition's limits of cost, or none."""
-        return self.definition.cost_config or CostConfig()
-
-
 def effective(
     host_defaults: LlmConfiguration,
     entry: Entry[AgentDefinition],
@@ -292,31 +250,9 @@ def effective(
     }
     origins |= entry.origins
     origins["servers"] = _servers_place(agent, top, origins)
-    own = {name.removeprefix("llmOverrides."): place for name, place in entry.origins.items()}
-    layers = [
-        Layer("L0", host_defaults, "host defaults"),
-        Layer("L1", agent.llm_overrides or LlmConfiguration(), entry.place, own),
-        *sorted(tuning, key=lambda layer: layer.name),
-    ]
-    settings: dict[str, Any] = {}
-    set_by: dict[str, LayerName] = {}
-    for name, info in LlmConfiguration.model_fields.items():
-        spelled = info.alias or name
-        set_by[spelled], origins[spelled] = "L0", "host defaults"
-        for layer in layers:
-            value = getattr(layer.settings, name)
-            if value is not None and layer.name in REPLACED_AT[name]:
-                settings[name], set_by[spelled] = value, layer.name
-                origins[spelled] = layer.origins.get(spelled, layer.document)
-    return EffectiveAgent(
-        definition=agent,
-        llm=LlmConfiguration.model_construct(**settings),
-        servers=servers_of(agent, shared, entry.operator),
-        operator=entry.operator,
-        revision=entry.revision,
-        origins=origins,
-        layers=set_by,
-    )
+    servers = servers_of(agent, shared, entry.operator)
+    base = Base(agent, servers, entry.place, origins, entry.operator, entry.revision)
+    return merge(host_defaults, base, tuning)
 
 
 def effective_instance(
@@ -324,20 +260,25 @@ def effective_instance(
     base: Entry[AgentDefinition],
     instance: Entry[AgentInstance],
     shared: Servers,
+    tuning: Iterable[Layer] = (),
     top: str = "the top",
 ) -> EffectiveAgent:
     """Merge an agent with what an instance of it sets, under the instance's name."""
-    own = instance.value
+    own, tools = instance.value, instance.origins.get("tools", instance.place)
     places = {SPELLED_LLM.get(name, name): place for name, place in instance.origins.items()}
-    layer = Layer("L3", own.settings, instance.place, places)
-    found = effective(host_defaults, base, shared, (layer,), top)
-    said = {"name": own.title, "description": own.description or base.value.description}
-    return replace(
-        found,
-        definition=found.definition.model_copy(update=said),
-        instance=own,
-        origins={**found.origins, "name": instance.place},
+    layer = Layer(
+        "L3",
+        own.settings,
+        instance.place,
+        {**places, "name": instance.place, "allowed": tools, "disabled": tools},
+        title=own.title,
+        description=own.description,
+        allowed=own.allowed,
+        disabled=own.disabled,
+        history_limit=own.history_limit,
     )
+    found = effective(host_defaults, base, shared, (layer, *tuning), top)
+    return replace(found, instance=own)
 
 
 SPELLED_LLM = {
@@ -405,6 +346,17 @@ class Snapshot:
         """The roles that were granted to `tg:<id>` or `api:<account>:<user>`."""
         entry = self.document.roles.get(person)
         return entry.value.grants if entry else ()
+
+    def presets_of(self, owner: str) -> PersonPresets | None:
+        """The presets of a person; None where they never made one."""
+        entry = self.document.presets.get(owner)
+        return entry.value if entry else None
+
+    def preset(self, key: str) -> Preset | None:
+        """A preset by `<owner>/<id>`, or None."""
+        owner, id = split_key(key)
+        held = self.presets_of(owner)
+        return held.find(id) if held else None
 
     @cached_property
     def servers(self) -> Servers:
@@ -566,7 +518,8 @@ class Snapshot:
             base = self.type_named(instance.value.agent_type)
             if base is None:
                 return None
-            return effective_instance(host_defaults, base, instance, self.servers, self._top)
+            shared, top = self.servers, self._top
+            return effective_instance(host_defaults, base, instance, shared, tuning, top)
         entry = self.document.agents.get(agent_id)
         return effective(host_defaults, entry, self.servers, tuning, self._top) if entry else None
 

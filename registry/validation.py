@@ -44,6 +44,7 @@ from registry.fields import (
     issues_of,
 )
 from registry.instance import SLASH, AgentInstance
+from registry.preset import PersonPresets, Preset
 from registry.review import Proposal
 from registry.roles import RoleDocument
 from registry.secrets import shown
@@ -304,6 +305,22 @@ class DocumentReader:
         if key is not None:
             key, issues = _modelled(part, ApiKey)
         return self._entry(part, key, issues)
+
+    def presets(self, part: RawValue) -> Entry[PersonPresets] | None:
+        """The presets of a person; a model that refers to a variable is refused."""
+        presets, issues = _validated(part, PersonPresets)
+        for number, one in enumerate(presets.presets if presets else ()):
+            if one.primary_model is not None:
+                path = ("presets", number, "primary_model")
+                issues += no_reference(one.primary_model, path)
+        return self._entry(part, presets, issues)
+
+    def preset(self, part: RawValue) -> Entry[Preset] | None:
+        """One preset."""
+        preset, issues = _validated(part, Preset)
+        if preset is not None and preset.primary_model is not None:
+            issues += no_reference(preset.primary_model, ("primary_model",))
+        return self._entry(part, preset, issues)
 
     def proposal(self, part: RawValue) -> Entry[Proposal] | None:
         """A change of an agent that waits for a second person."""

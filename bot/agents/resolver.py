@@ -25,9 +25,12 @@ from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.instance import SLASH, AgentInstance
+from registry.layers import EffectiveAgent
+from registry.preset import preset_key, split_key, telegram_owner
+from registry.preset_rules import fault_of, layer_of, preset_here
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
 from registry.skill import Skill
-from registry.snapshot import EffectiveAgent, Entry, Snapshot, effective, revision_of
+from registry.snapshot import Entry, Snapshot, effective, revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,16 @@ class RunnableAgent:
         return SLASH.join(filter(None, (who.account, self.router, who.agent_instance)))
 
     @property
+    def names(self) -> tuple[str, str]:
+        """The id and the preset, by which it is found as it is at another moment."""
+        return self.id, self.preset
+
+    @property
+    def preset(self) -> str:
+        """The preset that is laid over it, as `<owner>/<id>`; '' for none."""
+        return self.attribution.preset or ""
+
+    @property
     def name(self) -> str:
         """The agent's name, as people see it."""
         return self.effective.definition.name
@@ -87,8 +100,7 @@ class RunnableAgent:
     @property
     def most_turns(self) -> int | None:
         """The most turns that the model reads, this one included; None where nobody set a limit."""
-        instance = self.effective.instance
-        limit = instance.history_limit if instance else None
+        limit = self.effective.history_limit
         return None if limit is None else limit // 2 + 1
 
     @property
@@ -104,9 +116,10 @@ class RunnableAgent:
             return self
         return replace(self, attribution=replace(who, account=account))
 
-    def in_place_of(self, removed: str) -> RunnableAgent:
-        """An agent without tools, to end a turn whose own agent was `removed`."""
+    def in_place_of(self, removed: str, preset: str = "") -> RunnableAgent:
+        """An agent without tools, to end a turn whose own agent or preset was `removed`."""
         who = replace(self.attribution, agent=removed, agent_instance=None, revision="", trial=None)
+        who = replace(who, preset=preset or None)
         router, author = "", 0
         if TILDE in removed:
             agent, author = drafted(removed)
@@ -124,12 +137,15 @@ TRIAL = "draft"
 """What the records of a turn say where a draft answered."""
 
 
-CurrentAgent = Callable[[str], RunnableAgent | None]
-"""An agent by its id as it is now, None once it is removed."""
+CurrentAgent = Callable[[str, str], RunnableAgent | None]
+"""An agent by its id, under a preset ('' for none), as it is now; None once one is removed."""
 
 
 log = structlog.get_logger("agents")
 
+MOST_MADE = 5_000
+"""Agents, and agents under presets, that are kept until something changes."""
+PRESET_CHANGED = "This preset stands on another agent by now."
 _CHAT_RULES = ("chat in this bot", "chat")
 """The rules that bind a chat: a group's binding still holds once it is a supergroup."""
 
@@ -193,7 +209,7 @@ class AgentResolver:
     handlers: Mapping[str, InternalSkill] = field(default_factory=dict)
     may_test: Callable[[int], bool] = lambda _person: False
     toolset: Callable[[str], Sequence[SkillSpec]] = lambda _name: ()
-    _made: dict[str, RunnableAgent] = field(default_factory=dict, init=False)
+    _made: dict[tuple[str, str], RunnableAgent] = field(default_factory=dict, init=False)
     _snapshot_number: int = field(default=-1, init=False)
 
     def resolve(
@@ -202,7 +218,7 @@ class AgentResolver:
         """Which agent answers, by which rule and why; and the agent, None where there is none."""
         snapshot = self.catalog.snapshot()
         if address.instance is not None:
-            return self._named(snapshot, address.instance)
+            return self._named(snapshot, address.instance, address.preset or "")
         if snapshot.on_test and (draft := self._tested(snapshot, line, address, person)):
             why = "you are testing your draft of it here"
             return Resolution(draft.attribution.agent, "draft", why), draft
@@ -210,14 +226,35 @@ class AgentResolver:
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
-        agent = None if found.agent_id is None else self.current(found.agent_id)
-        return found, agent and self.for_line(agent, line)
+        owner, account = telegram_owner(person.telegram_id), snapshot.account_of_bot(line.bot)
+        if address.private and (one := preset_here(snapshot, found, address.bot, owner)):
+            own = Resolution(one.base_agent_name, "preset", f"the preset '{one.instance_name}'")
+            found, agent = self._preset(snapshot, own, preset_key(owner, one.id))
+        else:
+            agent = None if found.agent_id is None else self.current(found.agent_id)
+        if agent is None or account == DEFAULT_ACCOUNT:
+            return found, agent
+        who = agent.attribution
+        if who.agent_instance is not None and who.account != account:
+            why = f"'{agent.id}' is of another account than this bot, which belongs to {account}"
+            return Resolution(None, found.rule, why), None
+        return found, agent.working_for(account)
 
     def for_line(self, agent: RunnableAgent, line: LineContext) -> RunnableAgent:
         """An agent as it works in a line: for the account of its bot, or of the API key."""
         if is_http(line.name):
             return agent.working_for(account_of(line.name))
         return agent.working_for(self.catalog.snapshot().account_of_bot(line.bot))
+
+    def _preset(
+        self, snapshot: Snapshot, found: Resolution, key: str
+    ) -> tuple[Resolution, RunnableAgent | None]:
+        """An agent under a preset; where that cannot answer, why in a sentence."""
+        found = replace(found, preset=key)
+        if agent := self.current(found.agent_id or "", key):
+            return found, agent
+        why = fault_of(snapshot, split_key(key)[0], snapshot.preset(key))
+        return replace(found, agent_id=None, why=why or PRESET_CHANGED), None
 
     def _tested(
         self, snapshot: Snapshot, line: LineContext, address: Address, person: User
@@ -227,8 +264,12 @@ class AgentResolver:
         found = snapshot.on_test.get((f"tg:{author}", line.name, address.original_id))
         return self.current(f"{found.value.agent}{TILDE}{author}") if found else None
 
-    def _named(self, snapshot: Snapshot, id: str) -> tuple[Resolution, RunnableAgent | None]:
+    def _named(
+        self, snapshot: Snapshot, id: str, preset: str
+    ) -> tuple[Resolution, RunnableAgent | None]:
         """The instance that was asked for by its name, or the agent by its id."""
+        if preset:
+            return self._preset(snapshot, Resolution(id, "preset", "asked for by its id"), preset)
         agent, why = self.current(id), "asked for by its name"
         if agent is not None and (SLASH not in id or snapshot.instance(id) is not None):
             return Resolution(id, "instance", why), agent
@@ -237,23 +278,45 @@ class AgentResolver:
             why = f"the agent type of the instance '{id}' is unknown: {unknown}"
         return Resolution(None, "instance", why), None
 
-    def current(self, agent: str) -> RunnableAgent | None:
-        """An agent or an instance by its id as it is now, or None where there is no such one."""
+    def current(self, agent: str, preset: str = "") -> RunnableAgent | None:
+        """An agent or an instance by its id as it is now, or None where there is no such one.
+
+        A `preset` (`<owner>/<id>`) is laid over it: None as well where it cannot answer, or stands
+        on another agent by now.
+        """
         snapshot = self.catalog.snapshot()
-        if snapshot.number != self._snapshot_number:
+        if snapshot.number != self._snapshot_number or len(self._made) > MOST_MADE:
             self._made.clear()
             self._snapshot_number = snapshot.number
         if TILDE in agent and not self.may_test(drafted(agent)[1]):
             return None
-        if (known := self._made.get(agent)) is not None:
+        if (known := self._made.get((agent, preset))) is not None:
             return known
         if TILDE in agent:
-            return self._draft(snapshot, agent)
-        own, router = unrouted(agent)
-        if (found := snapshot.effective(own, self.rules.llm)) is None:
-            return None
-        made = self._made[agent] = replace(self._make(found), router=router)
+            made = self._draft(snapshot, agent)
+        else:
+            made = self._under(snapshot, agent, preset) if preset else self._bare(snapshot, agent)
+        if made is not None:
+            self._made[agent, preset] = made
         return made
+
+    def _bare(self, snapshot: Snapshot, agent: str) -> RunnableAgent | None:
+        own, router = unrouted(agent)
+        found = snapshot.effective(own, self.rules.llm)
+        return replace(self._make(found), router=router) if found else None
+
+    def _under(self, snapshot: Snapshot, agent: str, key: str) -> RunnableAgent | None:
+        """An agent under a preset, as far as the agent and the host allow it now."""
+        preset, base = snapshot.preset(key), snapshot.agents.get(agent)
+        if preset is None or base is None or preset.base_agent_name != agent:
+            return None
+        if fault_of(snapshot, split_key(key)[0], preset):
+            return None
+        layer = layer_of(preset, base.value, self.catalog.allowed_models())
+        if (found := snapshot.effective(agent, self.rules.llm, (layer,))) is None:
+            return None
+        made = self._make(found)
+        return replace(made, attribution=replace(made.attribution, preset=key))
 
     def _draft(self, snapshot: Snapshot, id: str) -> RunnableAgent | None:
         """A draft that is on test, as if somebody other than the operator had stored it."""
@@ -263,8 +326,7 @@ class AgentResolver:
             return None
         made = self.unstored(draft.definition, revision_of(draft.definition.to_text()))
         who = replace(made.attribution, trial=TRIAL)
-        self._made[id] = made = replace(made, attribution=who, draft=author)
-        return made
+        return replace(made, attribution=who, draft=author)
 
     def is_router(self, agent: RunnableAgent) -> bool:
         """Whether an agent hands each message to another instance of its account."""
@@ -378,17 +440,12 @@ def _policy(agent: EffectiveAgent, floor: tuple[str, ...], skills: Sequence[Skil
     """
     written = agent.tool_policy
     safety = agent.definition.safety_config or SafetyConfig()
-    lists = [written.allowed]
-    disabled = written.disabled_tools
-    if (instance := agent.instance) is not None:  # it narrows, and makes nothing run unasked
-        lists.append(instance.allowed)
-        disabled = (*disabled, *instance.disabled)
     runs = [f"skill:{skill.name}" for skill in skills if not skill.requires_approval]
     confirm = [f"skill:{skill.name}" for skill in skills if skill.requires_approval]
     return Policy(
         runs=(*agent.definition.whitelist_patterns, *runs),
-        allowed=tuple(one for one in lists if one is not None),
-        disabled=disabled,
+        allowed=agent.allowed,
+        disabled=agent.disabled,
         confirm=(
             *(*floor, *written.require_confirmation, *confirm),
             *safety.require_tool_confirmation,

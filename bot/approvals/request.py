@@ -80,8 +80,9 @@ class ApprovalRequest:
     `message` is the message that asked for the turn. `approvers` holds "asker", "admins" (of the
     chat), "hostAdmins" and numeric ids. Presses count until `expires_at`, a typed reason of
     `reason_by` until `reason_until` (both seconds since the epoch). It was asked with `seconds` to
-    answer it, 0 where that is not known. `version` grows with each
-    change in the store; `messages` are the ids of the messages that show the request in its chat.
+    answer it, 0 where that is not known. `preset` is the one of the turn's agent, '' for none.
+    `version` grows with each change in the store; `messages` are the ids of the messages that show
+    the request in its chat.
     """
 
     nonce: str
@@ -97,6 +98,7 @@ class ApprovalRequest:
     reason_until: float = 0.0
     closed: bool = False
     seconds: float = 0.0
+    preset: str = ""
     version: int = 1
     messages: tuple[int, ...] = ()
 
@@ -171,11 +173,11 @@ class ApprovalRequest:
 
 _NAMES: Mapping[type, str] = {
     TurnRef: "entry conversation agent",
-    Address: "bot chat topic private was instance stream grows",
+    Address: "bot chat topic private was instance stream grows preset",
     User: "id name username language key may_decide is_named",
     ToolCallApproval: "call key digest definition always shown state by name kept right",
     ApprovalRequest: "nonce turn address asker message approvers asked until "
-    "reason reason_by reason_until closed seconds",
+    "reason reason_by reason_until closed seconds preset",
 }
 """The names under which values are stored, in the order of their fields."""
 

@@ -37,6 +37,7 @@ UNSEEN_SECONDS = 600.0
 UNSEEN_RETRY_SECONDS = 2.0
 
 AGENT_GONE = "The agent that asked this was removed, so nothing was done."
+PRESET_GONE = "The preset with which this was asked is gone, so nothing was done."
 DRAFT_GONE = "The draft that asked this is no longer on test, so nothing was done."
 GAVE_UP = "I failed several times to continue, so I stopped."
 
@@ -77,6 +78,7 @@ def new_request(
         ),
         expires_at=now + agent.approval_seconds,
         seconds=agent.approval_seconds,
+        preset=agent.preset,
     )
 
 
@@ -97,7 +99,7 @@ class TurnServices:
 
     def with_current_approvers(self, request: ApprovalRequest) -> ApprovalRequest:
         """The request with whom its agent lets approve now, if that agent still exists."""
-        agent = self.current_agent(request.turn.agent)
+        agent = self.current_agent(request.turn.agent, request.preset)
         if agent is None:
             return request
         return replace(request, approvers=self.approvers.for_agent(agent, request.address.bot))

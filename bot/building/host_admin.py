@@ -19,6 +19,7 @@ from bot.building.texts import binding_text, draft_text, place_of, publish_text,
 from bot.skills.api import SkillContext, SkillError, skill
 from bot.skills.spec import Guard, SkillSpec, Weighed
 from registry.binding import AgentBinding, AgentBindingType, BotIdentity
+from registry.definition import INTERNAL_TOOLS, InternalToolset
 from registry.draft_edits import Drafts
 from registry.errors import Denied, NotThere, RegistryError, RegistryUnavailable, ReviewNeeded
 from registry.history import kept_text
@@ -27,7 +28,7 @@ from registry.roles import CORE, Action, Actor, Target, Why, verdict
 from registry.skill import Skill
 from registry.snapshot import Entry, Snapshot
 
-NAME = "host-admin"
+NAME: InternalToolset = "host-admin"
 INSTANCE = Target("instance")
 MOST_LISTED = 200
 _AGENT = {"type": "string", "description": "The agent's id, such as jack.", "maxLength": 64}
@@ -142,6 +143,7 @@ class HostAdmin:
     specs: tuple[SkillSpec, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        assert tuple(tool.name for tool in TOOLS) == INTERNAL_TOOLS[NAME]
         self.specs = tuple(map(self._spec, TOOLS))
 
     @property

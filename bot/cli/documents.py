@@ -40,6 +40,7 @@ NAMES: Mapping[Kind, str] = {
     "key": "key",
     "access": "access rule",
     "proposal": "proposal",
+    "preset": "person with presets",
     "bot": "bot",
     "draft": "draft",
 }

@@ -56,6 +56,7 @@ REGISTRY_VERBS = {
     "agents": "list, show, change, delete and restore agents",
     "drafts": "change agents in drafts, compare and publish them",
     "instances": "list, show, create, change, delete and restore agent instances",
+    "presets": "list and export people's own presets",
     "bindings": "list, set, delete and restore bindings",
     "roles": "list, grant and revoke the roles of people",
     "access": "list, let in and block people and groups",
@@ -64,7 +65,7 @@ REGISTRY_VERBS = {
     "secrets": "make the key that seals tokens, and change it",
     "audit": "list, verify and roll back what was changed",
     "reviews": "list and reject changes that wait for a second person",
-    "export": "write all agents, instances, bindings, roles and access to one file",
+    "export": "write all agents, instances, presets, bindings, roles and access to one file",
     "import": "read such a file, and show first what it would change",
 }
 """The verbs over the registry, whose words are in `bot.cli.words`."""

@@ -54,7 +54,7 @@ async def export(registry: Registry, given: Namespace) -> Said:
     text = json.dumps(body, indent=2, ensure_ascii=False)
     if given.file in (None, STDIN):
         return Said(text.splitlines(), body, notes=notes)
-    _write(Path(given.file), text + "\n")
+    write_private(Path(given.file), text + "\n")
     counts = {kind: len(entries) for kind, entries in found.items()}
     said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     data = {"file": given.file, "documents": counts, "left_out": notes}
@@ -92,7 +92,7 @@ def _ours(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _write(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read, whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:

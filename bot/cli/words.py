@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bot.cli import audit, bots, documents, drafts, instances, keys, transfer
+from bot.cli import audit, bots, documents, drafts, instances, keys, presets, transfer
 from bot.cli.registry import Work
 from registry.revisions import Kind
 from registry.roles import DEFAULT_ACCOUNT, ROLES, Duty
@@ -177,6 +177,17 @@ def _instances(parser: argparse.ArgumentParser) -> None:
     one.add_argument("id", metavar="ID", help=what)
     acts.reading("templates", "list the templates", instances.list_templates)
     acts.revisions("ID", what)
+
+
+def _presets(parser: argparse.ArgumentParser) -> None:
+    acts = _add_acts(parser, "list | export", "preset")
+    about = "a numeric Telegram id, tg:<id>, or api:<account>:<user>"
+    one = acts.reading("list", "list people's presets, without their texts", presets.list_presets)
+    one.add_argument("--person", metavar="PERSON", help=about)
+    said = "write people's presets with their texts as JSON"
+    one = acts.reading("export", said, presets.export_presets)
+    one.add_argument("file", metavar="FILE", nargs="?", help="stdout if omitted, or -")
+    one.add_argument("--person", metavar="PERSON", help=about)
 
 
 def _bindings(parser: argparse.ArgumentParser) -> None:
@@ -352,6 +363,7 @@ _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "agents": _agents,
     "drafts": _drafts,
     "instances": _instances,
+    "presets": _presets,
     "bindings": _bindings,
     "roles": _roles,
     "access": _access,

@@ -34,8 +34,9 @@ from registry.binding import AgentBinding, AgentBindingType
 from registry.definition import LlmConfiguration
 from registry.errors import AlreadyThere
 from registry.instance import is_instance_id
+from registry.layers import EffectiveAgent
 from registry.roles import NO_REASON
-from registry.snapshot import EffectiveAgent, Snapshot
+from registry.snapshot import Snapshot
 
 MAX_SHOWN = 50
 MAX_BYTES = 256 * 1024
@@ -115,6 +116,7 @@ def _settings(agent: EffectiveAgent, defaults: LlmConfiguration) -> Iterator[str
         "customInstructions": own.custom_instructions,
         "servers": ", ".join(f"{one.name} ({one.server.transport})" for one in agent.servers),
         "skills": ", ".join(skill.name for skill in own.skills),
+        "internalToolsets": ", ".join(own.internal_toolsets),
         "whitelistPatterns": ", ".join(own.whitelist_patterns),
         "toolPolicy": _json(own.tool_policy),
         "safetyConfig": _json(own.safety_config),

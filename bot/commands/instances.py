@@ -40,9 +40,10 @@ from registry.instance_edits import (
     setting_of,
     typed_change,
 )
+from registry.layers import EffectiveAgent
 from registry.revisions import differences
 from registry.roles import DEFAULT_ACCOUNT, NO_REASON, Actor, Why
-from registry.snapshot import SPELLED_LLM, EffectiveAgent, Entry
+from registry.snapshot import SPELLED_LLM, Entry
 
 MAX_SHOWN = 50
 INSTANCE = "ACCOUNT/INSTANCE"

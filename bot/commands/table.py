@@ -36,6 +36,8 @@ from bot.commands import (
     new_agent,
     offers,
     page,
+    preset_menu,
+    presets,
     reviews,
     roles,
     versions,
@@ -71,7 +73,8 @@ def all_commands(
     last = (audit.audit, audit.rollback, reviews.reviews, host.status, host.reload)
     rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
-    rows += [retrying(row.using(admin_context)) for row in first]
+    own = (preset_menu.presets, preset_menu.model, presets.style)
+    rows += [retrying(row.using(admin_context)) for row in (*own, *first)]
     rows += [own_id, people.using(people_context), claim]
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
@@ -80,7 +83,7 @@ def all_commands(
     rows += [retrying(row.using(bot_commands)) for row in own]
     rows += [retrying(row.using(admin_context)) for row in last]
     rows += [retrying(dead_letters.dead_letters.using((admin_context, store)))]
-    tapped = (*agent_menu.ACTIONS, *edit_menu.ACTIONS, *new_agent.ACTIONS)
+    tapped = (*agent_menu.ACTIONS, *edit_menu.ACTIONS, *new_agent.ACTIONS, *preset_menu.ACTIONS)
     actions = [retrying(row.using(admin_context)) for row in tapped]
     actions += [retrying(row.using((admin_context, tools_of))) for row in edit_menu.TOOL_ACTIONS]
     actions += [retrying(row.using((admin_context, store))) for row in dead_letters.ACTIONS]

@@ -42,7 +42,7 @@ from bot.messages import (
     User,
 )
 from bot.ops.logging import Counters
-from bot.store.outbox import ACCESS_CARD, parse_card_id
+from bot.store.outbox import ACCESS_CARD, MENU, parse_card_id
 from bot.turn.results import parse_letter, parse_retry
 from bot.usage.budgets import RequestRate, Spender
 
@@ -186,6 +186,8 @@ class Router:
         self, line: LineContext, tracks: str, outcome: MessageOutcome
     ) -> None:
         """Update a message that changed before it was sent; give up what cannot be shown."""
+        if tracks.startswith(MENU):  # a menu that cannot be shown is lost, and can be opened again
+            return
         if card := parse_card_id(tracks):
             kind, nonce, person = card
             cards = self.gate if kind == ACCESS_CARD else self.cards

@@ -11,9 +11,15 @@ import structlog
 
 from bot.access.rules import Access
 from bot.agents.resolver import AgentResolver, RunnableAgent, is_draft
-from bot.approvals.service import AGENT_GONE, DRAFT_GONE, GAVE_UP, ApprovalService
+from bot.approvals.service import (
+    AGENT_GONE,
+    DRAFT_GONE,
+    GAVE_UP,
+    PRESET_GONE,
+    ApprovalService,
+)
 from bot.approvals.store import ApprovalStore
-from bot.command import no_agent_cure, paragraphs
+from bot.command import escape_markdown, no_agent_cure, paragraphs
 from bot.errors import FencedOut
 from bot.messages import (
     Buttons,
@@ -39,6 +45,7 @@ from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import DeadLetters, UpdateInbox
 from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
+from bot.store.sessions import is_http
 from bot.turn.results import (
     LETTER_GONE,
     MESSAGE_GONE,
@@ -72,6 +79,7 @@ def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
 log = structlog.get_logger("turns")
 
 OPEN_QUESTION = "An approval is waiting for an answer here. Please answer it first."
+LEAVE_PRESET = "Send /presets to choose another one, or `/presets use none` for the agent itself."
 NO_ROUTE = "there is no other instance that this router could hand the message to"
 RETRY_SECONDS = 1.0
 
@@ -158,6 +166,11 @@ class Turns:
         if agent is not None:
             agent = await self.router.routed(entry, incoming, agent)
             found = found if agent else replace(found, why=NO_ROUTE)
+        if agent is None and found.rule == "preset":
+            cure = "" if is_http(entry.line.name) else LEAVE_PRESET
+            text = paragraphs(escape_markdown(found.why), cure)
+            await self.stores.reply(entry, incoming, text)
+            return Outcome.DONE
         if agent is None:
             admin = self.access.is_admin(incoming.person.id)
             document = self.resolver.catalog.snapshot().document
@@ -254,9 +267,11 @@ class Turns:
         approval = await self.approvals.claim_expired(line, event.nonce)
         if approval is None:
             return
-        agent, asker = self.resolver.current(approval.turn.agent), approval.asker
+        asker = approval.asker
+        agent = self.resolver.current(approval.turn.agent, approval.preset)
         if agent is None:
             gone = DRAFT_GONE if is_draft(approval.turn.agent) else AGENT_GONE
+            gone = PRESET_GONE if approval.preset else gone
             await self.approvals.abandon(line, approval, gone)
         elif self.access.verdict(approval.address, asker.id) != "admitted":
             await self.approvals.abandon(line, approval, "")

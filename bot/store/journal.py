@@ -69,7 +69,8 @@ class OpenTurn:
     the chat has one. `nonce` names its last approval request. `attempts` counts how often the turn
     was begun since it last recorded something, `unrecorded_attempts` those before this one that may
     have asked the model without recording it, `hits` the ends of the host that speak against it.
-    Each write has an ordinal, `writes` is the last one; `writing` keeps them in order.
+    Each write has an ordinal, `writes` is the last one; `writing` keeps them in order. `preset` is
+    that of the agent, as `<owner>/<id>`, '' for none.
     """
 
     ref: TurnRef
@@ -81,6 +82,7 @@ class OpenTurn:
     nonce: str = ""
     unrecorded_attempts: int = 0
     hits: int = 0
+    preset: str = ""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
 
 
@@ -220,6 +222,13 @@ def _record(id: bytes, kind: bytes, body: bytes) -> Record:
     return Record(kind.decode(), found, id.decode())
 
 
+def _preset_in(attribution: str) -> str:
+    """The preset of who answers; '' for none."""
+    if '"preset":null' in attribution or not attribution:
+        return ""
+    return orjson.loads(attribution).get("preset") or ""
+
+
 def _open_turn(conversation: str, fields: Sequence[bytes]) -> OpenTurn:
     found = {n.decode(): v.decode() for n, v in zip(fields[::2], fields[1::2], strict=True)}
     preview = found.get("preview")
@@ -233,4 +242,5 @@ def _open_turn(conversation: str, fields: Sequence[bytes]) -> OpenTurn:
         nonce=found.get("nonce", ""),
         unrecorded_attempts=max(0, int(found.get("dark", 1)) - 1),
         hits=int(found.get("hits", 0)),
+        preset=_preset_in(found.get(ATTRIBUTION, "")),
     )

@@ -106,6 +106,8 @@ artifact = Key("{<line>}:artifact:<id>")
 """A file that a tool gave in a turn over HTTP: its name, its type and its bytes."""
 menu = Key("{<line>}:menu:<nonce>")
 """A message with buttons: who may press them, and what each leads to."""
+menu_message = Key("{<line>}:menu:<nonce>:message")
+"""The message of a menu that asks for a text."""
 forms = Key("{<line>}:forms")
 """What the next message of a person is for, by conversation and person."""
 told = Key("{<line>}:told:<chat>")

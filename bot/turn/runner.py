@@ -82,11 +82,13 @@ class TurnRunner:
                 turn, progress = loop.turn, loop.progress
                 if turn.opened.state == "sending":
                     await channel.deliver([])  # a try that failed may have recorded parts
-                elif (began := turn.opened.ref.agent) != ref.agent:  # another is bound by now
-                    agent = self.services.current_agent(began) or turn.agent.in_place_of(began)
+                elif (began := turn.began_with) != turn.agent.names:  # another is bound by now
+                    now = self.services.current_agent(*began)
+                    agent = now or turn.agent.in_place_of(*began)
                     return await self.run(replace(turn.request, agent=agent), has_slot=True)
-                elif self.services.current_agent(began) is None:
-                    removed = TurnResult("refused", results.AGENT_GONE)
+                elif self.services.current_agent(*began) is None:
+                    gone = results.PRESET_GONE if began[1] else results.AGENT_GONE
+                    removed = TurnResult("refused", gone)
                     await turn.finish(removed, turn.opened.preview)
                 else:
                     try:
@@ -202,7 +204,7 @@ class TurnRunner:
         agent, incoming = request.agent, request.incoming
 
         def current() -> ToolPermissions | None:
-            found = self.services.current_agent(agent.id)
+            found = self.services.current_agent(*agent.names)
             return found.tools if found else None
 
         context = CallContext(
@@ -229,7 +231,7 @@ class TurnRunner:
         spender = Spender(fence.line, ref.conversation, person, ref.entry, agent.attribution, key)
 
         def limits() -> Budgets:
-            own = (self.services.current_agent(ref.agent) or agent).budgets
+            own = (self.services.current_agent(*agent.names) or agent).budgets
             return self.budgets.with_key(own, key)
 
         return TurnBudget(

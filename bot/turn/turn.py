@@ -197,6 +197,11 @@ class Turn:
         self.view = view
         self._renew_prefix()
 
+    @property
+    def began_with(self) -> tuple[str, str]:
+        """The agent and the preset with which it began, also where others answer here by now."""
+        return self.opened.ref.agent, self.opened.preset
+
     def recorded(self) -> Sequence[Record]:
         """All records of this turn that are in the journal."""
         return self.transcript.of_turn(self.id)
@@ -225,7 +230,7 @@ class Turn:
         """What people allowed for good in this conversation, and is valid for this person today."""
         services, incoming = self.services, self.incoming
         found = await services.approvals.grants(self.line.name, self.opened.ref.conversation)
-        agent = services.current_agent(self.agent.id) or self.agent
+        agent = services.current_agent(*self.agent.names) or self.agent
         bot, person = incoming.address.bot, incoming.person.id
         return services.approvers.valid_grants(found, agent, bot, person)
 

@@ -31,6 +31,8 @@ _PAGE = 1_000
 _VERIFY_TRIES = 20
 KEPT_REVISIONS = 1_000
 """Of one document; older ones go, and the numbers go on."""
+KEPT_OF_PRESETS = 200
+"""The same of the presets of one person, who may be a stranger."""
 DELETED = "-"
 """In place of the hash of a document that is not there."""
 BY_HAND = Actor("store", via="store")
@@ -182,7 +184,8 @@ class RevisionStore:
                 else ["", ""]
             )
             remember = "" if act == "seen" else _REMEMBER_SECONDS
-            args: list[Any] = [act, value, expected, made, remember, *ends, KEPT_REVISIONS]
+            kept = KEPT_OF_PRESETS if key.startswith(stored.PRESET) else KEPT_REVISIONS
+            args: list[Any] = [act, value, expected, made, remember, *ends, kept]
             for record in added:
                 words = [word for pair in record.stored().items() for word in pair]
                 args += [record.number, len(words), *words]

@@ -10,6 +10,7 @@ from registry.authorization import WriterPermissions
 from registry.errors import DocumentErrors, Problem
 from registry.fields import SLUG_RULE, is_slug
 from registry.instance import SLASH
+from registry.preset import MOST_BYTES, account_of_owner
 from registry.revisions import Kind, json_of
 from registry.roles import CORE, DEFAULT_ACCOUNT, Target
 from registry.secrets import detect_secret, shown
@@ -35,6 +36,8 @@ ACCESS = "agent:access:"
 """Before a subject: the key of what says whether it was let in or blocked."""
 PROPOSAL = "agent:proposal:"
 """Before an agent's id: the key of a change of it that waits for a second person."""
+PRESET = "agent:preset:"
+"""Before a person: the key of all their presets."""
 BOT = "agent:bot:"
 """Before a bot's numeric id: the key of a bot that was added at run time."""
 DRAFT = "agent:draft:"
@@ -58,6 +61,7 @@ PREFIXES: Mapping[Kind, str] = {
     "key": API_KEY,
     "access": ACCESS,
     "proposal": PROPOSAL,
+    "preset": PRESET,
     "bot": BOT,
     "draft": DRAFT,
 }
@@ -94,6 +98,8 @@ def target_of(key: str, text: str | None) -> Target:
         return CORE
     if kind == "instance":
         return Target("instance", id.partition(SLASH)[0])
+    if kind == "preset":
+        return Target("instance", account_of_owner(id))
     value = json_of(text) if text else None
     if kind == "role" and isinstance(value, Mapping):
         grants = value.get("grants")
@@ -185,6 +191,7 @@ class CachedDocuments:
                 keys=self._in_order(API_KEY),
                 access=self._in_order(ACCESS),
                 proposals=self._in_order(PROPOSAL),
+                presets=self._in_order(PRESET),
                 bots=self._in_order(BOT),
                 drafts=self._in_order(DRAFT),
             ),
@@ -257,6 +264,7 @@ class CachedDocuments:
             "key": reader.key,
             "access": reader.access,
             "proposal": reader.proposal,
+            "preset": reader.presets,
             "bot": reader.bot,
             "draft": reader.draft,
         }
@@ -278,6 +286,7 @@ _NAMES: Mapping[Kind, str] = {
     "key": "id",
     "access": "subject",
     "proposal": "agent",
+    "preset": "owner",
     "bot": "id",
     "draft": "id",
 }
@@ -301,8 +310,13 @@ def _text_of(key: str, value: bytes | str | Problem) -> str:
 
 def problems_of(key: str, text: str, writer: WriterPermissions) -> tuple[Problem, ...]:
     """What is wrong with a value that is to be stored at a key."""
-    if len(text.encode()) > VALUE_LIMIT:
-        return (too_large(key, len(text.encode())),)
+    size = len(text.encode())
+    if key.startswith(PRESET) and size > MOST_BYTES:
+        message = f"your presets have {size} bytes together, more than {MOST_BYTES}"
+        cure = "shorten their texts, or delete one"
+        return (Problem("presets", message, cure, path="system_prompt_append"),)
+    if size > VALUE_LIMIT:
+        return (too_large(key, size),)
     (reading,) = CachedDocuments(writer).read({key: text})
     return tuple(problem for problem in reading.problems if problem.level == "error")
 

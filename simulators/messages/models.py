@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from simulators.messages.refusals import Refusal
@@ -169,6 +170,16 @@ def find(name: str) -> Model:
     if name not in _NAMES:
         raise Refusal(404, f"model: {name}")
     return _NAMES[name]
+
+
+@contextmanager
+def also_known(name: str, like: str = "claude-sonnet-4-6") -> Iterator[None]:
+    """Know a model of another provider for a while, which behaves like one of ours."""
+    _NAMES[name] = replace(find(like), id=name, name=name)
+    try:
+        yield
+    finally:
+        del _NAMES[name]
 
 
 def described(model: Model) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tests.host.tool_agent import ToolAgent, write
 
 PIRATE = "You are Jack, a pirate."
 FORMAL = "You are Jack.\nBe formal, because guests expect it."
+JACK = f'{{"id": "jack", "name": "Jack", "customInstructions": "{PIRATE}"}}'
 MARK = "\n\nDraft of Jack, not published"
 
 
@@ -169,3 +170,33 @@ async def test_what_a_draft_asks_to_do_is_void_once_it_is_no_longer_on_test(stag
         assert clerk.done == []
         stage.script.on("I am the clerk.")
         assert await says("hello") == "I am the clerk."
+
+
+async def test_a_text_is_taken_from_a_reply_and_a_whole_agent_from_json_or_yaml(
+    stage: Stage,
+) -> None:
+    echo, boss = stage.bot("Echo"), stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    room = stage.world.private(boss, echo)
+    says = saying(stage, boss, room, echo)
+    async with stage.host() as host:
+        await says(f"/addagent {JACK}")
+        await says("/edit jack description For guests.")
+        text = stage.world.say(boss, room, "/id because it is short, and has many words")
+        await stage.answer(room, echo, 3)
+        count = len(stage.texts(room, echo.id))
+        stage.world.say(boss, room, "/edit jack instructions", reply_to=text.id)
+        said = (await stage.answer(room, echo, count + 1)).text
+        assert "customInstructions" in said
+        found = host.catalog.snapshot().draft("jack", f"tg:{boss.id}")
+        assert found is not None
+        assert found.definition.custom_instructions == text.text
+        assert found.definition.description == "For guests."
+        said = await says("/edit jack id: jack\nname: Sir Jack\nmcpServers: []\n")
+        assert "name: Sir Jack" in said
+        assert "its id is 'jim'" in await says('/edit jack {"id": "jim", "name": "Jim"}')
+        assert "did you mean 'llmOverrides.temperature'" in await says("/edit jack temprature 0.1")
+        assert (await says("/edit jack")).startswith("Your draft of Sir Jack (jack):")
+        assert "after /edit ID" in await says("/edit")
+        assert "Write /publish ID" in await says("/publish")
+        assert await says("/drafts jim") == "There is no draft of agent 'jim'."

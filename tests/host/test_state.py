@@ -26,6 +26,7 @@ RARE = {
     "agent:bot:<id>",  # of a host to which people add bots
     "agent:key:<id>",  # of a host with an API
     "agent:draft:<agent>/<author>",  # of an agent that an admin is about to change
+    "agent:preset:<person>",  # of people who made some
     "agent:proposal:<agent>",  # of a host where a second person reviews
     "agent:role:<person>",  # of a host whose admins are not all in ADMINS
     "api:answer:<digest>",

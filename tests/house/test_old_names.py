@@ -29,7 +29,7 @@ Sheet sheet sheets: ApprovalRequest, request
 Asked Asking: ToolCallApproval, PendingCall
 Tap tapped tap_of data_of: Decision, apply_decision, parse_callback, callback_data
 stands grants_of Granted: grant_is_valid, new_grants, Grants
-ripe unasked Answering Suspended: claim_expired, on_undeliverable, ApprovalService
+ripe unasked Respondent Suspended: claim_expired, on_undeliverable, ApprovalService
 Place need_not_wait: LineContext, may_supersede
 Station station Joined Way Assembled: LineRuntime, App
 HostedBot hosted: HostedLine, line.py

@@ -170,7 +170,8 @@ async def test_what_does_not_exist_is_the_same_404_and_nothing_is_asked(
         ({"message": "hi", "session_id": "a\n"}, "session_id"),
         ({"message": "hi", "session_id": "x" * 65}, "session_id"),
         ({"message": "hi", "session": "s"}, "session"),
-        ({"message": "hi", "agent_instance_id": "p"}, "agent_instance_id"),
+        ({"message": "hi", "agent_instance_id": "x" * 65}, "agent_instance_id"),
+        ({"message": "hi", "agent_instance_id": 7}, "agent_instance_id"),
     ],
 )
 async def test_a_message_that_is_not_valid_is_a_422_with_its_field(

@@ -179,10 +179,16 @@ OF_ANY_KEY = {
     "/openapi.json",
     "/api/v1/registry/agents",
     "/api/v1/agent-templates",
+    "/api/v1/agent-instances/templates",
     "/session",
 }
 """What a key of one agent may ask for besides that agent; the list shows it that one alone."""
-OF_ITS_OWN = {"/api/v1/agents", "/api/v1/approvals", "/accounts/{account}/agents"}
+OF_ITS_OWN = {
+    "/api/v1/agents",
+    "/api/v1/agent-instances",
+    "/api/v1/approvals",
+    "/accounts/{account}/agents",
+}
 """Lists in which such a key sees nothing here."""
 
 

@@ -286,7 +286,7 @@ async def test_an_instance_of_a_file_is_shown_and_changed_only_there(
         ({"account": "beta"}, "account", "leave it out, or write acme"),
         ({"instance_name": "other"}, "instance_name", "leave it out, or write wrong"),
         ({"agent_type": "secret-agent"}, "agent_type", "ask the operator to offer it"),
-        ({"llm": {"model": "large-model"}}, "llm.model", "use one of: small-model"),
+        ({"llm": {"model": "large-model"}}, "llm.model", "claude-haiku-5-5, small-model"),
         ({"llm": {"model": "${MODEL}"}}, "llm.model", ""),
     ],
 )

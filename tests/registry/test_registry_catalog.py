@@ -28,8 +28,9 @@ from registry.errors import (
     ReasonMissing,
 )
 from registry.history import History
+from registry.layers import Layer
 from registry.roles import HOST_ADMIN, Actor, RoleGrant, Why
-from registry.snapshot import Document, Entry, Layer, Snapshot, effective, merge_documents
+from registry.snapshot import Document, Entry, Snapshot, effective, merge_documents
 from registry.sources.environment import read_environment
 from registry.sources.file import FileSource
 from registry.sources.json_yaml import read_document

@@ -213,14 +213,16 @@ class Conversations:
         before: Sequence[EarlierMessage] = (),
         context: TaskContext | None = None,
         once: bool = False,
+        preset: str = "",
     ) -> SentMessage:
         """Accept a message into a session, which is made where there is none.
 
         With an `idempotency` key the same message is accepted once. `grows`: somebody will read the
         answer while it is made. `before` is what was said before, as the client tells it: a session
         that is made begins with it, one that is there has its own. `context` goes with the message.
-        `once`: nothing follows in the session that is made without one, and it is not kept. Raises
-        SessionNotFound, MessageReused and StoreUnavailable.
+        `once`: nothing follows in the session that is made without one, and it is not kept. A
+        `preset` (`<owner>/<id>`) is laid over the agent. Raises SessionNotFound, MessageReused and
+        StoreUnavailable.
         """
         turn, made = secrets.token_hex(12), secrets.token_urlsafe(16)
         if idempotency is not None:  # a repeat must find the same session
@@ -229,7 +231,10 @@ class Conversations:
             raise SessionNotFound
         session = session or (ONCE + made if once else made)
         update = HttpUpdate(
-            "message", asker.user, instance, turn, text, grows=grows, context=context
+            *("message", asker.user, instance, turn, text),
+            grows=grows,
+            context=context,
+            preset=preset or None,
         )
         return await self._accept(asker, session, update, before=before)
 
@@ -243,6 +248,7 @@ class Conversations:
         about: Json | None = None,
         idempotency: str | None = None,
         grows: bool = True,
+        preset: str = "",
     ) -> SentMessage:
         """Accept a task: a message in a line of its own, `api:<account>:task:<id>`.
 
@@ -252,7 +258,10 @@ class Conversations:
         if idempotency is not None:
             turn = turn_id(asker.account, asker.task_owner, idempotency)
         update = HttpUpdate(
-            "message", asker.user, instance, turn, text, grows=grows, context=context
+            *("message", asker.user, instance, turn, text),
+            grows=grows,
+            context=context,
+            preset=preset or None,
         )
         try:
             return await self._accept(asker, TASK + turn, update, about)
@@ -272,7 +281,8 @@ class Conversations:
         update = replace(update, at=int(self.clock.wall()))
         # What a repeat must not change.
         hears = (about or {}).get(WEBHOOK)
-        said = orjson.dumps([instance, session, update.text, update.context, before, hears])
+        parts = [instance, session, update.text, update.context, before, hears]
+        said = orjson.dumps([*parts, *filter(None, [update.preset])])
         digest = hashlib.sha256(said).hexdigest()[:16]
         records = records_of(before, update.person, update.at)
         message = NewMessage(turn, digest, update.dump(), update.at, records)

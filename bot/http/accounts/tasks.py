@@ -75,16 +75,25 @@ class Tasks:
         idempotency: str | None = None,
         grows: bool = False,
         webhook: str = "",
+        preset: str = "",
     ) -> SentMessage:
         """Accept a task for an agent or an instance; raises MessageReused and StoreUnavailable.
 
-        `webhook` is the address that hears of its end, '' for none.
+        `webhook` is the address that hears of its end, '' for none. `preset` is laid over the
+        agent.
         """
         about = {"agent": context.specialization.shown_name(agent_type(agent))}
         if webhook:
             about[WEBHOOK] = webhook
         return await self.conversations.begin_task(
-            asker, agent, text, context=context, about=about, idempotency=idempotency, grows=grows
+            asker,
+            agent,
+            text,
+            context=context,
+            about=about,
+            idempotency=idempotency,
+            grows=grows,
+            preset=preset,
         )
 
     async def find(self, asker: Asker, task: str) -> SentMessage | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, Literal
 
 import orjson
@@ -44,7 +45,8 @@ class HttpUpdate:
     """What is accepted into a conversation over HTTP: a message, a stop, an answer to a question.
 
     `text` is the message, or the data of the button that was pressed. `turn` names the event
-    stream; `grows`: whether somebody reads it while the answer is made.
+    stream; `grows`: whether somebody reads it while the answer is made. `preset` is laid over the
+    agent, as `<owner>/<id>`.
     """
 
     kind: Literal["message", "stop", "press"]
@@ -56,15 +58,22 @@ class HttpUpdate:
     grows: bool = True
     reason: str | None = None
     context: TaskContext | None = None
+    preset: str | None = None
 
     def dump(self) -> bytes:
         """The update as the inbox holds it."""
-        return orjson.dumps(self)
+        if self.preset is not None:
+            return orjson.dumps(self)
+        fields = {one.name: getattr(self, one.name) for one in dataclass_fields(self)}
+        del fields["preset"]  # a host of an earlier release does not know it
+        return orjson.dumps(fields)
 
     @property
     def address(self) -> Address:
         """Where the answer goes."""
-        return Address(0, 0, instance=self.instance, stream=self.turn, grows=self.grows)
+        return Address(
+            0, 0, instance=self.instance, stream=self.turn, grows=self.grows, preset=self.preset
+        )
 
 
 def load_update(raw: bytes) -> HttpUpdate:

@@ -63,6 +63,9 @@ class AgentAnswer(BaseModel):
     hash: str | None = Field(description="The ETag, without its quotes.")
     place: str = Field(examples=["agents.json:3"])
     read_only: bool
+    effective: dict[str, docs.EffectiveField] | None = Field(
+        None, description="With `?effective=true`: every field as it is in force."
+    )
 
 
 def add_routes(app: FastAPI) -> None:
@@ -120,7 +123,7 @@ def _summary(entry: Entry[AgentDefinition], *, is_default: bool) -> AgentSummary
 
 
 @needs("agent_builder", "read", agent="agent_id")
-async def get_agent(document: AgentDep) -> Response:
+async def get_agent(document: AgentDep, effective: docs.Effective = False) -> Response:
     """Show an agent; its ETag is what If-Match of a change takes."""
     entry, etag = document.entry, document.etag
     if entry is None:
@@ -132,6 +135,7 @@ async def get_agent(document: AgentDep) -> Response:
         "hash": etag,
         "place": shown_place(entry.place),
         "read_only": docs.is_read_only(entry),
+        **docs.effective_of(document, wanted=effective),
     }
     return docs.answer(said, etag=etag)
 

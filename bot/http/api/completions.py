@@ -32,6 +32,7 @@ from bot.http.accounts.conversations import (
 from bot.http.accounts.history import EarlierMessage
 from bot.http.api import conversations as talk
 from bot.http.api import documents as docs
+from bot.http.api.answering import ChosenAgent, WhoAnswers, named
 from bot.http.api.caller import Caller
 from bot.http.api.later import HEARTBEAT, Later, data_event
 from bot.http.api.needs import CallerDep, Host, HostDep, needs_key
@@ -79,7 +80,7 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class CompletionRequest(BaseModel):
+class CompletionRequest(WhoAnswers):
     """A conversation whose last message is to be answered.
 
     What is not listed here (`temperature`, `max_tokens`, `stop`, …) is the agent's to say, and is
@@ -183,7 +184,7 @@ async def complete(
     ] = None,
 ) -> Response:
     """Answer the last message of a conversation, at once or in chunks."""
-    agent = _found(host, caller, body.model)
+    agent = _answering(host, caller, body)
     _refuse_unsupported(body)
     said = _read(body.messages)
     asker = talk.asker_of(caller, agent.account)
@@ -203,6 +204,7 @@ async def complete(
         before=said.before,
         context=context,
         once=session is None,
+        preset=agent.preset,
     )
     turn = await talk.accepted(sending)
     stamp = {
@@ -222,6 +224,15 @@ async def complete(
 
 def _item(one: Offered) -> ModelItem:
     return ModelItem(id=one.name, owned_by=one.account, name=one.title)
+
+
+def _answering(host: Host, caller: Caller, body: CompletionRequest) -> ChosenAgent:
+    """Who answers: whom the body names beside the model, else the model."""
+    own = named(host, caller, caller.account, body.agent_instance_id, body.agent_config_name)
+    if own is not None:
+        return own
+    found = _found(host, caller, body.model)
+    return ChosenAgent(found.id, found.account, revision=found.revision)
 
 
 def _found(host: Host, caller: Caller, name: str) -> Offered:
@@ -318,7 +329,9 @@ def _text(content: str | list[dict[str, Any]] | None, place: str) -> str:
     return found
 
 
-def _session(caller: Caller, agent: Offered, user: object, session_id: str | None) -> str | None:
+def _session(
+    caller: Caller, agent: ChosenAgent, user: object, session_id: str | None
+) -> str | None:
     """The conversation that a request names; None for one of this request alone.
 
     A `user` has another one with each key and each agent.

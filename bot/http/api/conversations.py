@@ -30,6 +30,14 @@ from bot.http.accounts.conversations import (
     parse_event_id,
 )
 from bot.http.api import documents as docs
+from bot.http.api.answering import (
+    ChosenAgent,
+    ConfigQuery,
+    PresetQuery,
+    WhoAnswers,
+    is_of_path,
+    named,
+)
 from bot.http.api.caller import Caller
 from bot.http.api.later import HEARTBEAT, Later, event, place
 from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
@@ -92,7 +100,7 @@ class ListedAgent(BaseModel):
     capabilities: list[str]
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(WhoAnswers):
     """A message to an instance."""
 
     model_config = ConfigDict(
@@ -102,7 +110,6 @@ class ChatRequest(BaseModel):
     message: Message
     session_id: SessionId | None = None
     user_id: str | None = Field(None, description="The person, where the key does not say it.")
-    agent_instance_id: str | None = Field(None, description="A preset; not available yet.")
 
 
 class Usage(BaseModel):
@@ -255,11 +262,10 @@ async def chat(
     on_disconnect: Annotated[OnDisconnect, Query()] = "continue",
 ) -> Response:
     """Send a message, and wait for the answer."""
-    id = instance_of(host, account, instance)
-    refuse_preset(body.agent_instance_id)
-    if (unknown := host.catalog.snapshot().unknown_type(id)) is not None:
+    who = answering(host, caller, account, instance, body)
+    if (unknown := host.catalog.snapshot().unknown_type(who.id)) is not None:
         raise ApiError(422, "unknown-type", unknown_type(unknown))
-    session = session_of(request, caller, id, body.session_id)
+    session = session_of(request, caller, who, body.session_id)
     turn = await send(request, host, session, body.message, grows=False)
     return later_answer(request, host, session, turn, answer_json, on_disconnect)
 
@@ -277,6 +283,8 @@ async def stream(
         OnDisconnect, Query(description="Whether the turn continues when the client goes.")
     ] = "continue",
     last_event_id: Annotated[str | None, Query(description="As the header of that name.")] = None,
+    agent_instance_id: PresetQuery = None,
+    agent_config_name: ConfigQuery = None,
     header: Annotated[
         str | None,
         Header(
@@ -286,13 +294,10 @@ async def stream(
     ] = None,
 ) -> Response:
     """Send a message and read the answer as it is written, as server-sent events."""
-    id = instance_of(host, account, instance)
-    return await begin_stream(
-        request,
-        caller,
-        host,
-        Wanted(id, message, session_id, header or last_event_id, on_disconnect),
-    )
+    given = WhoAnswers(agent_instance_id=agent_instance_id, agent_config_name=agent_config_name)
+    who = answering(host, caller, account, instance, given)
+    wanted = Wanted(who, message, session_id, header or last_event_id, on_disconnect)
+    return await begin_stream(request, caller, host, wanted)
 
 
 @needs_key(account="account", agent="instance")
@@ -308,10 +313,9 @@ async def stream_body(
     header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> Response:
     """The same with the message in the body, for texts that no URL can hold."""
-    id = instance_of(host, account, instance)
-    refuse_preset(body.agent_instance_id)
+    who = answering(host, caller, account, instance, body)
     after = header or last_event_id
-    wanted = Wanted(id, body.message, body.session_id, after, on_disconnect)
+    wanted = Wanted(who, body.message, body.session_id, after, on_disconnect)
     return await begin_stream(request, caller, host, wanted)
 
 
@@ -324,11 +328,14 @@ async def history(
     instance: Instance,
     session_id: Annotated[SessionId | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    agent_instance_id: PresetQuery = None,
+    agent_config_name: ConfigQuery = None,
 ) -> History:
     """The newest messages of a conversation, oldest first."""
-    id = instance_of(host, account, instance)
-    session = session_of(request, caller, id, session_id, may_begin=False)
-    found = await host.conversations.history(session.asker, id, session.id, limit)
+    given = WhoAnswers(agent_instance_id=agent_instance_id, agent_config_name=agent_config_name)
+    who = answering(host, caller, account, instance, given)
+    session = session_of(request, caller, who, session_id, may_begin=False)
+    found = await host.conversations.history(session.asker, who.id, session.id, limit)
     if found is None:
         raise not_found()
     messages = [
@@ -352,7 +359,7 @@ async def stop(
     id = instance_of(host, account, instance)
     asker = asker_of(caller, account)
     turn = await host.conversations.find(asker, body.output_id)
-    if turn is None or turn.instance != id:
+    if turn is None or not is_of_path(turn.instance, id):
         raise not_found()
     stopped = await host.conversations.stop(asker, turn)
     return Stopped(output_id=body.output_id, stopped=stopped)
@@ -374,11 +381,13 @@ def unknown_type(name: str) -> str:
     return f"Unknown agent type: {name}"
 
 
-def refuse_preset(preset: str | None) -> None:
-    """Refuse a preset."""
-    if preset is not None:
-        detail = "Presets are not available yet. Leave agent_instance_id out."
-        raise ApiError(422, "invalid", detail, field="agent_instance_id")
+def answering(
+    host: Host, caller: Caller, account: str, instance: str, given: WhoAnswers
+) -> ChosenAgent:
+    """Who answers: whom the request names, else the instance in its path; raises ApiError."""
+    id = instance_of(host, account, instance)
+    own = named(host, caller, account, given.agent_instance_id, given.agent_config_name)
+    return own or ChosenAgent(id, account)
 
 
 def asker_of(caller: Caller, account: str) -> Asker:
@@ -415,7 +424,7 @@ class Session:
     """A conversation of the caller; `cookie` is one that the client has to be given."""
 
     asker: Asker
-    instance: str
+    who: ChosenAgent
     id: str
     cookie: str | None = None
 
@@ -423,19 +432,19 @@ class Session:
 def session_of(
     request: Request,
     caller: Caller,
-    instance: str,
+    who: ChosenAgent,
     given: str | None,
     *,
     may_begin: bool = True,
 ) -> Session:
-    """The conversation that a request names; else the one of its cookie and this instance.
+    """The conversation that a request names; else the one of its cookie and who answers.
 
     What a cookie holds is no name of a conversation: that one follows from it, from whose it is
-    and from the instance. So a cookie that somebody else has chosen leads to nobody's conversation.
+    and from who answers. So a cookie that somebody else has chosen leads to nobody's conversation.
     """
-    account = instance.partition("/")[0]
+    account = who.account
     if given is not None and caller.owner:
-        return Session(asker_of(caller, account), instance, given)
+        return Session(asker_of(caller, account), who, given)
     cookie = cookies_of(request.headers.get("cookie", "")).get(CHAT_COOKIE) or None
     if cookie is None and not may_begin:
         detail = "Name the conversation, or send the cookie of one."
@@ -446,8 +455,8 @@ def session_of(
     if not caller.owner:  # a stranger is told from others by the cookie alone
         person = f"{caller.actor.id}-{_short(value)}"
         asker = Asker(person, "visitor", owner, account, is_named=False)
-    id = _short(value, owner, instance)
-    return Session(asker, instance, id, None if cookie else value)
+    id = _short(value, owner, who.id)
+    return Session(asker, who, id, None if cookie else value)
 
 
 def _new_cookie(request: Request, caller: Caller) -> str:
@@ -468,11 +477,12 @@ async def send(
     """Begin a turn, once for each `Idempotency-Key`; raises ApiError."""
     sending = host.conversations.send(
         session.asker,
-        session.instance,
+        session.who.id,
         message,
         session=session.id,
         idempotency=request.headers.get("idempotency-key"),
         grows=grows,
+        preset=session.who.preset,
     )
     return await accepted(sending)
 
@@ -599,7 +609,7 @@ class Wanted:
     The answer has these `headers` besides its own.
     """
 
-    instance: str
+    who: ChosenAgent
     message: str | None
     session: str | None = None
     after: str | None = None
@@ -615,10 +625,10 @@ async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wan
     else:
         if wanted.message is None:
             raise ApiError(422, "invalid", "Send a message.", field="message")
-        if (unknown := host.catalog.snapshot().unknown_type(wanted.instance)) is not None:
+        if (unknown := host.catalog.snapshot().unknown_type(wanted.who.id)) is not None:
             said = event("error", orjson.dumps({"message": unknown_type(unknown)}).decode())
             return Response(said, media_type=EVENT_STREAM, headers=own)
-        session = session_of(request, caller, wanted.instance, wanted.session)
+        session = session_of(request, caller, wanted.who, wanted.session)
         turn = await send(request, host, session, wanted.message, grows=True)
     response = event_stream(own)
     _with_session(response, request, host, session, turn)
@@ -647,14 +657,14 @@ async def _resumed(
     request: Request, caller: Caller, host: Host, wanted: Wanted
 ) -> tuple[Session, SentMessage, str]:
     """The turn that is read on, and after which entry; raises ApiError."""
-    asker = asker_of(caller, wanted.instance.partition("/")[0])
+    asker = asker_of(caller, wanted.who.account)
     if not caller.owner:
-        asker = session_of(request, caller, wanted.instance, None, may_begin=False).asker
+        asker = session_of(request, caller, wanted.who, None, may_begin=False).asker
     turn, entry = place_of(wanted.after or "")
     sent = await host.conversations.find(asker, turn)
-    if sent is None or sent.instance != wanted.instance:
+    if sent is None or not is_of_path(sent.instance, wanted.who.id):
         raise not_found()
-    return Session(asker, wanted.instance, sent.session), sent, entry
+    return Session(asker, wanted.who, sent.session), sent, entry
 
 
 def place_of(event_id: str) -> tuple[str, str]:

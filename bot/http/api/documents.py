@@ -21,6 +21,7 @@ from registry.catalog import Written, roles_text
 from registry.errors import Denied, DocumentErrors, NotThere, Problem, RevisionConflict
 from registry.fields import valid_slug
 from registry.history import kept_text, text_of
+from registry.layers import LayerName
 from registry.revisions import FieldChange, Kind, Revision
 from registry.roles import RoleGrant, Why, sees_grant
 from registry.snapshot import UNWRITTEN, Entry, revision_of
@@ -115,6 +116,44 @@ class RestoreRequest(BaseModel):
     revision: int = Field(ge=1, le=2**31, examples=[1])
     reason: str | None = Field(None, max_length=500, examples=["The old tone was better"])
     ticket: str | None = Field(None, max_length=500)
+
+
+class EffectiveField(BaseModel):
+    """A field as it is in force, the layer that set it last, and where that is written.
+
+    L0 is the host, L1 the agent, L3 an instance.
+    """
+
+    value: Any
+    layer: LayerName = Field(examples=["L1"])
+    origin: str = Field(examples=["agents.json:3"])
+
+
+Effective = Annotated[
+    bool, Query(description="Also show every field as it is in force, with its origin.")
+]
+
+
+def effective_of(document: Document, *, wanted: bool) -> dict[str, Any]:
+    """What is in force of an agent or an instance, field by field; nothing unless it is wanted."""
+    host = document.host
+    found = (
+        host.catalog.snapshot().effective(document.id, host.talking.about.defaults)
+        if wanted
+        else None
+    )
+    if found is None:
+        return {}
+    agent = found.definition
+    fields = found.shown(json.loads(kept_text(agent)) if found.operator else agent.to_json())
+    shown = {name: {**one, "origin": _shown_places(one["origin"])} for name, one in fields.items()}
+    return {"effective": shown}
+
+
+def _shown_places(origin: str) -> str:
+    """An origin without the folders of its places."""
+    parts = (shown_place(part) for part in origin.split(", "))
+    return ", ".join(parts)
 
 
 def why_of(caller: Caller, reason: str | None, ticket: str | None) -> Why:

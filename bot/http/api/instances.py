@@ -69,6 +69,9 @@ class InstanceAnswer(BaseModel):
     owner: Owner = Field(description="Whether a file, the package or the store has it.")
     place: str = Field(examples=["acme/shop-desk/config.yaml"])
     read_only: bool
+    effective: dict[str, docs.EffectiveField] | None = Field(
+        None, description="With `?effective=true`: every field as it is in force."
+    )
 
 
 class Template(BaseModel):
@@ -123,7 +126,7 @@ _writes = needs("instance", "write", account="account", agent="instance")
 
 
 @needs("instance", "read", account="account", agent="instance")
-async def get_instance(document: InstanceDep) -> Response:
+async def get_instance(document: InstanceDep, effective: docs.Effective = False) -> Response:
     """Show an instance; its ETag is what If-Match of a change takes."""
     entry, etag = document.entry, document.etag
     if entry is None:
@@ -136,6 +139,7 @@ async def get_instance(document: InstanceDep) -> Response:
         "owner": entry.owner,
         "place": shown_place(entry.place),
         "read_only": docs.is_read_only(entry),
+        **docs.effective_of(document, wanted=effective),
     }
     return docs.answer(said, etag=etag)
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from bot.http.accounts.conversations import SentMessage, TurnAnswer
 from bot.http.api import conversations as talk
 from bot.http.api import documents as docs
+from bot.http.api.answering import ChosenAgent
 from bot.http.api.caller import Caller
 from bot.http.api.needs import CallerDep, Host, HostDep, needs_key
 from bot.http.api.problems import ApiError, not_found
@@ -21,7 +22,7 @@ from registry.roles import DEFAULT_ACCOUNT
 
 log = structlog.get_logger("api")
 SLUG = "simple-chat"
-INSTANCE = f"{DEFAULT_ACCOUNT}/{SLUG}"
+INSTANCE = ChosenAgent(f"{DEFAULT_ACCOUNT}/{SLUG}", DEFAULT_ACCOUNT)
 SUCCESSOR = f"/accounts/{DEFAULT_ACCOUNT}/agents/{SLUG}"
 DEPRECATED_SINCE = "@1796083200"
 """When these routes were deprecated, as RFC 9745 writes it: 1 December 2026."""
@@ -73,7 +74,7 @@ async def chat(request: Request, caller: CallerDep, host: HostDep) -> Response:
     if (elsewhere := _elsewhere(caller, host, "/chat", "")) is not None:
         return elsewhere
     body = await _message_of(request)
-    session = talk.session_of(request, caller, INSTANCE, body.session_id)
+    session = talk.session_of(request, caller, _answering(caller, host, body), body.session_id)
     turn = await talk.send(request, host, session, body.message, grows=False)
     return talk.later_answer(request, host, session, turn, _as_text)
 
@@ -97,6 +98,12 @@ async def stream(
     own = _headers("stream")
     wanted = talk.Wanted(INSTANCE, message, session_id, after, on_disconnect, own)
     return await talk.begin_stream(request, caller, host, wanted)
+
+
+def _answering(caller: Caller, host: Host, body: talk.ChatRequest) -> ChosenAgent:
+    if caller.key is None:  # a stranger has no presets
+        return INSTANCE
+    return talk.answering(host, caller, DEFAULT_ACCOUNT, SLUG, body)
 
 
 def _elsewhere(caller: Caller, host: Host, path: str, query: str) -> Response | None:

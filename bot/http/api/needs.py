@@ -10,7 +10,7 @@ A route that declares nothing answers 403.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -28,6 +28,7 @@ from registry import errors
 from registry.api_key import ApiKey
 from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
+from registry.definition import LlmConfiguration
 from registry.history import History
 from registry.roles import Action, Target, Tier, verdict
 
@@ -40,12 +41,15 @@ _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 class AgentFacts:
     """What a list of agents tells beside their documents.
 
-    `tools` names the tools that an agent is known to have for an account, `specializations` the
+    `tools` names the tools that an agent is known to have for an account, `model` the model that it
+    asks; `defaults` are the model settings of agents that say nothing. `specializations` are the
     values that have texts, by dimension.
     """
 
     tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
     specializations: Callable[[], Mapping[str, list[str]]] = dict
+    model: Callable[[str], str | None] = lambda _agent: None
+    defaults: LlmConfiguration = field(default_factory=LlmConfiguration)
 
 
 @dataclass(frozen=True, slots=True)

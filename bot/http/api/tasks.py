@@ -17,6 +17,7 @@ from bot.http.accounts.conversations import SentMessage, TurnEvent
 from bot.http.accounts.tasks import OVER, TIMED_OUT, Tasks, TaskStatus, result_of
 from bot.http.accounts.webhooks import MOST_URL
 from bot.http.api import documents as docs
+from bot.http.api.answering import WhoAnswers, named
 from bot.http.api.caller import Caller
 from bot.http.api.conversations import (
     EVENT_STREAM,
@@ -96,7 +97,7 @@ class WebhookRequest(BaseModel):
     )
 
 
-class TaskRequest(BaseModel):
+class TaskRequest(WhoAnswers):
     """A task for the agent in the path; `tenant_id`, where given, is the account of the key."""
 
     model_config = ConfigDict(
@@ -401,7 +402,8 @@ async def _execute(
         if (task := await host.tasks.find(asker, turn)) is None:
             raise not_found()
     else:
-        agent = meant(caller, host.catalog.snapshot(), name)
+        who = named(host, caller, caller.account, body.agent_instance_id, body.agent_config_name)
+        agent = who.id if who else meant(caller, host.catalog.snapshot(), name)
         if agent is None:
             detail = f"Unknown agent type: {name}. {_CURE}"
             raise ApiError(404, "unknown-type", detail, field="agent_type")
@@ -416,6 +418,7 @@ async def _execute(
             idempotency=once,
             grows=body.stream,
             webhook=hears.url if hears else "",
+            preset=who.preset if who else "",
         )
         task = await accepted(beginning, "task")
     if body.stream:

@@ -1,0 +1,246 @@
+"""Layers of an agent, and how they are merged: the field by its rule, with where it is from.
+
+L0 are the host's defaults, L1 the definition, L2 the account's tuning, L3 an instance, L4 a
+client's tuning, L5 a person's preset, L6 the request. Models and numbers are replaced where the
+layer may, texts appended, lists of tools only narrowed; of a limit the lowest counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from registry.agent_limits import CostConfig
+from registry.definition import AgentDefinition, LlmConfiguration, NamedServer
+from registry.instance import AgentInstance
+from registry.policy import ToolPolicy
+
+LayerName = Literal["L0", "L1", "L2", "L3", "L4", "L5", "L6"]
+
+# Who may set a field. The last layer that may set it, and does, wins.
+REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
+    **dict.fromkeys(LlmConfiguration.model_fields, frozenset({"L0", "L1", "L2", "L3", "L5"})),
+    **dict.fromkeys(("model", "fallback_model"), frozenset({"L0", "L1", "L3", "L5"})),
+}
+TEXT, ALLOWED, DISABLED = "customInstructions", "allowedTools", "disabledTools"
+HISTORY, SERVERS = "historyLimit", "servers"
+DEFAULT = "default"
+"""The origin of what nobody has written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one layer says, with the document and the places that it is from.
+
+    `settings` are by field name. `override` replaces the agent's own text, `text` after
+    it. `allowed` are patterns of the only tools, None for all; `disabled` of tools that are taken
+    away. `name` and `description` are the agent's, as people and the model read them.
+    """
+
+    name: LayerName
+    settings: LlmConfiguration
+    document: str
+    origins: Mapping[str, str] = field(default_factory=dict)
+    title: str | None = None
+    description: str | None = None
+    override: str | None = None
+    text: str | None = None
+    allowed: tuple[str, ...] | None = None
+    disabled: tuple[str, ...] = ()
+    history_limit: int | None = None
+
+    def place_of(self, name: str) -> str:
+        """Where a field is written, by its JSON name."""
+        return self.origins.get(name, self.document)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The definition that layers are laid over: its servers, and where its fields are written."""
+
+    definition: AgentDefinition
+    servers: tuple[NamedServer, ...]
+    document: str
+    origins: Mapping[str, str]
+    operator: bool = True
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveAgent:
+    """An agent as it runs: its definition, merged with what is laid over it.
+
+    The `definition` has name, description and text as they are in force. By JSON name `origins`
+    gives the place of each field ("default" where nobody wrote it), of a field that several layers
+    make all their places, and that of the servers as `servers`; `layers` the last layer that had a
+    say. Model settings are not yet clamped to the model. A tool must match every one of the lists
+    in `allowed`. `operator` says whether the file or the environment wrote the definition.
+    """
+
+    definition: AgentDefinition
+    llm: LlmConfiguration
+    servers: tuple[NamedServer, ...]
+    operator: bool
+    revision: str
+    origins: Mapping[str, str]
+    layers: Mapping[str, LayerName]
+    instance: AgentInstance | None = None
+    allowed: tuple[tuple[str, ...], ...] = ()
+    disabled: tuple[str, ...] = ()
+    history_limit: int | None = None
+
+    @property
+    def tool_policy(self) -> ToolPolicy:
+        """The definition's tool policy, or the default one."""
+        return self.definition.tool_policy or ToolPolicy()
+
+    @property
+    def cost(self) -> CostConfig:
+        """The definition's limits of cost, or none."""
+        return self.definition.cost_config or CostConfig()
+
+    def shown(self, definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Every field by its JSON name: value, layer, and origin.
+
+        `definition` is that of this agent as JSON, as it may be shown.
+        """
+        values: dict[str, Any] = {name: definition.get(name) for name in _SPELLED.values()}
+        values |= self.llm.model_dump(mode="json", by_alias=True)
+        values[SERVERS] = [one.name for one in self.servers]
+        values[ALLOWED] = [[*one] for one in self.allowed] or None
+        values |= {DISABLED: [*self.disabled], HISTORY: self.history_limit}
+        return {
+            name: {"value": value, "layer": self.layers[name], "origin": self.origins[name]}
+            for name, value in values.items()
+            if name not in _SHOWN_IN_PARTS
+        }
+
+
+_SPELLED = {name: info.alias or name for name, info in AgentDefinition.model_fields.items()}
+_SHOWN_IN_PARTS = frozenset({"llmOverrides", "mcpServers", "mcpServerEndpoints"})
+
+
+def merge(host: LlmConfiguration, base: Base, above: Iterable[Layer] = ()) -> EffectiveAgent:
+    """Merge host defaults, a definition and further layers, in the order of their names."""
+    agent, order = base.definition, sorted(above, key=lambda layer: layer.name)
+    own_places = {n.removeprefix("llmOverrides."): place for n, place in base.origins.items()}
+    own = agent.llm_overrides or LlmConfiguration()
+    below = [
+        Layer("L0", host, "host defaults"),
+        Layer("L1", own, base.document, own_places),
+    ]
+    origins: dict[str, str] = {}
+    layers: dict[str, LayerName] = {}
+    for name, spelled in _SPELLED.items():
+        is_set = name in agent.model_fields_set
+        origins[spelled] = base.document if is_set else DEFAULT
+        layers[spelled] = "L1" if is_set else "L0"
+    origins |= base.origins
+    layers[SERVERS] = "L0" if origins[SERVERS] == DEFAULT else "L1"
+    settings = _replaced([*below, *order], origins, layers)
+    allowed, disabled = _narrowed(agent.tool_policy or ToolPolicy(), order, origins, layers)
+    return EffectiveAgent(
+        definition=agent.model_copy(update=_said(agent, order, origins, layers)),
+        llm=settings,
+        servers=base.servers,
+        operator=base.operator,
+        revision=base.revision,
+        origins=origins,
+        layers=layers,
+        allowed=allowed,
+        disabled=disabled,
+        history_limit=_lowest(order, origins, layers),
+    )
+
+
+def _replaced(
+    order: Sequence[Layer], origins: dict[str, str], layers: dict[str, LayerName]
+) -> LlmConfiguration:
+    """The model settings: of each the last layer that may set it."""
+    found: dict[str, Any] = {}
+    for name, info in LlmConfiguration.model_fields.items():
+        spelled = info.alias or name
+        layers[spelled], origins[spelled] = "L0", "host defaults"
+        for layer in order:
+            value = getattr(layer.settings, name)
+            if value is not None and layer.name in REPLACED_AT[name]:
+                found[name], layers[spelled] = value, layer.name
+                origins[spelled] = layer.place_of(spelled)
+    return LlmConfiguration.model_construct(**found)
+
+
+def _said(
+    agent: AgentDefinition,
+    order: Sequence[Layer],
+    origins: dict[str, str],
+    layers: dict[str, LayerName],
+) -> dict[str, Any]:
+    """What of the definition reads otherwise: its name, its description, and its own text."""
+    update: dict[str, Any] = {}
+    for layer in order:
+        for field_name, value in (("name", layer.title), ("description", layer.description)):
+            if value is not None:
+                update[field_name] = value or None
+                origins[field_name], layers[field_name] = layer.place_of(field_name), layer.name
+    texts = [*_texts(agent, order, origins[TEXT])]
+    if any(layer is not None for _, _, layer in texts) or _overrides(order):
+        update["custom_instructions"] = "\n\n".join(text for text, _, _ in texts) or None
+        origins[TEXT] = ", then ".join(place for _, place, _ in texts)
+        layers[TEXT] = next((one for _, _, one in reversed(texts) if one), "L1")
+    return update
+
+
+def _overrides(order: Sequence[Layer]) -> bool:
+    return any(layer.override is not None for layer in order)
+
+
+def _texts(
+    agent: AgentDefinition, order: Sequence[Layer], place: str
+) -> Iterator[tuple[str, str, LayerName | None]]:
+    """The parts of the agent's text: its own or the last override, then what is appended."""
+    over = next((layer for layer in reversed(order) if layer.override is not None), None)
+    if over is not None:
+        yield over.override or "", over.place_of("override"), over.name
+    elif own := (agent.custom_instructions or "").strip():
+        yield own, place, None
+    for layer in order:
+        if layer.text is not None:
+            yield layer.text, layer.place_of("text"), layer.name
+
+
+def _narrowed(
+    policy: ToolPolicy,
+    order: Sequence[Layer],
+    origins: dict[str, str],
+    layers: dict[str, LayerName],
+) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The lists of allowed tools, all of which a tool must match; and all that are disabled."""
+    place = origins["toolPolicy"]
+    allowed = [] if policy.allowed is None else [(policy.allowed, place, _L1)]
+    disabled = [(policy.disabled_tools, place, _L1)] if policy.disabled_tools else []
+    for one in order:
+        if one.allowed is not None:
+            allowed.append((one.allowed, one.place_of("allowed"), one.name))
+        if one.disabled:
+            disabled.append((one.disabled, one.place_of("disabled"), one.name))
+    for name, found in ((ALLOWED, allowed), (DISABLED, disabled)):
+        origins[name] = ", ".join(dict.fromkeys(at for _, at, _ in found)) or DEFAULT
+        layers[name] = found[-1][2] if found else "L0"
+    return tuple(one for one, _, _ in allowed), tuple(p for one, _, _ in disabled for p in one)
+
+
+_L1: LayerName = "L1"
+
+
+def _lowest(
+    order: Sequence[Layer], origins: dict[str, str], layers: dict[str, LayerName]
+) -> int | None:
+    """The lowest limit of earlier messages that any layer sets."""
+    origins[HISTORY], layers[HISTORY] = DEFAULT, "L0"
+    limit: int | None = None
+    for layer in order:
+        if layer.history_limit is not None and (limit is None or layer.history_limit < limit):
+            limit = layer.history_limit
+            origins[HISTORY], layers[HISTORY] = layer.place_of(HISTORY), layer.name
+    return limit
