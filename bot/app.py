@@ -682,7 +682,6 @@ class App:
     def _seal(self, token: str, bot: str) -> str:
         """A token that a person sent, as it may lie in the inbox."""
         assert self._sealer is not None
-        self.settings.secrets.add(token)
         return self._sealer.seal(token, purpose_of(bot))
 
     async def _close_bot(self, line: HostedLine, was_served: bool) -> None:

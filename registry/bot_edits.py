@@ -166,12 +166,12 @@ class BotEdits:
             account = held.value.account
         else:
             account = self.account_for(actor, new.account)
-        await self._authorize(actor, id, account, key, why)
+        await self._authorize(actor, "add bot", id, account, key, why)
         agent = await self.agent_for(actor, new.agent, account)
         if (variable := self.own.get(int(id))) is not None:
             raise errors.AlreadyThere(f"bot {id} is hosted already: {variable} sets its token")
         if held is not None:
-            await self._authorize(actor, id, held.value.account, key, why)
+            await self._authorize(actor, "add bot", id, held.value.account, key, why)
         is_same = held is not None and self._opens_to(held.value, token)
         if held is not None and is_same:
             if not await self.catalog.was_made(key):
@@ -212,7 +212,8 @@ class BotEdits:
     ) -> StoredBot:
         """Give a bot another name, in Telegram as well."""
         entry = self.find(actor, name)
-        await self._authorize(actor, entry.value.id, entry.value.account, key, why)
+        bot = entry.value
+        await self._authorize(actor, "rename bot", bot.id, bot.account, key, why)
         try:
             given = bot_name(new_name)
         except InvalidValue as wrong:
@@ -230,7 +231,13 @@ class BotEdits:
 
     async def remove(self, actor: Actor, name: str, *, key: str, why: Why = NO_REASON) -> StoredBot:
         """End the hosting of a bot; its conversations and bindings stay."""
-        bot = self.find(actor, name).value
+        try:
+            bot = self.find(actor, name).value
+        except errors.NotThere:
+            if not await self.catalog.was_made(key):
+                raise
+            known = name.lstrip("@")  # this very change has removed it
+            return StoredBot.model_construct(id=known, token="")
         await self.catalog.delete_bot(actor, bot.id, key=key, why=why)
         return bot
 
@@ -279,9 +286,11 @@ class BotEdits:
         )
         return bot
 
-    async def _authorize(self, actor: Actor, id: str, account: str, key: str, why: Why) -> None:
+    async def _authorize(
+        self, actor: Actor, action: str, id: str, account: str, key: str, why: Why
+    ) -> None:
         """Raise Denied, with a record of it, before Telegram is asked anything."""
-        await self.catalog.authorized(actor, "add bot", id, Target("instance", account), key, why)
+        await self.catalog.authorized(actor, action, id, Target("instance", account), key, why)
 
     async def _identified(self, token: str, id: str, held: StoredBot | None) -> StoredBot:
         """The bot as Telegram says who it is; raises DocumentErrors."""

@@ -288,7 +288,10 @@ class Catalog:
             return INSTANCE
         number = int(key) if key.isascii() and key.isdigit() else 0
         if not number:
-            number = next((bot.id for bot in self._bots if key in bot.keys), 0)
+            stored_bots = self._snapshot.document.bots.values()
+            named = ((f"@{e.value.username.lower()}", e.value.number) for e in stored_bots)
+            hosted = ((own, bot.id) for bot in self._bots for own in bot.keys)
+            number = next((id for own, id in (*hosted, *named) if own == key), 0)
         return Target("instance", self._snapshot.account_of_bot(number))
 
     async def check_answering(self, actor: Actor, agent: str, account: str) -> None:

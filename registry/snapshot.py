@@ -33,7 +33,7 @@ from registry.definition import (
 from registry.draft import Draft, draft_id
 from registry.errors import Problem
 from registry.fields import slug
-from registry.instance import BUILT_IN, ROUTER, AgentInstance
+from registry.instance import BUILT_IN, ROUTER, SLASH, AgentInstance
 from registry.layers import Base, EffectiveAgent, Layer, merge
 from registry.preset import PersonPresets, Preset, split_key
 from registry.review import Proposal
@@ -502,7 +502,13 @@ class Snapshot:
 
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
         """Which agent answers in a chat of a bot, by which rule and why."""
-        return resolve(self.bindings, self.default, bot, chat, person, self.runnable)
+        found = resolve(self.bindings, self.default, bot, chat, person, self.runnable)
+        account = self.account_of_bot(bot.id)
+        owner, slash, _ = (found.agent_id or "").partition(SLASH)
+        if slash and account not in (DEFAULT_ACCOUNT, owner):
+            why = f"'{found.agent_id}' is of another account than this bot, which is of {account}"
+            return Resolution(None, found.rule, why)
+        return found
 
     def effective(
         self, agent_id: str, host_defaults: LlmConfiguration, tuning: Iterable[Layer] = ()

@@ -18,6 +18,8 @@ HAD_TOKEN: Final = "had_token"  # noqa: S105 the name of a field
 _ID, _SECRET = r"[0-9]{5,16}", r"[A-Za-z0-9_-]{30,100}"
 _TOKEN: Final = re.compile(rf"(?<![A-Za-z0-9_-])({_ID}):({_SECRET})")
 _IN_BYTES: Final = re.compile(rf"({_ID}):({_SECRET})".encode())
+_LIKELY: Final = re.compile(rb":[A-Za-z0-9_-]{30}")
+"""What every token has: a much quicker test."""
 _ALONE: Final = re.compile(rf"\s*{_ID}:{_SECRET}\s*\Z")
 _COMMAND: Final = re.compile(rf"\s*/{COMMAND}(?:@\w+)?\s", re.IGNORECASE)
 _IN_PLACE: Final = re.compile(rf"({_ID})@(v1\.\S+)\Z")
@@ -28,7 +30,7 @@ Seal = Callable[[str, str], str]
 
 def without_tokens(raw: bytes, seal: Seal | None) -> bytes:
     """The JSON of an update without the tokens in it; most have none, and come back as they are."""
-    if _IN_BYTES.search(raw) is None:
+    if _LIKELY.search(raw) is None or _IN_BYTES.search(raw) is None:
         return raw
     update = loads_object(raw) or {}
     message = update.get("message")

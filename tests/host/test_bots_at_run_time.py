@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bot.app import App
-from registry.errors import Unrestorable
+from registry.bot_edits import NewBot
+from registry.errors import AlreadyThere, Unrestorable
 from registry.roles import OPERATOR_ACTOR
 from registry.sealing import new_key
 from simulators.telegram.people import Bot, Person
@@ -23,6 +24,7 @@ from tests.host.replicas import Replica, shared_evenly
 from tests.host.stage import Stage, command, until
 from tests.host.test_ledger import ledger
 from tests.host.test_versions import saying
+from tests.host.test_webhooks import pushed_to
 
 SOON = 3.0
 """Seconds within which a new bot is polled."""
@@ -379,3 +381,70 @@ async def test_a_bot_works_for_its_account_and_only_its_own_people_see_it(stage:
         assert not second.updates.polled
         said = await at_desk(f"/addbot {second.token} echo")
         assert "the bot belongs to account acme, where echo may not answer" in said
+
+        # Moved to another account, it leaves that account's instance behind, and says so.
+        moved = await say("/bots move 7100001 nike because it changed hands")
+        assert moved == "@first_7100001_bot belongs to account nike now."
+        assert "no agent" in (await at_first("still there?")).lower()
+        assert "is of another account than this bot, which is of nike" in await say("/bots")
+        assert any("no agent answers in this bot" in one for one in host.report()["problems"])
+
+
+async def test_the_budget_of_an_account_ends_its_bots_alone(stage: Stage) -> None:
+    short = {"maxTokensPerRequest": 500}
+    echo, desk = stage.bot("Echo", costConfig=short), stage.bot("Desk", costConfig=short)
+    ann = stage.person("Ann")
+    stage.environ |= {"BOTS__1__ACCOUNT": "acme", "BUDGETS__ACCOUNT__TOKENS": "2500"}
+    stage.script.on("word " * 400, again=True)
+    _, at_desk = talk(stage, ann, desk)
+    _, at_echo = talk(stage, ann, echo)
+    async with stage.host() as host:
+        said = ""
+        while "all agents here together have used up" not in said:
+            said = await at_desk("go on")
+        assert {one["account"] for one in await ledger(host)} == {"acme"}
+        assert (await at_echo("go on")).startswith("word word")
+
+
+async def test_a_new_bot_is_pushed_to_where_the_others_are_and_no_more_once_it_is_removed(
+    stage: Stage,
+) -> None:
+    echo, boss, ann = stage.bot("Echo"), stage.person("Boss"), stage.person("Ann")
+    stage.environ |= {"ADMINS": str(boss.id), "SECRETS_KEY": new_key()}
+    stage.script.on("pushed", again=True)
+    first = new_bot(stage, "First", 7_100_001)
+    _, say = talk(stage, boss, echo)
+    room, ask = talk(stage, ann, first)
+    async with pushed_to(stage) as host:
+        hidden = await say(f"/addbot {first.token} echo")
+        assert hidden.startswith("Added @first_7100001_bot")
+        await until(lambda: bool(first.webhook.url), SOON)
+        assert await ask("hello") == "pushed"
+        await say("/bots pause 7100001")
+        await until(lambda: not first.webhook.url, SOON)
+        stage.world.say(ann, room, "are you there?")
+        await say("/bots resume 7100001")
+        assert (await stage.answer(room, first, 2)).text == "pushed"
+        await say("/bots remove 7100001")
+        await until(lambda: not first.webhook.url, SOON)
+        entries = await host.store.command("XRANGE", f"{{bot:{echo.id}}}:inbox", "-", "+")
+    assert first.token.partition(":")[2] not in str(entries)
+
+
+async def test_what_was_begun_before_a_crash_is_done_once(stage: Stage) -> None:
+    stage.bot("Echo")
+    stage.environ |= {"SECRETS_KEY": new_key()}
+    first = new_bot(stage, "First", 7_100_001)
+    async with stage.host() as host:
+        edits, wanted = host.bot_edits, NewBot(first.token, agent="echo")
+        for _ in range(2):  # the second time as after a crash between the two changes
+            added = await edits.add(OPERATOR_ACTOR, wanted, key="added")
+            assert (added.is_new, added.agent) == (True, "echo")
+        with pytest.raises(AlreadyThere, match="is hosted already"):
+            await edits.add(OPERATOR_ACTOR, wanted, key="another")
+        for _ in range(2):
+            await edits.set_status(OPERATOR_ACTOR, first.username, "paused", key="paused")
+        for _ in range(2):
+            assert (await edits.remove(OPERATOR_ACTOR, "7100001", key="removed")).id == "7100001"
+        actions = [one.action for one in await audit_of(host)]
+        assert [actions.count(one) for one in ("add bot", "pause bot", "remove bot")] == [1, 1, 1]
