@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
+from pydantic import SecretStr
 
 from bot.access.command import PeopleContext
 from bot.access.current_roles import CurrentRoles
@@ -27,6 +28,7 @@ from bot.approvals.approvers import Approvers
 from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import CommandContext, Commands
+from bot.commands.bots import BotCommands
 from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.page import USE_PAGE
 from bot.commands.table import all_commands
@@ -34,11 +36,12 @@ from bot.configuration import agent_findings, log_findings, settings_findings, u
 from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
 from bot.errors import ConfigError, WrongType
-from bot.hosting.fleet import Fleet, Notifications
+from bot.hosting.fleet import Fleet, Notifications, bot_set
 from bot.hosting.http_lines import HttpLines
 from bot.hosting.leases import HostIdentity, Leases
 from bot.hosting.line import HostedLine, HostingOptions, LineServices
 from bot.hosting.outbox_channel import ChannelServices
+from bot.hosting.stored_bots import StoredBots
 from bot.http import health
 from bot.http.accounts.artifacts import ArtifactLinks
 from bot.http.accounts.conversations import Conversations
@@ -81,6 +84,7 @@ from bot.startup import (
     offer_claim,
 )
 from bot.store import keys
+from bot.store.bots import NewBotOffers, forget_bot
 from bot.store.cards import QuestionCardStore
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
@@ -91,6 +95,7 @@ from bot.store.menus import MenuStore
 from bot.store.sessions import SessionStore
 from bot.store.sign_ins import SignIn, SignIns
 from bot.store.webhooks import WebhookStore
+from bot.telegram.calling import ask_bot_api
 from bot.telegram.channel import render_parts
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.transport import Menus, TelegramServices, TelegramTransport
@@ -106,6 +111,7 @@ from bot.usage.budgets import SpendLimit, spend_limit
 from bot.usage.ledger import BudgetService, Ledger
 from bot.usage.pricing import Prices
 from registry.binding import BotIdentity
+from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition
 from registry.draft_edits import Drafts
@@ -115,6 +121,7 @@ from registry.roles import Actor, RoleGrant
 from registry.snapshot import PACKAGED, unknown_tools
 from registry.sources.redis import RedisStore
 from registry.sources.specialization_file import SpecializationFile
+from registry.stored_bot import StoredBot, purpose_of
 
 log = structlog.get_logger("switchboard")
 
@@ -197,6 +204,8 @@ class App:
         await self._open_access()
         self.installed_skills = await discover_skills()
         self._resolver = agent_resolver(self.settings, self.catalog, self.installed_skills)
+        self._telegram = new_session(proxy=proxy_of(self.settings.telegram_api_url))
+        self._stack.push_async_callback(self._telegram.close)
         self._resolver.may_test = self._access.may_write_agents
         self._resolver.toolset = self._internal_toolset
         self._open_alerts()
@@ -210,7 +219,7 @@ class App:
         self.started.set()
         announce(self.settings, self.catalog.snapshot(), self.url)
         await self._background(self._tell_findings(), "findings")
-        await offer_claim(self.settings, self.grants)
+        await offer_claim(self.grants, has_bots=bool(self.fleet.lines))
 
     async def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task for as long as the host runs; one that ends by a fault is logged."""
@@ -241,8 +250,12 @@ class App:
         await self._background(self._store_health.watch_forever(), "store.health")
         me = HostIdentity.new(settings.replica_name or socket.gethostname(), self._lock.proof)
         ids = ",".join(sorted(str(bot.id) for bot in settings.bots))
-        bot_set = hashlib.sha256(ids.encode()).hexdigest()[:12]
-        self._leases = Leases(self.store, me, self.clock, settings.lease_seconds, bot_set)
+        own = hashlib.sha256(ids.encode()).hexdigest()[:12]
+        self._sealer = settings.sealer()
+        if self._sealer is not None:
+            await asyncio.to_thread(self._sealer.load)
+        serves = bot_set(own, self._sealer.key_id if self._sealer else "")
+        self._leases = Leases(self.store, me, self.clock, settings.lease_seconds, serves)
         await self._background(self._leases.beat_forever(), "leases")
         self._stores = LineStores(self.store)
         self._sessions = SessionStore(self.store, self._leases.owner)
@@ -273,6 +286,7 @@ class App:
                 writer=permissions,
                 review=self.settings.review.core,
             )
+            self.catalog.own_bots = self.settings.own_bots
             try:
                 await self.catalog.open()
             except RegistryUnavailable as error:
@@ -285,8 +299,8 @@ class App:
                 return
 
     async def _open_access(self) -> None:
-        self._access = Access(self.settings.admins, self.settings.rules())
-        own = self.settings.own_keys
+        settings, own = self.settings, self.settings.own_keys
+        self._access = Access(settings.admins, settings.rules(), settings.default_rule)
         self._roles_now = CurrentRoles(self._access, self.catalog.snapshot, own, self.clock.wall)
         self._approvers = Approvers(self._access, self._roles_now)
         self.grants = AccessStore(self.store, self._access, self.catalog)
@@ -493,20 +507,39 @@ class App:
 
     def _open_commands(self) -> None:
         settings = self.settings
+        self.bot_edits = BotEdits(
+            self.catalog,
+            self._sealer,
+            partial(ask_bot_api, self._telegram, settings.telegram_api_url),
+            settings.bot_variables,
+            settings.token_of,
+            partial(forget_bot, self.store),
+        )
         defaults, advice = settings.llm.as_configuration(), model_advice(settings)
 
         def bots() -> list[BotState]:
-            lines = self.fleet.lines
-            return [
+            lines, variables = self.fleet.lines, settings.bot_variables
+            served = [
                 BotState(
                     one.identity,
                     one.state,
                     one.backlog,
                     one.why or "",
-                    settings.token_variable(one.identity.id),
+                    variables.get(one.identity.id, ""),
+                    one.is_stored,
                 )
                 for one in lines
             ]
+            rest = [
+                BotState(
+                    BotIdentity("", bot.number, bot.username, bot.name),
+                    state,
+                    why=why,
+                    is_stored=True,
+                )
+                for bot, state, why in self._stored_bots.resting()
+            ]
+            return served + rest
 
         def servers(agent: str) -> list[dict[str, Any]]:
             made = self._resolver.current(agent)
@@ -546,6 +579,7 @@ class App:
             self.shown_once,
             self.store,
             unstored,
+            BotCommands(context, self.bot_edits, NewBotOffers(self.store)),
         )
 
         def menu(grants: Sequence[RoleGrant]) -> list[tuple[str, str]]:
@@ -595,10 +629,8 @@ class App:
     # --- lines and HTTP ---
 
     def _open_fleet(self) -> None:
-        """Add the lines of the configured bots; none of them runs yet."""
-        settings = self.settings
-        session = new_session(proxy=proxy_of(settings.telegram_api_url))
-        self._stack.push_async_callback(session.close)
+        """Add the lines of the configured bots and of the store's; none of them runs yet."""
+        settings, session = self.settings, self._telegram
         stores, clock, counters = self._stores, self.clock, self.counters
         options = HostingOptions(settings.drain_seconds, settings.turns_at_once)
         services = LineServices(
@@ -615,13 +647,55 @@ class App:
             webhook_url=settings.webhook_url,
             poll_seconds=settings.poll_seconds,
             stalled_seconds=settings.stalled_seconds or settings.poll_seconds + STALLED_MARGIN_S,
+            seal=self._seal if self._sealer else None,
         )
+
+        def line(bot: int, token: SecretStr, *, stored: StoredBot | None = None) -> HostedLine:
+            url, reveal = settings.telegram_api_url, self.shown_once.reveal
+            client = TelegramClient(session, url, token, reveal)
+            transport = TelegramTransport(bot, token, client, telegram)
+            if stored is not None:  # another replica may serve it, and know its names
+                names = (stored.username or None, stored.name or None)
+                transport.identity = replace(transport.identity, username=names[0], name=names[1])
+            return HostedLine(transport, services, is_stored=stored is not None)
+
+        def stored_line(bot: StoredBot, token: str) -> HostedLine:
+            made = line(bot.number, SecretStr(token), stored=bot)
+            self._open_webhook(made)
+            return made
+
         for bot in settings.bots:
-            client = TelegramClient(
-                session, settings.telegram_api_url, bot.token, self.shown_once.reveal
-            )
-            transport = TelegramTransport(bot.id, bot.token, client, telegram)
-            self.fleet.add(HostedLine(transport, services))
+            self.fleet.add(line(bot.id, bot.token))
+        self._stored_bots = StoredBots(
+            self.fleet,
+            self._sealer,
+            settings.own_bots,
+            settings.secrets,
+            stored_line,
+            self._close_bot,
+        )
+        self._stored_bots.follow(self.catalog.snapshot())
+        self._stored_bots.changed = self._on_bots_changed
+        self._stack.callback(self.catalog.subscribe(self._stored_bots.follow))
+        self._stack.push_async_callback(self._stored_bots.close)
+
+    def _seal(self, token: str, bot: str) -> str:
+        """A token that a person sent, as it may lie in the inbox."""
+        assert self._sealer is not None
+        return self._sealer.seal(token, purpose_of(bot))
+
+    async def _close_bot(self, line: HostedLine, was_served: bool) -> None:
+        """A bot of the store is no longer hosted: nothing is pushed to it any more."""
+        if isinstance(line.transport, TelegramTransport):
+            if self._webhooks is not None and line.transport.webhook:
+                self._webhooks.pop(line.transport.webhook.path, None)
+            if was_served:
+                await line.transport.end_webhook()
+
+    def _on_bots_changed(self) -> None:
+        """Bots have come or gone: bindings may match them, and admins may have to be told."""
+        self.catalog.introduce([line.identity for line in self.fleet.lines])
+        self._problem_alerts.check_soon()
 
     def _open_http_lines(self, services: LineServices, channels: ChannelServices) -> None:
         """The lines of conversations over HTTP; none of them is looked for without an API."""
@@ -732,7 +806,7 @@ class App:
 
         def make() -> Application:
             from bot.http.api.app import make_app
-            from bot.http.api.needs import AgentFacts, Host, Talking
+            from bot.http.api.needs import AgentFacts, Host, OwnParts, Talking
 
             settings = self.settings
             talking = Talking(
@@ -750,7 +824,8 @@ class App:
                 settings.http_faces,
             )
             parts = (self.catalog, self.history, self.store, cursors, uses, talking)
-            return make_app(Host(*parts, settings.own_keys))
+            own = OwnParts(settings.own_keys, self.bot_edits, self._bot_states)
+            return make_app(Host(*parts, own))
 
         app = await asyncio.to_thread(make)
         await self._background(self.http_lines.run(), "http.lines")
@@ -758,6 +833,11 @@ class App:
         if tasks.webhooks is not None:
             await self._background(self._send_webhooks(tasks, tasks.webhooks), "http.webhooks")
         return app
+
+    def _bot_states(self) -> dict[int, tuple[str, str]]:
+        """Username and state of each bot, by its id."""
+        states = health.bot_states(self.fleet, self._stored_bots.resting())
+        return {one["id"]: (one["username"], one["state"]) for one in states}
 
     def _is_artifact(self, path: str, query: bytes) -> bool:
         """Whether an address is that of an artifact, and was made by this host or a replica."""
@@ -816,19 +896,27 @@ class App:
 
     def _open_webhooks(self) -> None:
         """Take updates that Telegram pushes, until the host stops."""
-        webhooks = {}
+        self._webhooks = {}
         for line in self.fleet.lines:
-            if isinstance(line.transport, TelegramTransport) and (own := line.transport.webhook):
-                accept = partial(accept_pushed, line.accept, self.counters)
-                webhooks[own.path] = WebhookEndpoint(own.secret, accept)
-        self._webhooks = webhooks
+            self._open_webhook(line)
         self._stack.callback(setattr, self, "_webhooks", None)
+
+    def _open_webhook(self, line: HostedLine) -> None:
+        """Take what is pushed to one line, once the host takes anything."""
+        transport = line.transport
+        if self._webhooks is None or not isinstance(transport, TelegramTransport):
+            return
+        if own := transport.webhook:
+            clean = partial(transport.accept_clean, line.accept)
+            accept = partial(accept_pushed, clean, self.counters)
+            self._webhooks[own.path] = WebhookEndpoint(own.secret, accept)
 
     def report(self) -> dict[str, Any]:
         """What `/health` shows."""
         if self._opening:
             return health.starting(self._opening, self._waits_for())
-        bots, store = health.bot_states(self.fleet), self._store_health.report()
+        bots = health.bot_states(self.fleet, self._stored_bots.resting())
+        store = self._store_health.report()
         agents, model = self.catalog.snapshot().agents, self._model.report()
         problems = self._problems()
         wanting = any(self._unanswered()) or bool(self.catalog.file.document.errors)
@@ -869,6 +957,7 @@ class App:
         clashes = chain.from_iterable(map(self._clashes, made))
         return [
             *self._dead_tokens().values(),
+            *self._stored_bots.problems(),
             *self._unanswered(),
             *snapshot.problems,
             *conflicts,
@@ -912,6 +1001,9 @@ class App:
             name = f"@{bot.username}" if bot.username else f"bot {bot.id}"
             message = f"Telegram no longer accepts the token of {name}"
             cure = f"get a new one from @BotFather, set {variable} to it, and restart the host"
+            if line.is_stored:
+                variable = f"bot {bot.id}"
+                cure = "get a new one from @BotFather, and send it to another bot: /addbot TOKEN"
             found[f"token:{bot.token_hash}"] = Problem(variable, message, cure)
         return found
 
@@ -919,7 +1011,9 @@ class App:
         """What an admin must fix; quick with ten thousand agents, since each change runs it."""
         snapshot = self.catalog.snapshot()
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
-        return [*snapshot.document.errors, *conflicts, *self.specializations.problems]
+        stored = self._stored_bots.problems() if hasattr(self, "_stored_bots") else ()
+        own = (*snapshot.document.errors, *conflicts, *stored)
+        return [*own, *self.specializations.problems]
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -7,7 +7,7 @@ A command returns what it wants and sends nothing itself. Each feature keeps its
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -41,9 +41,10 @@ class CommandResult:
 
 @dataclass(frozen=True, slots=True)
 class Reply(CommandResult):
-    """Answer with this Markdown."""
+    """Answer with this Markdown, and put this keyboard in place of the phone's own."""
 
     text: str
+    keyboard: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,7 @@ class IncomingMessage:
     do not take yet; `addressed` is False where a group did not speak to this bot. `quoted` is the
     message that a command replies to; of any other message `excerpts` has what it brings of others'
     words. `album` is the same for all pictures of one album. A task over HTTP has a `context`.
+    `had_token`: the token of a bot was in it, and was taken out before it was stored.
     """
 
     address: Address
@@ -182,6 +183,7 @@ class IncomingMessage:
     title: str = ""
     album: str = ""
     context: TaskContext | None = None
+    had_token: bool = False
 
     @property
     def has_words(self) -> bool:

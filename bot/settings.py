@@ -60,9 +60,10 @@ from registry.authorization import WriterPermissions
 from registry.binding import token_hash
 from registry.definition import Effort, LlmConfiguration
 from registry.errors import InvalidValue, Problem
-from registry.fields import fields_of
+from registry.fields import fields_of, valid_slug
 from registry.policy import REQUIRE_CONFIRMATION, patterns_of
 from registry.roles import DEFAULT_ACCOUNT, RoleName, Scope
+from registry.sealing import Sealer, SealingKey
 from registry.urls import web_parts
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -128,6 +129,12 @@ def _token(token: SecretStr) -> SecretStr:
         raise InvalidValue(
             "is not a bot token: it should look like 123456789:AA…", "copy it again from @BotFather"
         )
+    return SecretStr(text)
+
+
+def _sealing_key(secret: SecretStr) -> SecretStr:
+    text = _without_quote(secret.get_secret_value().strip())
+    SealingKey.parse(text)
     return SecretStr(text)
 
 
@@ -264,6 +271,9 @@ class Bot(BaseModel, extra="forbid", frozen=True):
     """People who may talk to this bot, in addition to `PEOPLE`."""
     chats: _Groups = frozenset()
     """Groups that may talk to this bot, in addition to `CHATS`."""
+    account: Annotated[str, AfterValidator(valid_slug)] = DEFAULT_ACCOUNT
+    """The account that the bot belongs to: what it spends counts there, and of instances only those
+    of this account answer in it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -447,6 +457,15 @@ class Settings(BaseSettings):
     """A Redis or Valkey of your own; unset: the bundled server in `DATA_DIR`."""
     redis_url_file: Path | None = None
     """A file with the address of the store, instead of `REDIS_URL`."""
+    secrets_key: Annotated[_Secret, AfterValidator(_sealing_key)] | None = None
+    """The key that seals what is secret in the store, such as the tokens of bots that are added at
+    run time: 32 bytes in base64, from `switchboard secrets new-key`. Unset: no bot can be added."""
+    secrets_key_file: Path | None = None
+    """A file with that key, instead of `SECRETS_KEY`."""
+    secrets_key_old: Annotated[_Secret, AfterValidator(_sealing_key)] | None = None
+    """The key before it, while `switchboard secrets rotate` has not yet run."""
+    secrets_key_old_file: Path | None = None
+    """A file with the key before it, instead of `SECRETS_KEY_OLD`."""
     data_dir: Annotated[Path, AfterValidator(_folder)] = Path("data")
     """Where this host keeps its state."""
     data_fsync: Literal["everysec", "always"] = "everysec"
@@ -644,6 +663,40 @@ class Settings(BaseSettings):
         suffix = FILE if one and one.token_file else ""
         return f"BOTS__{number}__TOKEN{suffix}"
 
+    @property
+    def _sealing_keys(self) -> list[SecretStr]:
+        return [one for one in (self.secrets_key, self.secrets_key_old) if one is not None]
+
+    @property
+    def own_bots(self) -> dict[int, str]:
+        """The account of each bot of the environment, by the bot's id."""
+        return {bot.id: bot.account for bot in self.bots}
+
+    @property
+    def bot_variables(self) -> dict[int, str]:
+        """The variable that has the token of each bot, by the bot's id."""
+        return {bot.id: self.token_variable(bot.id) for bot in self.bots}
+
+    def token_of(self, bot: int) -> str | None:
+        """The token of a bot of the environment."""
+        found = (one.token.get_secret_value() for one in self.bots if one.id == bot)
+        return next(found, None)
+
+    def sealer(self) -> Sealer | None:
+        """What seals the secrets of the store; None without a key."""
+        if self.secrets_key is None:
+            return None
+        old = self.secrets_key_old
+        return Sealer(
+            SealingKey.parse(self.secrets_key.get_secret_value()),
+            SealingKey.parse(old.get_secret_value()) if old else None,
+        )
+
+    @property
+    def default_rule(self) -> Rule:
+        """Who may talk to a bot of which the settings say nothing."""
+        return Rule(self.access, self.people, self.chats)
+
     def rules(self) -> dict[int, Rule]:
         """Who may talk to each bot, by the bot's id."""
         return {
@@ -673,6 +726,7 @@ class Settings(BaseSettings):
         known = Secrets(bot.token.get_secret_value() for bot in self.bots)
         known.add(key.get_secret_value() if key else "")
         known.add(master.get_secret_value() if master else "")
+        known.add(*(one.get_secret_value() for one in self._sealing_keys))
         known.add(*(own.key.get_secret_value() for own in self.api_keys))
         known.add(*(self._environ.get(name, "") for name in self.agent_secrets))
         known.add_credentials_in(store.get_secret_value() if store else "")

@@ -36,6 +36,7 @@ _OWN = (
     "BOTS__",
     "MCPSERVERS__",
     "REDIS_URL",
+    "SECRETS_KEY",
     "VALKEY_PASSWORD",
 )
 _COMMON = re.compile(
@@ -100,9 +101,9 @@ def announce(settings: Settings, snapshot: Snapshot, url: str) -> None:
             say("agents", problem=str(problem))
 
 
-async def offer_claim(settings: Settings, grants: AccessStore) -> None:
+async def offer_claim(grants: AccessStore, *, has_bots: bool) -> None:
     """Print a code that makes the first admin, where there is none; no earlier one is valid."""
-    if grants.access.admins or not settings.bots:
+    if grants.access.admins or not has_bots:
         await grants.offer_claim("")
         return
     code = new_code()

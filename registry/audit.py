@@ -18,6 +18,7 @@ from registry.roles import (
     Why,
     is_support,
 )
+from registry.stored_bot import without_token
 
 ChangeType = Literal["create", "update", "delete", "refused"]
 LONGEST_VALUE = 16_000
@@ -187,8 +188,8 @@ def records_of(
     """The records of a change of one document, one for each field that differs.
 
     The roles of a person are told apart by what they are about, so that the audit of one account
-    says nothing of the others. The hash of a key is left out, and of presets everything: they are
-    private, so that a record says who has changed theirs and when.
+    says nothing of the others. The hash of a key and the token of a bot are left out, and of
+    presets everything: they are private, so that a record says who has changed theirs and when.
     """
     old = None if before is None else json_of(before)
     new = None if after is None else json_of(after)
@@ -198,6 +199,8 @@ def records_of(
         return [_private(_base(change, kind, id, target), before, after)]
     if kind == "key":
         old, new = _without_hash(old), _without_hash(new)
+    if kind == "bot":
+        old, new = without_token(old), without_token(new)
     base = _base(change, kind, id, target)
     waits = kind == "proposal" and after is not None
     return _records(replace(base, requires_review=waits), kind, old, new)
@@ -259,6 +262,11 @@ def _records(base: AuditRecord, kind: Kind, old: Any, new: Any) -> list[AuditRec
         )
         for one in found
     ]
+
+
+def deletion(change: Change, kind: str, id: str, target: Target) -> AuditRecord:
+    """The record of a deletion of what is no document."""
+    return replace(_base(change, kind, id, target), change_type="delete")
 
 
 def refusal(change: Change, kind: str, id: str, target: Target) -> AuditRecord:

@@ -134,12 +134,16 @@ def _number_key(text: str, kind: AgentBindingType) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BotIdentity:
-    """A bot as bindings may name it; its names are unknown until the bot has said them."""
+    """A bot as bindings may name it; its names are unknown until the bot has said them.
+
+    `manages`: people may create bots by it, which it then manages.
+    """
 
     token_hash: str
     id: int
     username: str | None = None
     name: str | None = None
+    manages: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +18,7 @@ import structlog
 from registry import errors
 from registry.access import AccessGrant
 from registry.api_key import ApiKey, lends
-from registry.audit import Change, refusal
+from registry.audit import Change, deletion, refusal
 from registry.authorization import GUEST, WriterPermissions
 from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
 from registry.definition import AgentDefinition
@@ -31,6 +31,7 @@ from registry.review import Proposal, reviews_needed
 from registry.revisions import Kind, json_of
 from registry.roles import (
     CORE,
+    DEFAULT_ACCOUNT,
     NO_REASON,
     Action,
     Actor,
@@ -60,6 +61,7 @@ from registry.sources.instance_files import InstanceFiles
 from registry.sources.json_yaml import parse_agent
 from registry.sources.redis import RedisStore
 from registry.sources.revision_store import DELETED, Head
+from registry.stored_bot import StoredBot
 
 _log = structlog.get_logger("registry")
 _QUICK = 16_000  # characters of a definition that are read on the loop
@@ -71,6 +73,8 @@ Objections = Callable[[AgentDefinition], Iterable[Problem]]
 """What speaks against storing an agent, by what only the host knows."""
 INSTANCE = Target("instance")
 """What the operator's own account decides: bindings, the default agent, who was let in."""
+BOT_STAYS = "a bot is not brought back by its versions: pause, resume, move, remove or add it"
+"""Why the document of a bot is neither restored nor rolled back: its token is not kept."""
 T = TypeVar("T")
 _RETRIES = 20
 _OF_FILES = frozenset({"agent", "binding", "default"})
@@ -95,7 +99,8 @@ class Catalog:
 
     Reads are plain attribute access on a snapshot. A write checks the actor, validates, writes with
     the expected revision, leaves an audit entry, and is made once for its idempotency `key`. It
-    raises kinds of `RegistryError`. Without a store everything is read-only.
+    raises kinds of `RegistryError`. Without a store everything is read-only. `own_bots` are the
+    accounts of the bots of the environment.
 
     Files of `instances` are over the store as well, the packaged ones under it.
 
@@ -112,6 +117,7 @@ class Catalog:
     review: Literal["one", "two"] = field(default="one", kw_only=True)
     wall: Callable[[], float] = field(default=time.time, kw_only=True)
     objections: Objections = field(default=lambda _agent: (), kw_only=True)
+    own_bots: Mapping[int, str] = field(default_factory=dict, init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _subscribers: dict[object, Subscriber] = field(default_factory=dict, init=False)
     _bots: tuple[BotIdentity, ...] = field(default=(), init=False)
@@ -268,11 +274,42 @@ class Catalog:
         why: Why = NO_REASON,
     ) -> AgentBinding:
         """Bind a bot, a chat or a person, in place of what was bound there before."""
-        detail = f"to {binding.agent_id}"
-        change = await self.authorized(actor, "bind", binding.slot, INSTANCE, key, why, detail)
-        await self._require_reach(actor, binding.agent_id)
-        await self._set(stored.BINDING + binding.slot, binding.to_text(), change, expected)
+        detail, target = f"to {binding.agent_id}", self.target_of_binding(binding)
+        change = await self.authorized(actor, "bind", binding.slot, target, key, why, detail)
+        await self.check_answering(actor, binding.agent_id, target.account)
+        where = stored.BINDING + binding.slot
+        await self._set(where, binding.to_text(), change, expected, target)
         return binding
+
+    def target_of_binding(self, binding: AgentBinding) -> Target:
+        """Who decides on a binding: the account of the bot that it is for alone, if it is known."""
+        key = binding.binding_key if binding.is_of_bot else binding.bot
+        if key is None:
+            return INSTANCE
+        number = int(key) if key.isascii() and key.isdigit() else 0
+        if not number:
+            stored_bots = self._snapshot.document.bots.values()
+            named = ((f"@{e.value.username.lower()}", e.value.number) for e in stored_bots)
+            hosted = ((own, bot.id) for bot in self._bots for own in bot.keys)
+            number = next((id for own, id in (*hosted, *named) if own == key), 0)
+        return Target("instance", self._snapshot.account_of_bot(number))
+
+    async def check_answering(self, actor: Actor, agent: str, account: str) -> None:
+        """Raise Denied or DocumentErrors where an actor may let no such agent answer in an account.
+
+        The account is that of a bot; in those of the account `default` every agent may answer.
+        """
+        await self._require_reach(actor, agent)
+        if account == DEFAULT_ACCOUNT:
+            return
+        owner, slash, _ = agent.partition(SLASH)
+        message = f"the bot belongs to account {account}, where {agent} may not answer"
+        offered = self._snapshot.offered_types(account)
+        own = [*self._snapshot.instances_of(account)]
+        cure = f"name one of its own: {', '.join([*own, *offered][:20])}"
+        is_engineer = any(grant.scope == "host" for grant in actor.grants)
+        if owner != account if slash else not (is_engineer or agent in offered):
+            raise errors.DocumentErrors([Problem(agent, message, cure, path="agentId")])
 
     async def _require_reach(self, actor: Actor, agent_id: str) -> None:
         """Raise Denied for an instance of an account in which the actor may not write."""
@@ -291,8 +328,10 @@ class Catalog:
         why: Why = NO_REASON,
     ) -> bool:
         """Remove a binding by its slot; False where there was none."""
-        change = await self.authorized(actor, "unbind", slot, INSTANCE, key, why)
-        return await self._remove(stored.BINDING + slot, change, INSTANCE, expected)
+        entry = self._snapshot.document.bindings.get(slot)
+        target = self.target_of_binding(entry.value) if entry else INSTANCE
+        change = await self.authorized(actor, "unbind", slot, target, key, why)
+        return await self._remove(stored.BINDING + slot, change, target, expected)
 
     async def set_default(
         self,
@@ -422,6 +461,64 @@ class Catalog:
             await self._write(where, gone.to_text(), revision, change, held.grant.target)
         return True
 
+    async def put_bot(
+        self,
+        actor: Actor,
+        bot: StoredBot,
+        *,
+        action: str,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
+    ) -> Written:
+        """Store a bot over the expected hash (`DELETED`: a new one, else AlreadyThere).
+
+        Both the account that it had and the one that it gets must allow it.
+        """
+        where, new = stored.BOT + bot.id, bot.to_text()
+
+        async def attempt() -> Written | None:
+            text, revision = await self._read(where)
+            held = stored.target_of(where, text) if text is not None else bot.target
+            change = await self.authorized(actor, action, bot.id, held, key, why)
+            if held != bot.target:
+                await self.authorized(actor, action, bot.id, bot.target, key, why)
+            if not await self._must_write(where, new, change):
+                return Written((await self.heads([where]))[0].number, created=False)
+            await self.check_document("bot", bot.id, new)
+            if expected not in (None, revision or DELETED):
+                if expected == DELETED:
+                    raise errors.AlreadyThere(f"there is already a bot {bot.id}")
+                raise errors.RevisionConflict(f"somebody else has just changed bot {bot.id}")
+            if new == text:
+                return Written((await self.heads([where]))[0].number, False, False)
+            with _retried(expected in (None, DELETED)):
+                number = await self._write(where, new, revision, change, bot.target)
+                return Written(number, created=text is None)
+            return None
+
+        return await self._rewrite(f"bot {bot.id}", attempt)
+
+    async def delete_bot(
+        self,
+        actor: Actor,
+        id: str,
+        *,
+        key: str,
+        expected: str | None = None,
+        why: Why = NO_REASON,
+    ) -> bool:
+        """Remove a bot; False where there was none. What was said in it stays."""
+        where = stored.BOT + id
+        target = stored.target_of(where, await self.writable.text(where))
+        change = await self.authorized(actor, "remove bot", id, target, key, why)
+        return await self._remove(where, change, target, expected)
+
+    async def was_made(self, key: str) -> bool:
+        """Whether a change with this idempotency key was made, whatever it wrote."""
+        async with self.writable.using(change_key=key) as revisions:
+            return await revisions.is_known(key)
+
     async def set_access(
         self,
         actor: Actor,
@@ -496,7 +593,7 @@ class Catalog:
                 return Written(number, created=False, changed=not is_new)
             if text is not None:
                 await self._hold_for_review(where, text, change)
-            target = stored.target_of(where, text if text is not None else current)
+            target = self._target_of(where, text if text is not None else current)
             with _retried(expected in (None, DELETED)):
                 number = await self._write(where, text, revision, change, target)
                 return Written(number, created=current is None)
@@ -537,7 +634,16 @@ class Catalog:
         if kind == "preset" and actor.id == id:  # the operator moves them as they are
             self._check_presets(current, text)
         if kind == "binding":
-            await self._require_reach(actor, AgentBinding.model_validate_json(text).agent_id)
+            binding = AgentBinding.model_validate_json(text)
+            account = self.target_of_binding(binding).account
+            await self.check_answering(actor, binding.agent_id, account)
+
+    def _target_of(self, where: str, text: str | None) -> Target:
+        """Who decides on the document at a key, as far as its text tells."""
+        if where.startswith(stored.BINDING) and text is not None:
+            with suppress(ValueError):
+                return self.target_of_binding(AgentBinding.model_validate_json(text))
+        return stored.target_of(where, text)
 
     def _check_instance(self, actor: Actor, id: str, current: str | None, text: str) -> None:
         """Raise DocumentErrors for an agent or a model that an instance in the store may not have.
@@ -647,6 +753,21 @@ class Catalog:
         except errors.RegistryError as error:
             _log.warning("audit.failed", action=action, error=str(error))
 
+    async def note(
+        self,
+        actor: Actor,
+        action: str,
+        target: str,
+        of: Target,
+        *,
+        key: str,
+        why: Why = NO_REASON,
+    ) -> None:
+        """Leave an audit record of something that changed no document, once for each `key`."""
+        change = Change(actor, action, target, key, self.wall(), why=why)
+        async with self.writable.using(change_key=change.key) as revisions:
+            await revisions.record(deletion(change, "", target, of), change)
+
     async def require(self, actor: Actor, action: Action, target: Target, what: str) -> None:
         """Raise Denied unless the actor may `read` or `write` there; `what` says it in words."""
         if verdict(actor.grants, action, target) != "yes":
@@ -714,6 +835,8 @@ class Catalog:
         """The change of a whole document; of roles and keys every changed grant must be allowed."""
         if kind == "key" and texts[1] is not None:  # one that was revoked may have leaked
             raise errors.Unrestorable("a key is not brought back; make a new one")
+        if kind == "bot":
+            raise errors.Unrestorable(BOT_STAYS)
         if kind == "proposal":
             raise errors.Unrestorable("a change that waits is approved or rejected, and made again")
         if kind == "preset":
@@ -723,7 +846,9 @@ class Catalog:
         if kind == "draft":
             raise errors.Unrestorable("a draft is changed by its author alone, with /edit")
         if kind not in ("role", "key"):
-            target = stored.target_of(stored.key_of(kind, id), None)
+            text = texts[1] if texts[1] is not None else texts[0]
+            of_binding = text if kind == "binding" else None
+            target = self._target_of(stored.key_of(kind, id), of_binding)
             return await self.authorized(actor, f"{action} {kind}", id, target, key, why)
         change = Change(actor, f"{action} {kind}", id, key, self.wall(), why=why)
         for grant in _changed_grants(kind, id, *texts):
@@ -799,13 +924,18 @@ class Catalog:
         return text, None if text is None else revision_of(text)
 
     async def _set(
-        self, where: str, value: str, change: Change, expected: str | None = None
+        self,
+        where: str,
+        value: str,
+        change: Change,
+        expected: str | None = None,
+        target: Target = INSTANCE,
     ) -> None:
         if not await self._must_write(where, value, change):
             return
         is_new = expected == DELETED
-        if is_new or not await self._write_over(where, value, expected, change, INSTANCE):
-            await self._write(where, value, None if is_new else expected, change, INSTANCE)
+        if is_new or not await self._write_over(where, value, expected, change, target):
+            await self._write(where, value, None if is_new else expected, change, target)
 
     async def _write_over(
         self, where: str, value: str | None, expected: str | None, change: Change, target: Target
@@ -865,7 +995,7 @@ class Catalog:
         bindings = previous.bindings
         if document.bindings is not previous.document.bindings:
             bindings = Bindings(entry.value for entry in document.bindings.values())
-        self._snapshot = Snapshot(next(self._numbers), document, bindings)
+        self._snapshot = Snapshot(next(self._numbers), document, bindings, self.own_bots)
         for subscriber in list(self._subscribers.values()):
             try:
                 subscriber(self._snapshot)

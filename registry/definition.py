@@ -222,6 +222,13 @@ _McpServers = Annotated[_Named | Annotated[_Servers, Tag("servers")], Discrimina
 
 InternalToolset = Literal["host-admin"]
 """A set of the host's own tools, by which an agent changes agents and bindings."""
+INTERNAL_TOOLS: Mapping[InternalToolset, tuple[str, ...]] = {
+    "host-admin": (
+        *("list_agents", "read_agent", "list_tools", "list_models"),
+        *("draft_agent", "compare_draft", "publish_draft", "bind_agent", "unbind"),
+    ),
+}
+"""The names of these tools, which policies know as `skill:<name>`."""
 
 
 class AgentDefinition(RegistryModel):
@@ -361,6 +368,7 @@ def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[Validatio
     names = [server.name for server in servers_of(agent, shared)]
     split = set(map(_host_name, agent.mcp_server_endpoints)) - set(names)
     skills = [skill.name for skill in agent.skills]
+    skills += [name for one in agent.internal_toolsets for name in INTERNAL_TOOLS[one]]
     for path, pattern in patterns_of(agent):
         if found := idle_pattern(pattern, names, skills, exact=allows(path), split=split):
             what, cure = found

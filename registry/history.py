@@ -13,7 +13,14 @@ import structlog
 
 from registry import errors
 from registry.audit import AuditRecord, Broken, Change
-from registry.catalog import Catalog, key_in, owns_presets, roles_in, roles_text
+from registry.catalog import (
+    BOT_STAYS,
+    Catalog,
+    key_in,
+    owns_presets,
+    roles_in,
+    roles_text,
+)
 from registry.revisions import (
     FieldChange,
     Kind,
@@ -138,6 +145,8 @@ class History:
         Raises NotThere, Owned, Denied, DocumentErrors, or Unrestorable where its secrets were
         masked.
         """
+        if kind == "bot":
+            raise errors.Unrestorable(BOT_STAYS)
         wanted = await self.revision(actor, kind, id, number)
         if wanted.masked:
             message = f"revision {number} came from {wanted.place}, and its secrets were left out"
@@ -301,8 +310,8 @@ class History:
             if not owns_presets(actor, id):
                 raise errors.NotThere(f"there is no preset of '{id[:100]}' that you may see")
             return where
-        text = await self.catalog.writable.text(where) if kind == "key" else None
-        if text and not sees_grant(actor.grants, key_in(id, text).grant):
+        text = await self.catalog.writable.text(where) if kind in ("key", "bot") else None
+        if kind == "key" and text and not sees_grant(actor.grants, key_in(id, text).grant):
             raise errors.Denied("you may not read the history of this key")
         target = stored.target_of(where, text)
         await self.catalog.require(actor, "read", target, f"read the history of a {kind}")
@@ -390,6 +399,7 @@ def documents_in(
         stored.ACCESS: document.access,
         stored.PROPOSAL: document.proposals,
         stored.PRESET: document.presets,
+        stored.BOT: document.bots,
         stored.DRAFT: document.drafts,
     }
     default = document.default_agent_id

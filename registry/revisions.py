@@ -19,6 +19,7 @@ Kind = Literal[
     "access",
     "proposal",
     "preset",
+    "bot",
     "draft",
 ]
 KINDS: tuple[Kind, ...] = (
@@ -31,6 +32,7 @@ KINDS: tuple[Kind, ...] = (
     "access",
     "proposal",
     "preset",
+    "bot",
     "draft",
 )
 WordChange = tuple[Literal["=", "-", "+"], str]
@@ -53,6 +55,8 @@ _SECTIONS: Mapping[str, str] = {
     "tools": "tools",
     "context_management": "limits",
 }
+_OF_DRAFT = "definition"
+"""Where a draft has the agent that it is of."""
 _ENTITIES: Mapping[str, str] = {"text": "prompt", "model": "preference", "tools": "tool"}
 _WORDS = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 _MOST_WORDS = 8_000
@@ -146,7 +150,8 @@ def _fields(
         if isinstance(was, Mapping) and isinstance(now, Mapping):
             yield from _fields(was, now, steps)
             continue
-        section = _SECTIONS.get(steps[0], "other")
+        named = steps[1] if steps[0] == _OF_DRAFT and len(steps) > 1 else steps[0]
+        section = _SECTIONS.get(named, "other")
         yield FieldChange(dotted_name(steps), section, was, now)
 
 

@@ -33,11 +33,12 @@ from registry.definition import (
 from registry.draft import Draft, draft_id
 from registry.errors import Problem
 from registry.fields import slug
-from registry.instance import BUILT_IN, ROUTER, AgentInstance
+from registry.instance import BUILT_IN, ROUTER, SLASH, AgentInstance
 from registry.layers import Base, EffectiveAgent, Layer, merge
 from registry.preset import PersonPresets, Preset, split_key
 from registry.review import Proposal
-from registry.roles import RoleDocument, RoleGrant
+from registry.roles import DEFAULT_ACCOUNT, RoleDocument, RoleGrant
+from registry.stored_bot import StoredBot
 
 T = TypeVar("T")
 
@@ -78,9 +79,10 @@ Entries = Mapping[str, Entry[T]]
 class Governance:
     """What only a store holds.
 
-    These are the roles by person, the API keys by id, who was let in or blocked, by subject, and
-    the changes of agents that wait for a second person, by agent, drafts of agents, by
-    `<agent>/<author>`, and the presets of people, by their owner.
+    These are the roles by person, the API keys by id, who was let in or blocked, by subject, the
+    changes of agents that wait for a second person, by agent, the presets of people, by their
+    owner, the bots that were added at run time, by their numeric id, and drafts of agents, by
+    `<agent>/<author>`.
     """
 
     roles: Entries[RoleDocument] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class Governance:
     access: Entries[AccessGrant] = field(default_factory=dict)
     proposals: Entries[Proposal] = field(default_factory=dict)
     presets: Entries[PersonPresets] = field(default_factory=dict)
+    bots: Entries[StoredBot] = field(default_factory=dict)
     drafts: Entries[Draft] = field(default_factory=dict)
 
 
@@ -134,6 +137,11 @@ class Document:
     def presets(self) -> Entries[PersonPresets]:
         """The presets of people, by their owner."""
         return self.governance.presets
+
+    @property
+    def bots(self) -> Entries[StoredBot]:
+        """The bots that were added at run time, by their numeric id."""
+        return self.governance.bots
 
     @property
     def drafts(self) -> Entries[Draft]:
@@ -290,11 +298,15 @@ def _servers_place(agent: AgentDefinition, top: str, origins: Mapping[str, str])
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is in force; `number` grows with each change that this process has seen."""
+    """What is in force; `number` grows with each change that this process has seen.
+
+    `own_bots` are the accounts of the bots of the environment, by their id.
+    """
 
     number: int
     document: Document
     bindings: Bindings = field(default_factory=Bindings)
+    own_bots: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Document) -> Snapshot:
@@ -305,6 +317,13 @@ class Snapshot:
     def agents(self) -> Mapping[str, Entry[AgentDefinition]]:
         """Every agent with its place and origins, by id."""
         return self.document.agents
+
+    def account_of_bot(self, bot: int) -> str:
+        """The account that a bot belongs to, by its numeric id."""
+        if (own := self.own_bots.get(bot)) is not None:
+            return own
+        entry = self.document.bots.get(str(bot))
+        return entry.value.account if entry else DEFAULT_ACCOUNT
 
     @property
     def ids(self) -> list[str]:
@@ -407,10 +426,12 @@ class Snapshot:
 
     @cached_property
     def account_names(self) -> frozenset[str]:
-        """The accounts that have an instance, a key, or somebody with a role in them."""
+        """The accounts that have an instance, a key, a bot, or somebody with a role in them."""
         keys = (entry.value.account for entry in self.document.keys.values())
+        bots = (entry.value.account for entry in self.document.bots.values())
         grants = (one for entry in self.document.roles.values() for one in entry.value.grants)
-        return frozenset({*self.accounts, *keys, *(one.account for one in grants)})
+        named = {*self.accounts, *keys, *bots, *self.own_bots.values()}
+        return frozenset({*named, *(one.account for one in grants)})
 
     def instance(self, id: str) -> AgentInstance | None:
         """An instance by `<account>/<name>`, or None."""
@@ -481,7 +502,13 @@ class Snapshot:
 
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
         """Which agent answers in a chat of a bot, by which rule and why."""
-        return resolve(self.bindings, self.default, bot, chat, person, self.runnable)
+        found = resolve(self.bindings, self.default, bot, chat, person, self.runnable)
+        account = self.account_of_bot(bot.id)
+        owner, slash, _ = (found.agent_id or "").partition(SLASH)
+        if slash and account not in (DEFAULT_ACCOUNT, owner):
+            why = f"'{found.agent_id}' is of another account than this bot, which is of {account}"
+            return Resolution(None, found.rule, why)
+        return found
 
     def effective(
         self, agent_id: str, host_defaults: LlmConfiguration, tuning: Iterable[Layer] = ()
@@ -495,6 +522,13 @@ class Snapshot:
             return effective_instance(host_defaults, base, instance, shared, tuning, top)
         entry = self.document.agents.get(agent_id)
         return effective(host_defaults, entry, self.servers, tuning, self._top) if entry else None
+
+    def name_of(self, id: str) -> str:
+        """The name of an agent or an instance, as people see it; '' where it is not there."""
+        if instance := self.instance(id):
+            return instance.title
+        agent = self.agent(id)
+        return agent.name if agent else ""
 
     def unhandled(self, handlers: Collection[str]) -> Iterator[Problem]:
         """Internal skills of agents that none of these handlers of the host can run."""

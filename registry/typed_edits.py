@@ -14,10 +14,11 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from registry.errors import DocumentErrors, InvalidValue, Problem
-from registry.fields import canonical, casefolded, fields_of, model_at, unknown_name
+from registry.fields import canonical, casefolded, fields_of, model_at, nearest, unknown_name
 
 REMOVED = "none"
 """The word that takes a field out."""
+_LONGEST_NAME = 200
 _SWITCHED = {"on": True, "yes": True, "off": False, "no": False}
 
 
@@ -98,6 +99,9 @@ class EditableFields:
         known = self.named(name)
         if known is None:
             message, cure = unknown_name(name, [*self.settings])
+            ends = {one.rpartition(".")[2]: one for one in self.settings}
+            if near := nearest(name[:_LONGEST_NAME], ends, 0.6):
+                cure = f"did you mean '{ends[near]}'?"
             raise DocumentErrors([Problem(place, message, cure, path=name)])
         change: Any = typed_value(text.strip(), self.settings.get(known, Mapping))
         for step in reversed(known.split(".")):

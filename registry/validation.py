@@ -49,6 +49,7 @@ from registry.review import Proposal
 from registry.roles import RoleDocument
 from registry.secrets import shown
 from registry.snapshot import Document, Entry, revision_of
+from registry.stored_bot import StoredBot
 
 M = TypeVar("M", bound=RegistryModel)
 T = TypeVar("T")
@@ -324,6 +325,14 @@ class DocumentReader:
     def proposal(self, part: RawValue) -> Entry[Proposal] | None:
         """A change of an agent that waits for a second person."""
         return self._entry(part, *_validated(part, Proposal))
+
+    def bot(self, part: RawValue) -> Entry[StoredBot] | None:
+        """A bot that was added at run time; its token is sealed, though it looks like a secret."""
+        value = part.value if isinstance(part.value, Mapping) else {}
+        clear = replace(part, value={n: v for n, v in value.items() if n.lower() != "token"})
+        issues = [*itertools.islice(secrets_in(clear.value), MOST_ISSUES)]
+        bot, wrong = _modelled(part, StoredBot)
+        return self._entry(part, None if issues else bot, [*issues, *wrong])
 
     def draft(self, part: RawValue) -> Entry[Draft] | None:
         """A draft of an agent, which may contain what the agent itself may."""

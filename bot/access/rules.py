@@ -90,16 +90,22 @@ def normalize_code(typed: str) -> str:
 class Access:
     """What the settings and the registry's documents say of people and chats.
 
-    A bot without a rule has the default rule. `listed` are the admins of the settings, `engineers`
+    A bot without a rule has the `default` one. `listed` are the admins of the settings, `engineers`
     those with a role of the whole host, `admins` both. `holders` have a role of any kind,
     `stewards` one by which they may let others in. `grants` are the documents on who was let in or
     blocked, by the name of their subject. `version` counts the changes of documents;
     `roles_changed` is called when any role has changed.
     """
 
-    def __init__(self, admins: Iterable[int] = (), rules: Mapping[int, Rule] | None = None) -> None:
+    def __init__(
+        self,
+        admins: Iterable[int] = (),
+        rules: Mapping[int, Rule] | None = None,
+        default: Rule | None = None,
+    ) -> None:
         self.listed = frozenset(admins) - {ANONYMOUS_ADMIN}
         self.rules: Mapping[int, Rule] = rules or {}
+        self.default = default or Rule()
         self.admins = self.listed
         self.engineers = frozenset[int]()
         self.stewards = frozenset[int]()
@@ -176,7 +182,7 @@ class Access:
 
     def rule(self, bot: int) -> Rule:
         """What the settings say of a bot."""
-        return self.rules.get(bot) or _DEFAULT
+        return self.rules.get(bot) or self.default
 
     def is_blocked(self, kind: Kind, id: PersonId, bot: int) -> bool:
         """Whether an admin has blocked a person or a chat at a bot."""
@@ -227,9 +233,6 @@ class Access:
         if bot == EVERYWHERE:
             return (HOST_ADMINS,)
         return (HOST_ADMINS,) if self.rule(bot).mode == "open" else ("asker",)
-
-
-_DEFAULT = Rule()
 
 
 def _telegram_id(person: str) -> int:

@@ -16,6 +16,7 @@ from bot.ops.redaction import Secrets, too_short
 from bot.safety.output_filter import OutputFilter, by_words, stricter
 from bot.skills.api import InternalSkill
 from bot.skills.spec import SkillSpec, prepare_skill
+from bot.store.sessions import account_of, is_http
 from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.budgets import SpendLimit, lowest_limits, spend_limits
@@ -107,6 +108,13 @@ class RunnableAgent:
         """How many turns are read from the store."""
         most, ours = self.most_turns, self.limits.history_turns
         return ours if most is None else min(most, ours)
+
+    def working_for(self, account: str) -> RunnableAgent:
+        """An agent that belongs to no account works for one; an instance stays with its own."""
+        who = self.attribution
+        if who.agent_instance is not None or who.account == account:
+            return self
+        return replace(self, attribution=replace(who, account=account))
 
     def in_place_of(self, removed: str, preset: str = "") -> RunnableAgent:
         """An agent without tools, to end a turn whose own agent or preset was `removed`."""
@@ -218,11 +226,25 @@ class AgentResolver:
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
-        owner = telegram_owner(person.telegram_id)
+        owner, account = telegram_owner(person.telegram_id), snapshot.account_of_bot(line.bot)
         if address.private and (one := preset_here(snapshot, found, address.bot, owner)):
             own = Resolution(one.base_agent_name, "preset", f"the preset '{one.instance_name}'")
-            return self._preset(snapshot, own, preset_key(owner, one.id))
-        return found, None if found.agent_id is None else self.current(found.agent_id)
+            found, agent = self._preset(snapshot, own, preset_key(owner, one.id))
+        else:
+            agent = None if found.agent_id is None else self.current(found.agent_id)
+        if agent is None or account == DEFAULT_ACCOUNT:
+            return found, agent
+        who = agent.attribution
+        if who.agent_instance is not None and who.account != account:
+            why = f"'{agent.id}' is of another account than this bot, which belongs to {account}"
+            return Resolution(None, found.rule, why), None
+        return found, agent.working_for(account)
+
+    def for_line(self, agent: RunnableAgent, line: LineContext) -> RunnableAgent:
+        """An agent as it works in a line: for the account of its bot, or of the API key."""
+        if is_http(line.name):
+            return agent.working_for(account_of(line.name))
+        return agent.working_for(self.catalog.snapshot().account_of_bot(line.bot))
 
     def _preset(
         self, snapshot: Snapshot, found: Resolution, key: str

@@ -19,6 +19,7 @@ from bot.building.texts import binding_text, draft_text, place_of, publish_text,
 from bot.skills.api import SkillContext, SkillError, skill
 from bot.skills.spec import Guard, SkillSpec, Weighed
 from registry.binding import AgentBinding, AgentBindingType, BotIdentity
+from registry.definition import INTERNAL_TOOLS, InternalToolset
 from registry.draft_edits import Drafts
 from registry.errors import Denied, NotThere, RegistryError, RegistryUnavailable, ReviewNeeded
 from registry.history import kept_text
@@ -27,7 +28,7 @@ from registry.roles import CORE, Action, Actor, Target, Why, verdict
 from registry.skill import Skill
 from registry.snapshot import Entry, Snapshot
 
-NAME = "host-admin"
+NAME: InternalToolset = "host-admin"
 INSTANCE = Target("instance")
 MOST_LISTED = 200
 _AGENT = {"type": "string", "description": "The agent's id, such as jack.", "maxLength": 64}
@@ -142,6 +143,7 @@ class HostAdmin:
     specs: tuple[SkillSpec, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        assert tuple(tool.name for tool in TOOLS) == INTERNAL_TOOLS[NAME]
         self.specs = tuple(map(self._spec, TOOLS))
 
     @property
@@ -192,7 +194,9 @@ class HostAdmin:
         if verdict(actor.grants, tool.action, tool.target, why) == "yes":
             return ""
         if tool.writes:
-            refused, key = self.drafts.catalog.refused, context.call
+            catalog = self.drafts.catalog
+            hour = int(catalog.wall() // 3600)  # nobody can push the rest out of the audit
+            refused, key = catalog.refused, f"{actor.id}:{context.agent}:{tool.name}:{hour}"
             detail = f"through agent {context.agent}"
             await refused(actor, tool.name, context.agent, key=key, detail=detail, of=tool.target)
         return "the person who asks may not do this: their role does not allow it"

@@ -41,6 +41,7 @@ NAMES: Mapping[Kind, str] = {
     "access": "access rule",
     "proposal": "proposal",
     "preset": "person with presets",
+    "bot": "bot",
     "draft": "draft",
 }
 STDIN = "-"

@@ -61,6 +61,8 @@ REGISTRY_VERBS = {
     "roles": "list, grant and revoke the roles of people",
     "access": "list, let in and block people and groups",
     "keys": "create, list and revoke API keys; show webhook secrets",
+    "bots": "list, add, pause, resume, rename, move and remove bots",
+    "secrets": "make the key that seals tokens, and change it",
     "audit": "list, verify and roll back what was changed",
     "reviews": "list and reject changes that wait for a second person",
     "export": "write all agents, instances, presets, bindings, roles and access to one file",
@@ -251,7 +253,7 @@ def _run(given: argparse.Namespace) -> int:
 
     pause_gc()
     settings = _settings(env_file=not given.no_env_file, places=True)
-    if not settings.bots and not settings.serves_api:
+    if not settings.bots and not settings.serves_api and settings.secrets_key is None:
         from bot.configuration import idle_variables
 
         found = [f"switchboard: {problem}" for problem in idle_variables(settings)]

@@ -11,10 +11,19 @@ import json
 import sys
 import uuid
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -23,8 +32,10 @@ from bot.cli.store import no_store, opened_store
 from bot.errors import ConfigError, StoreError, WrongWords
 from bot.settings import Settings
 from bot.startup import agents_source, instance_files
+from bot.store.bots import forget_bot
 from bot.store.client import StoreClient
 from registry.api_key import ApiKey
+from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
 from registry.errors import Problem, ReasonMissing, RegistryError
 from registry.fields import RegistryModel, issues_of
@@ -61,6 +72,7 @@ class Registry:
     missing: str = ""
     own_keys: Sequence[ApiKey] = ()
     webhook_master: str = field(default="", repr=False)
+    bots: BotEdits = field(kw_only=True, repr=False)
     _key: str = field(default_factory=lambda: f"cli:{uuid.uuid4().hex}")
 
     @property
@@ -129,16 +141,36 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
             catalog = Catalog(
                 agents_source(settings), instances=instance_files(settings), writer=writer
             )
+            edits = _bot_edits(settings, catalog, None)
             await catalog.reload()
-            yield Registry(catalog, missing=missing, own_keys=own, webhook_master=master)
+            yield Registry(catalog, None, missing, own, master, bots=edits)
             return
         client = await opened_store(settings, stack)
         store = RedisStore(client.redis, writer)
         review = settings.review.core
         files = instance_files(settings)
         catalog = Catalog(agents_source(settings), store, files, writer=writer, review=review)
+        edits = _bot_edits(settings, catalog, client)
         await catalog.reload()
-        yield Registry(catalog, client, own_keys=own, webhook_master=master)
+        yield Registry(catalog, client, own_keys=own, webhook_master=master, bots=edits)
+
+
+def _bot_edits(settings: Settings, catalog: Catalog, client: StoreClient | None) -> BotEdits:
+    """What changes bots; a session with Telegram is opened where one is needed."""
+
+    async def ask(token: str, method: str, params: Mapping[str, Any]) -> Any:
+        from bot.ops.network import proxy_of
+        from bot.telegram.calling import ask_bot_api
+        from bot.telegram.client import new_session
+
+        url = settings.telegram_api_url
+        async with new_session(proxy=proxy_of(url)) as session:
+            return await ask_bot_api(session, url, token, method, params)
+
+    catalog.own_bots = settings.own_bots
+    forget = partial(forget_bot, client) if client else None
+    own = (settings.bot_variables, settings.token_of)
+    return BotEdits(catalog, settings.sealer(), ask, *own, forget)
 
 
 # --- words ---------------------------------------------------------------------------------------

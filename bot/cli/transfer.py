@@ -31,7 +31,7 @@ from registry.sources import stored_values as stored
 
 FORMAT = "switchboard export"
 VERSION = 1
-LEFT_OUT: frozenset[Kind] = frozenset({"key", "proposal", "draft"})
+LEFT_OUT: frozenset[Kind] = frozenset({"key", "proposal", "bot", "draft"})
 """Kinds that never leave their host."""
 MOVED: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind not in LEFT_OUT)
 _WORDS = {"create": "created", "change": "changed", "delete": "deleted"}

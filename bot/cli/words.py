@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bot.cli import audit, documents, drafts, instances, keys, presets, transfer
+from bot.cli import audit, bots, documents, drafts, instances, keys, presets, transfer
 from bot.cli.registry import Work
 from registry.revisions import Kind
 from registry.roles import DEFAULT_ACCOUNT, ROLES, Duty
@@ -301,6 +301,47 @@ def _reviews(parser: argparse.ArgumentParser) -> None:
     one.add_argument("agent", metavar="AGENT", help="the agent's id")
 
 
+def _bots(parser: argparse.ArgumentParser) -> None:
+    names = "list | add | pause | resume | rename | move | remove | forget"
+    acts, what = _add_acts(parser, names, "bot"), "its numeric id or @username"
+    one = acts.reading("list", "list the bots of the environment and of the store", bots.list_bots)
+    one.add_argument("--account", metavar="A", help="only those of this account")
+    about = "add a bot; its token is read from standard input, or asked for"
+    one = acts.add("add", about, bots.add_bot, writes=True)
+    about = "the account (default: the operator's own)"
+    one.add_argument("--account", metavar="A", default=DEFAULT_ACCOUNT, help=about)
+    one.add_argument("--agent", metavar="ID", help="the agent or instance that answers in it")
+    for name, about, status in (
+        ("pause", "poll a bot no more, until it is resumed", "paused"),
+        ("resume", "poll a paused bot again", "running"),
+    ):
+        one = acts.add(name, about, bots.set_status, writes=True)
+        one.add_argument("id", metavar="BOT", help=what)
+        one.set_defaults(status=status)
+    about = "give a bot another name, in Telegram as well"
+    one = acts.add("rename", about, bots.rename_bot, writes=True)
+    one.add_argument("id", metavar="BOT", help=what)
+    one.add_argument("name", metavar="NAME", nargs="+", help="up to 64 characters")
+    one = acts.add("move", "let a bot belong to another account", bots.move_bot, writes=True)
+    one.add_argument("id", metavar="BOT", help=what)
+    one.add_argument("to", metavar="ACCOUNT", help="the account's name")
+    about = "host a bot no more; its conversations stay"
+    one = acts.add("remove", about, bots.remove_bot, writes=True)
+    one.add_argument("id", metavar="BOT", help=what)
+    one = acts.add("forget", "delete what was said in a removed bot", bots.forget_bot)
+    one.add_argument("id", metavar="ID", type=_number, help="its numeric id")
+    one.add_argument("--yes", action="store_true", help="do not only say what it would do")
+
+
+def _secrets(parser: argparse.ArgumentParser) -> None:
+    acts = _add_acts(parser, "new-key | rotate", "bot")
+    acts.reading("new-key", "print a new key for SECRETS_KEY", bots.make_key)
+    about = "seal with SECRETS_KEY what was sealed with the key before it"
+    one = acts.add("rotate", about, bots.rotate_key)
+    about = "a file with the key before it (default: SECRETS_KEY_OLD)"
+    one.add_argument("--old-file", metavar="FILE", help=about)
+
+
 def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", nargs="?", help="stdout if omitted, or -")
     _finish(parser, transfer.export, needs_store=False, needs_file=True)
@@ -327,6 +368,8 @@ _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "roles": _roles,
     "access": _access,
     "keys": _keys,
+    "bots": _bots,
+    "secrets": _secrets,
     "audit": _audit,
     "reviews": _reviews,
     "export": _export,

@@ -116,6 +116,7 @@ def _settings(agent: EffectiveAgent, defaults: LlmConfiguration) -> Iterator[str
         "customInstructions": own.custom_instructions,
         "servers": ", ".join(f"{one.name} ({one.server.transport})" for one in agent.servers),
         "skills": ", ".join(skill.name for skill in own.skills),
+        "internalToolsets": ", ".join(own.internal_toolsets),
         "whitelistPatterns": ", ".join(own.whitelist_patterns),
         "toolPolicy": _json(own.tool_policy),
         "safetyConfig": _json(own.safety_config),

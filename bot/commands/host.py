@@ -1,4 +1,4 @@
-"""What admin commands work with, and the host from a chat: /bots, /status, /reload."""
+"""What admin commands work with, and the host from a chat: /status, /reload."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import structlog
 from bot.command import (
     HOST_ADMINS,
     NO_WHY,
-    READ_ACCOUNT,
     SIGNS,
     BotCommand,
     CommandContext,
@@ -61,7 +60,7 @@ MAX_PAUSE_S = 2.0
 class BotState:
     """A hosted bot as /bots shows it; `backlog` counts its entries that wait or run.
 
-    `variable` is the one that sets its token.
+    `variable` is the one that sets its token, unless it `is_stored`: added at run time.
     """
 
     identity: BotIdentity
@@ -69,6 +68,7 @@ class BotState:
     backlog: int = 0
     why: str = ""
     variable: str = ""
+    is_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,53 +188,8 @@ def no_agent(snapshot: Snapshot, wanted: str) -> str:
 
 
 MAX_NAMES = 2000
-MAX_BOTS = 60
 MAX_CHANGES = 5
 MAX_PROBLEMS = 10
-
-
-@command("bots", "show the bots and their states", needs=READ_ACCOUNT, concurrent=True)
-async def bots(host: AdminContext, context: CommandContext) -> CommandResult:
-    """List the bots of this replica with their states, how to fix them, and their agents."""
-    snapshot = host.catalog.snapshot()
-    shown, more = first_items(host.bots(), MAX_BOTS)
-    lines = [_bot(bot, snapshot, asks=bot.identity.id == context.bot.id) for bot in shown]
-    return Reply("\n".join(lines) + more if lines else "There are no bots.")
-
-
-STATES = {
-    "starting": "is starting",
-    "polling": "is working",
-    "webhook": "is working (by webhook)",
-    "waiting": "is served by another replica",
-    "draining": "is being handed over",
-    "unreachable": "cannot reach Telegram; it keeps trying",
-    "throttled": "must wait for Telegram's rate limit; it continues by itself",
-    "store away": "waits for the store; messages stay at Telegram until then",
-    "conflict": "shares its token with another program: stop that, or /revoke at @BotFather",
-    "contested": "works, but shares its token: stop the other program, or /revoke at @BotFather",
-    "stalled": "got no answer from Telegram in time; it asks again",
-    "failing": "keeps failing; it tries again",
-    "stopped": "has stopped",
-}
-"""What each state of a bot means, with what is to be done."""
-
-
-def _bot(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
-    """A line on a bot; it `asks` where it is the one that handles this very command."""
-    username = bot.identity.username
-    name = f"@{escape_markdown(username)}" if username else "(no name yet)"
-    if bot.state == "quarantined":
-        cure = f"set {bot.variable} to a new one from @BotFather and restart the host"
-        text = f"has a token that Telegram does not know: {cure}"
-        return f"• {name} {code(str(bot.identity.id))} {escape_markdown(text)}"
-    found = snapshot.resolve(bot.identity, None, None)
-    agent, why = found.agent_id, escape_markdown(found.why)
-    who = f"{code(agent)} answers ({why})" if agent else f"no agent answers ({why}); /bind one"
-    state = STATES.get(bot.state, bot.state) + (f": {bot.why}" if bot.why else "")
-    waits = bot.backlog - asks
-    pending = f" · {counted(waits, 'message')} waiting or in progress" if waits > 0 else ""
-    return f"• {name} {code(str(bot.identity.id))} {escape_markdown(state)} · {who}{pending}"
 
 
 @command("status", "show the state of the host", needs=HOST_ADMINS, concurrent=True)
@@ -269,7 +224,7 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
 
 def ago(seconds: float) -> str:
     """A time in the past, in the largest unit that fits."""
-    return f"{lasting(seconds)} ago"
+    return f"{lasting(seconds)} ago" if seconds >= 1 else "just now"
 
 
 def lasting(seconds: float) -> str:

@@ -25,6 +25,8 @@ from bot.commands import (
     agents,
     audit,
     bindings,
+    bot_menu,
+    bots,
     dead_letters,
     drafts,
     edit_menu,
@@ -58,6 +60,7 @@ def all_commands(
     shown_once: ShownOnce,
     store: StoreClient,
     tools_of: edit_menu.ToolsOf,
+    bot_commands: bots.BotCommands,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
     first = [agent_menu.agents, agents.agent, agents.add_agent, agents.delete_agent]
@@ -67,7 +70,7 @@ def all_commands(
     first += [instances.edit_instance, instances.delete_instance]
     first += [versions.versions, versions.diff, versions.restore]
     first += [bindings.bind, bindings.unbind, bindings.default, offers.models, offers.tools]
-    last = (audit.audit, audit.rollback, reviews.reviews, host.bots, host.status, host.reload)
+    last = (audit.audit, audit.rollback, reviews.reviews, host.status, host.reload)
     rows: list[BotCommand] = [start.using(admin_context), new, stop]
     rows += [show_help.using((rows, admin_context)), approvals, usage]
     own = (preset_menu.presets, preset_menu.model, presets.style)
@@ -76,13 +79,21 @@ def all_commands(
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
     rows += [page.page.using((make_link, shown_once))]
+    own = (bot_menu.bots, bots.add_bot, bots.new_bot)
+    rows += [retrying(row.using(bot_commands)) for row in own]
     rows += [retrying(row.using(admin_context)) for row in last]
     rows += [retrying(dead_letters.dead_letters.using((admin_context, store)))]
     tapped = (*agent_menu.ACTIONS, *edit_menu.ACTIONS, *new_agent.ACTIONS, *preset_menu.ACTIONS)
     actions = [retrying(row.using(admin_context)) for row in tapped]
     actions += [retrying(row.using((admin_context, tools_of))) for row in edit_menu.TOOL_ACTIONS]
     actions += [retrying(row.using((admin_context, store))) for row in dead_letters.ACTIONS]
-    return Commands(rows, admin_context.actor, admin_context.audit_refusal, actions)
+    actions += [retrying(row.using(bot_commands)) for row in bot_menu.ACTIONS]
+
+    async def refuse(row: BotCommand, context: CommandContext) -> None:
+        await admin_context.audit_refusal(row, context)
+        await bots.delete_token(bot_commands.edits, context)
+
+    return Commands(rows, admin_context.actor, refuse, actions)
 
 
 @command("start", "say hello", concurrent=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from bot.access import gate
 from bot.access.command import UNGATED, ChangePeople, Claim
@@ -42,7 +42,7 @@ from bot.messages import (
     User,
 )
 from bot.ops.logging import Counters
-from bot.store.outbox import ACCESS_CARD, parse_card_id
+from bot.store.outbox import ACCESS_CARD, MENU, parse_card_id
 from bot.turn.results import parse_letter, parse_retry
 from bot.usage.budgets import RequestRate, Spender
 
@@ -186,6 +186,8 @@ class Router:
         self, line: LineContext, tracks: str, outcome: MessageOutcome
     ) -> None:
         """Update a message that changed before it was sent; give up what cannot be shown."""
+        if tracks.startswith(MENU):  # a menu that cannot be shown is lost, and can be opened again
+            return
         if card := parse_card_id(tracks):
             kind, nonce, person = card
             cards = self.gate if kind == ACCESS_CARD else self.cards
@@ -225,6 +227,7 @@ class Router:
     ) -> None:
         """Do what a command wants, and send its reply."""
         text = ""
+        keyboard: Mapping[str, Any] | None = None
         match wanted:
             case StartNewConversation(text) if agent is not None:
                 await self.turns.new_conversation(entry, incoming, agent, text)
@@ -232,14 +235,16 @@ class Router:
             case View() | Ask():
                 await self.menus.open(entry, incoming, wanted)
                 return
-            case Reply(text) | StartNewConversation(text):
+            case Reply(text, keyboard):
+                pass
+            case StartNewConversation(text):
                 pass
             case ChangePeople():
                 text = await self.gate.change_people(entry, incoming.person, wanted)
             case Claim(code):
                 text = await self.gate.claim(entry, incoming.person, code)
                 await self.on_private_message(incoming.person, entry.line)  # maybe an admin by now
-        await self.turns.stores.reply(entry, incoming, text)
+        await self.turns.stores.reply(entry, incoming, text, keyboard)
 
     async def _refuse(
         self, entry: LineEntry, incoming: IncomingMessage, text: str, agent: RunnableAgent | None

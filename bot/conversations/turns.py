@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from typing import Any
 
 import structlog
 
@@ -44,7 +45,7 @@ from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import DeadLetters, UpdateInbox
 from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
-from bot.store.sessions import account_of, is_http
+from bot.store.sessions import is_http
 from bot.turn.results import (
     LETTER_GONE,
     MESSAGE_GONE,
@@ -106,12 +107,24 @@ class LineStores:
         self.journal = Journal(client)
         self.approvals = ApprovalStore(client)
 
-    async def reply(self, entry: LineEntry, incoming: IncomingMessage, markdown: str) -> None:
-        """Finish a message's entry with an answer, which in a group replies to the message."""
+    async def reply(
+        self,
+        entry: LineEntry,
+        incoming: IncomingMessage,
+        markdown: str,
+        keyboard: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Finish a message's entry with an answer, which in a group replies to the message.
+
+        A keyboard takes the place of the phone's own.
+        """
         address = incoming.address
         reply_to = None if address.private else incoming.message
         failed = TurnSummary("failed", failure=markdown)
         parts = entry.line.channel.render(address, markdown, reply_to, summary=failed)
+        if keyboard is not None and parts:
+            payload = {**parts[-1].payload, "reply_markup": keyboard}
+            parts[-1] = replace(parts[-1], payload=payload)
         await self.inbox.finish(entry, parts, address.conversation)
 
     async def note_migration(self, fence: Fence, original: int, present: int) -> None:
@@ -123,14 +136,6 @@ class LineStores:
         """The original ids of a line's groups, by their present ids."""
         found = await self.client.read("HGETALL", keys.migrations(line))
         return {int(present): int(original) for present, original in pairs_of(found)}
-
-
-def _for_account(agent: RunnableAgent, line: str) -> RunnableAgent:
-    """An agent that belongs to no account works over HTTP for the account that asks it."""
-    who = agent.attribution
-    if not is_http(line) or who.agent_instance is not None or who.account == account_of(line):
-        return agent
-    return replace(agent, attribution=replace(who, account=account_of(line)))
 
 
 @dataclass(slots=True, repr=False)
@@ -279,7 +284,7 @@ class Turns:
     def _request(
         self, entry: LineEntry, incoming: IncomingMessage, agent: RunnableAgent
     ) -> TurnRequest:
-        agent = _for_account(agent, entry.line.name)
+        agent = self.resolver.for_line(agent, entry.line)
         return TurnRequest(entry, incoming, agent, self.access.role(incoming.person.id))
 
     # --- suspended turns ---

@@ -57,6 +57,27 @@ def assign_lines(lines: Iterable[str], hosts: Collection[str]) -> dict[str, str]
     return found
 
 
+def bot_set(own_bots: str, key_id: str) -> str:
+    """What a host can serve: the bots of its environment, and those of the store with its key."""
+    return f"{own_bots}+{key_id}" if key_id else own_bots
+
+
+def serving_the_same(me: str, hosts: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Of these hosts those with the bots of our environment, and those with our key of the store.
+
+    An id of a host ends in its `bot_set`. A host without a key serves no bot of the store.
+    """
+
+    def parts(host: str) -> tuple[str, str]:
+        own, _, key = host.rpartition("|")[2].partition("+")
+        return own, key
+
+    own, key = parts(me)
+    same = frozenset(host for host in hosts if parts(host)[0] == own)
+    keyed = frozenset(host for host in hosts if key and parts(host)[1] == key)
+    return same | {me}, keyed | {me}
+
+
 def _rank(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
@@ -120,7 +141,10 @@ class Fleet:
     _kept_until: dict[str, float] = field(default_factory=dict, init=False)
     _given_away: set[str] = field(default_factory=set, init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
-    _spread_hosts: frozenset[str] = field(default=frozenset(), init=False)
+    _served: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _is_running: bool = field(default=False, init=False)
+    _leaving: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _spread_hosts: frozenset[str] | None = field(default=None, init=False)
     _spread: dict[str, str] = field(default_factory=dict, init=False)
     _misplaced: list[HostedLine] = field(default_factory=list, init=False)
 
@@ -130,20 +154,46 @@ class Fleet:
         return list(self._lines.values())
 
     def add(self, line: HostedLine) -> None:
-        """Serve another line; call it before `run`."""
+        """Serve another line, from now on or from when `run` begins."""
         self._lines[line.line] = line
+        self._spread_hosts = None
+        if self._is_running and not self._leaving.is_set():
+            self._serve(line)
+            self._sweep_soon.set()
+
+    async def remove(self, name: str) -> None:
+        """Let a line finish what runs, give it back, and serve it no more."""
+        line, task = self._lines.get(name), self._served.get(name)
+        if line is None:
+            return
+        line.shutdown()
+        if task is not None:
+            await asyncio.wait([task])
+        self._served.pop(name, None)
+        self._lines.pop(name, None)
+        for kept in (self._free_since, self._misplaced_for, self._kept_until):
+            kept.pop(name, None)
+        self._spread_hosts = None
+
+    def _serve(self, line: HostedLine) -> None:
+        work = self._run_line(line)
+        self._served[line.line] = asyncio.create_task(work, name=f"line:{line.line}")
 
     async def run(self) -> None:
-        """Serve all lines until they have ended."""
+        """Serve all lines, also those that are added meanwhile, until they have ended."""
         listening = self.notifications.listen_forever(self._notify, self._sweep_soon.set)
         tasks = [
             asyncio.create_task(self._sweep_forever(), name="fleet.sweep"),
             asyncio.create_task(listening, name="fleet.listen"),
         ]
         try:
-            await asyncio.gather(*map(self._run_line, self.lines))
+            self._is_running = True
+            for line in self.lines:
+                self._serve(line)
+            await self._leaving.wait()
+            await asyncio.gather(*self._served.values())
         finally:
-            await cancel_and_wait([*tasks, *self._tasks])
+            await cancel_and_wait([*tasks, *self._tasks, *self._served.values()])
 
     async def _run_line(self, line: HostedLine) -> None:
         await line.run()
@@ -151,6 +201,7 @@ class Fleet:
 
     def shutdown(self) -> None:
         """Let every line finish and end; other hosts may take over from now on."""
+        self._leaving.set()
         self._tasks.add(asyncio.create_task(self._shut_down()))
 
     async def _shut_down(self) -> None:
@@ -205,25 +256,31 @@ class Fleet:
     async def _sweep(self) -> None:
         wanted = [line for line in self.lines if line.is_wanted]
         view = await self.leases.view([line.line for line in wanted])
-        me = self.leases.host_id
-        bot_set = me.rpartition("|")[2]
-        self._assign(frozenset(h for h in view.hosts if h.rpartition("|")[2] == bot_set) | {me})
+        self._assign(view.hosts)
         now = self.clock.monotonic()
         for line in wanted:
             self._consider(line, view.holders, now)
-        for name in [name for name in self._free_since if self._lines[name].is_held]:
+        lines = self._lines
+        for name in [one for one in self._free_since if one in lines and lines[one].is_held]:
             del self._free_since[name]
         self._give_away_misplaced(now)
         for name in await self.notifications.changed_lines():
             self._notify(name)
 
     def _assign(self, hosts: frozenset[str]) -> None:
+        """Spread the lines over the hosts that can serve them: see `serving_the_same`."""
         if self._spread_hosts == hosts:
             return
-        self._spread_hosts, self._spread = hosts, assign_lines(self._lines, hosts)
-        me = self.leases.host_id
+        me, self._spread_hosts = self.leases.host_id, hosts
+        own, stored = serving_the_same(me, hosts)
+        if own == stored:
+            self._spread = assign_lines(self._lines, own)
+        else:
+            kept = {name for name, line in self._lines.items() if line.is_stored}
+            spread = assign_lines(kept, stored)
+            self._spread = {**spread, **assign_lines(self._lines.keys() - kept, own)}
         self._misplaced = [line for line in self.lines if self._spread[line.line] != me]
-        log.info("fleet.rebalance", hosts=len(hosts), lines=len(self._lines))
+        log.info("fleet.rebalance", hosts=len(own | stored), lines=len(self._lines))
 
     def _consider(self, line: HostedLine, holders: Mapping[str, str], now: float) -> None:
         """Try for a line if it is free, and ours or left alone for long enough."""
@@ -236,7 +293,7 @@ class Fleet:
         patience = min(PATIENCE[0] * self.leases.lifetime, PATIENCE[1])
         if line.line in self._given_away:
             patience += RECIPIENT_SECONDS
-        if self._spread[line.line] == self.leases.host_id or now - since >= patience:
+        if self._spread.get(line.line) == self.leases.host_id or now - since >= patience:
             line.try_now()
 
     def _give_away_misplaced(self, now: float) -> None:
@@ -247,8 +304,10 @@ class Fleet:
         for line in served:
             name = line.line
             is_due = now >= self._kept_until.get(name, 0.0)
-            if self._misplaced_for[name] >= MISPLACED_SWEEPS and is_due:
+            if self._misplaced_for[name] >= MISPLACED_SWEEPS and is_due and not line.is_ending:
                 self._kept_until[name] = now + KEEP_SECONDS
                 self._given_away.add(name)
-                log.info("line.given_back", line=name, to=self._spread[name].partition("|")[0])
+                log.info(
+                    "line.given_back", line=name, to=self._spread.get(name, "").partition("|")[0]
+                )
                 line.give_back()

@@ -89,10 +89,16 @@ async def open_runtime(
 
 
 class HostedLine:
-    """One line on this host, from acquiring it to giving it back, again and again."""
+    """One line on this host, from acquiring it to giving it back, again and again.
 
-    def __init__(self, transport: Transport, services: LineServices) -> None:
+    `is_stored`: it is of a bot of the store, which every host with the key may serve.
+    """
+
+    def __init__(
+        self, transport: Transport, services: LineServices, *, is_stored: bool = False
+    ) -> None:
         self.transport = transport
+        self.is_stored = is_stored
         self.line = transport.line
         self._services = services
         self._state = "starting"
@@ -149,6 +155,11 @@ class HostedLine:
     def is_wanted(self) -> bool:
         """Whether this host would serve the line if it were free."""
         return not (self.is_held or self._shutdown.is_set() or self._state == "quarantined")
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the line was told to end."""
+        return self._shutdown.is_set()
 
     async def idle(self) -> None:
         """Return once nothing waits, runs or is being sent."""

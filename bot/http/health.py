@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from bot.hosting.fleet import Fleet
 from bot.mcp.server import McpServer
 from bot.ops.redaction import Secrets
+from registry.stored_bot import StoredBot
 from registry.urls import is_own_network
 
 Report = Callable[[], dict[str, Any]]
@@ -76,13 +77,24 @@ def _is_own_network(request: Request) -> bool:
 
 
 VERSION = version("switchboard-bots")
-HEALTHY_STATES = frozenset({"polling", "webhook", "waiting", "draining", "stopped"})
+HEALTHY_STATES = frozenset({"polling", "webhook", "waiting", "draining", "stopped", "paused"})
 WORKING_STATES = HEALTHY_STATES | {"contested"}
 
 
-def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
-    """Each bot with its state, and the age of its last finished getUpdates in seconds."""
-    return [
+def bot_states(
+    fleet: Fleet, resting: Iterable[tuple[StoredBot, str, str]] = ()
+) -> list[dict[str, Any]]:
+    """Each bot with its state, and the age of its last finished getUpdates in seconds.
+
+    `resting` are those of the store without a line here, with their state and why.
+    """
+    idle = {"last_poll_s": None, "backlog": 0}
+    rest = [
+        {"id": bot.number, "username": bot.username, "state": state, **idle}
+        | ({"why": why} if why else {})
+        for bot, state, why in resting
+    ]
+    served = [
         {
             "id": bot.identity.id,
             "username": bot.identity.username or "",
@@ -94,6 +106,7 @@ def bot_states(fleet: Fleet) -> list[dict[str, Any]]:
         }
         for bot in fleet.lines
     ]
+    return served + rest
 
 
 def _frozen(seconds: Sequence[float]) -> dict[str, int]:
@@ -132,10 +145,11 @@ def overall(
     the file of agents cannot be used, or a bot has no agent.
     """
     good = [bot for bot in states if bot["state"] in HEALTHY_STATES]
-    works = any(bot["state"] in WORKING_STATES for bot in states)
+    active = [bot for bot in states if bot["state"] != "paused"]
+    works = any(bot["state"] in WORKING_STATES for bot in active)
     checks = {
         "store": store["state"] == "ok",
-        "bots": works or not states,
+        "bots": works or not active,
         "model": not dead,
     }
     faults = [*store["faults"], *model.get("problems", ())]

@@ -28,6 +28,7 @@ from bot.messages import (
 from bot.ops.logging import Counters
 from bot.store.inbox import UpdateInbox
 from bot.store.menus import MenuStore, StoredForm, StoredMenu, StoredRows
+from bot.store.outbox import menu_id
 
 PREFIX = "mn"
 OLD = "This menu is old. Send its command again for a new one."
@@ -181,8 +182,9 @@ class ChatMenus:
         parts, menus = shown.parts, [shown.menu]
         if before is not None:  # the question goes quiet
             menus.append(replace(before, rows=()))
-        if form.message:
-            bare = {"message_id": form.message}
+        message = form.message or await self.store.message(entry.line.name, form.nonce)
+        if message:
+            bare = {"message_id": message}
             parts = [OutgoingPart(address.chat, "clear_keyboard", bare), *parts]
         await self.store.settle(entry, parts, menus, shown.form)
         return True
@@ -197,6 +199,8 @@ class ChatMenus:
         menu = StoredMenu(new_nonce(), incoming.person.id, address.conversation, 1, rows)
         reply_to = None if address.private else incoming.message
         parts = self._parts(entry, address, text, menu, reply_to=reply_to)
+        if isinstance(wanted, Ask):
+            parts[-1] = replace(parts[-1], tracks=menu_id(menu.nonce))
         return _Shown(parts, menu, self._form(wanted, menu.nonce, 0))
 
     def _form(self, wanted: CommandResult, nonce: str, message: int) -> StoredForm | None:

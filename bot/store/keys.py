@@ -106,6 +106,8 @@ artifact = Key("{<line>}:artifact:<id>")
 """A file that a tool gave in a turn over HTTP: its name, its type and its bytes."""
 menu = Key("{<line>}:menu:<nonce>")
 """A message with buttons: who may press them, and what each leads to."""
+menu_message = Key("{<line>}:menu:<nonce>:message")
+"""The message of a menu that asks for a text."""
 forms = Key("{<line>}:forms")
 """What the next message of a person is for, by conversation and person."""
 told = Key("{<line>}:told:<chat>")
@@ -159,6 +161,8 @@ api_approvals = Key("api:approvals:<account>")
 """The open approval requests in an account's HTTP conversations, each with its line."""
 api_key_use = Key("api:key-use:<id>")
 """When an API key was used last, and from which address."""
+new_bot = Key("{<line>}:newbot:<person>")
+"""For which agent and account a person is about to create a bot by a button of this line."""
 sign_in = Key("api:sign-in:<digest>")
 """Who is signed in by a cookie, by the SHA-256 of the cookie's value."""
 sign_in_link = Key("api:sign-in-link:<digest>")

@@ -80,6 +80,10 @@ class MenuStore:
         read = tuple(tuple((words, tuple(step)) for words, step in row) for row in rows)
         return StoredMenu(nonce, person, conversation, version, read)
 
+    async def message(self, line: str, nonce: str) -> int:
+        """The message of a menu that asked for a text; 0 where it is not known."""
+        return int(await self.client.read("GET", keys.menu_message(line, nonce)) or 0)
+
     async def form(
         self, fence: Fence, conversation: str, person: PersonId, now: float
     ) -> StoredForm | None:

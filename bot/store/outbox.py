@@ -21,6 +21,9 @@ MOST_OF_CLOSED = 20
 """How many dead letters are kept of a chat in which the bot may not write: the newest."""
 PAGE = 1000
 ACCESS_CARD, QUESTION_CARD = "access", "question"
+MENU = "menu:"
+"""Before the nonce of a menu whose message is tracked."""
+MENU_MESSAGE_FOR_S = 3600
 CARD_KEYS = {ACCESS_CARD: keys.access_request, QUESTION_CARD: keys.question_cards}
 """What a card can show, and the kind of key that has the messages of its cards."""
 STORED_KINDS: dict[PartKind, str] = {
@@ -140,8 +143,12 @@ class Outbox:
     async def mark_shown(self, fence: Fence, nonce: str, chat: int, message: int) -> bool:
         """Note the message that shows an approval request; True if that has changed since.
 
-        The same for a card, see `card_id`.
+        The same for a card, see `card_id`, and for a menu, see `menu_id`.
         """
+        if nonce.startswith(MENU):
+            names = [keys.menu_message(fence.line, nonce.removeprefix(MENU))]
+            await self.client.as_owner("menu_sent", fence, names, message, MENU_MESSAGE_FOR_S)
+            return False
         if card := parse_card_id(nonce):
             kind, request, person = card
             names, args = [CARD_KEYS[kind](request)], (person, message)
@@ -150,6 +157,11 @@ class Outbox:
             names, shown = [keys.approval(fence.line, nonce)], f"{chat}:{message}"
             found = await self.client.as_owner("approval_sent", fence, names, shown)
         return bool(found == 2)
+
+
+def menu_id(nonce: str) -> str:
+    """The name under which the outbox tracks the message of a menu."""
+    return f"{MENU}{nonce}"
 
 
 def card_id(kind: str, nonce: str, person: int) -> str:

@@ -22,6 +22,7 @@ from bot.messages import (
     Signal,
     User,
 )
+from bot.ops.bot_tokens import HAD_TOKEN
 from bot.telegram.excerpts import (
     FILE,
     Object,
@@ -46,7 +47,7 @@ _IGNORED: Final = {
     "nested": ("nested",),
 }
 
-FILE_COMMANDS: Final = frozenset({"addagent", "edit", "newinstance", "editinstance"})
+FILE_COMMANDS: Final = frozenset({"addagent", "edit", "newinstance", "editinstance", "newbot"})
 """Commands that may be the caption of a file."""
 _ID_BITS: Final = 53
 """The Bot API says that ids have 52 bits at most; other programs would round longer ones."""
@@ -139,6 +140,7 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         excerpts=() if command is not None else excerpts_of(message, bot.id),
         title=as_text(chat.get("title")),
         album=as_text(message.get("media_group_id")),
+        had_token=message.get(HAD_TOKEN) is True,
     )
 
 
@@ -230,6 +232,14 @@ def _membership(change: Object, bot: BotUser) -> Decoded:
     return Membership(address, person, now, as_text(chat.get("title")))
 
 
+def _managed_bot(created: Object, bot: BotUser) -> Decoded:
+    """A person created a bot by our button, or changed its token: as the command that takes it."""
+    person, new = _person(_get(created, "user", dict)), _get(created, "bot", dict)
+    command = Command("newbot", f"created {_id(new, 'id')}", named=True)
+    address = Address(bot.id, person.telegram_id, private=True)
+    return IncomingMessage(address, person, message=0, sent_at=0, text="", command=command)
+
+
 def _is_inside(member: Object) -> bool:
     status = _get(member, "status", str)
     if status == "restricted":
@@ -242,6 +252,7 @@ _MEANINGS: Final = {
     "callback_query": _press,
     "stopped_message_generation": _stopped,
     "my_chat_member": _membership,
+    "managed_bot": _managed_bot,
 }
 ALLOWED_UPDATES: Final = tuple(_MEANINGS)
 """The kinds of updates to ask for; Telegram keeps the choice until the next one."""

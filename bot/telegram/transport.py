@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,9 @@ from bot.errors import StoreError
 from bot.hosting.outbox_channel import ChannelServices
 from bot.hosting.transport import Accept, Ownership
 from bot.messages import Decoded, Json
+from bot.ops.bot_tokens import Seal, without_tokens
 from bot.ops.tasks import backoff
+from bot.store.inbox import Update
 from bot.telegram.channel import TelegramChannel
 from bot.telegram.client import TelegramClient
 from bot.telegram.decode import BotUser, decode
@@ -29,6 +31,11 @@ log = structlog.get_logger("telegram")
 
 BOTS_AT_ONCE = 4
 Row = tuple[str, str]
+
+
+def line_of(bot: int) -> str:
+    """The name of a bot's line."""
+    return f"bot:{bot}"
 
 
 class Menus:
@@ -96,6 +103,12 @@ class Menus:
         return True
 
 
+def without_token(update: Update, seal: Seal | None) -> Update:
+    """An update as it may be stored; most are the same."""
+    raw = without_tokens(update.raw, seal)
+    return update if raw is update.raw else replace(update, raw=raw)
+
+
 def _chat_scope(person: int) -> Json:
     return {"type": "chat", "chat_id": person}
 
@@ -109,7 +122,7 @@ class TelegramServices:
     """What all bots of a host share; `on_identified` is called once a bot's names are known.
 
     Updates come in from the webhook below `webhook_url`, or by polls of `poll_seconds`, each of
-    which is given up after `stalled_seconds`.
+    which is given up after `stalled_seconds`. `seal` seals the tokens of bots that people send.
     """
 
     channels: ChannelServices
@@ -118,6 +131,7 @@ class TelegramServices:
     webhook_url: str | None
     poll_seconds: int
     stalled_seconds: float
+    seal: Seal | None = None
 
 
 class TelegramTransport:
@@ -128,7 +142,7 @@ class TelegramTransport:
     def __init__(
         self, bot: int, token: SecretStr, client: TelegramClient, services: TelegramServices
     ) -> None:
-        self.line = f"bot:{bot}"
+        self.line = line_of(bot)
         self.identity = BotIdentity(token_hash(token.get_secret_value()), bot)
         self._client = client
         self._services = services
@@ -164,8 +178,12 @@ class TelegramTransport:
                 log.warning("getme.failed", line=self.line, error=str(error))
                 pause = backoff(failures, *NETWORK_PAUSES)
             await self._services.channels.clock.sleep(pause)
-        names = {"username": self._user.username, "name": me.get("first_name")}
-        self.identity = replace(self.identity, **names)
+        self.identity = replace(
+            self.identity,
+            username=self._user.username,
+            name=me.get("first_name"),
+            manages=me.get("can_manage_bots") is True,
+        )
         self._services.on_identified()
 
     def decode(self, raw: bytes) -> Decoded:
@@ -179,7 +197,28 @@ class TelegramTransport:
     async def receive(self, accept: Accept) -> None:
         """Take updates in until cancelled; raises Unauthorized."""
         self._receiver = self._new_receiver()
-        await self._receiver.receive(accept)
+        seal = self._services.seal
+
+        async def clean(updates: Sequence[Update]) -> None:
+            await accept([without_token(update, seal) for update in updates])
+
+        await self._receiver.receive(clean)
+
+    async def accept_clean(
+        self, accept: Callable[[Update], Awaitable[None]], update: Update
+    ) -> None:
+        """Accept an update that was pushed, without tokens."""
+        await accept(without_token(update, self._services.seal))
+
+    async def end_webhook(self) -> None:
+        """Let Telegram push nothing any more to a bot that is no longer hosted; never raises."""
+        if self.webhook is None:
+            return
+        try:
+            keep = {"drop_pending_updates": False}
+            await self._client.call("deleteWebhook", keep, timeout=CALL_SECONDS)
+        except TelegramError as error:
+            log.warning("webhook.not_removed", line=self.line, error=str(error))
 
     async def show_menu(self, person: int | None = None) -> None:
         """Show the commands to everybody and to each admin, or to one admin."""

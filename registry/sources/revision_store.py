@@ -114,7 +114,7 @@ class RevisionStore:
         act: Literal["put", "delete"] = "delete" if value is None else "put"
         kind, id = stored.name_of(key)
         written = DELETED if value is None else revision_of(value)
-        revision = NewRevision(value, written, change)
+        revision = NewRevision(stored.revision_text(key, value), written, change)
 
         def records(before: str | None) -> Sequence[AuditRecord]:
             return records_of(change, kind, id, target, before, value)
@@ -221,7 +221,7 @@ class RevisionStore:
         )
         held = DELETED if text is None else revision_of(text)
         target = stored.target_of(key, text)
-        return await self.see(key, text, held, change, target, place="")
+        return await self.see(key, stored.revision_text(key, text), held, change, target, place="")
 
     # --- reading ---------------------------------------------------------------------------------
 

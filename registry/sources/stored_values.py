@@ -16,6 +16,7 @@ from registry.roles import CORE, DEFAULT_ACCOUNT, Target
 from registry.secrets import detect_secret, shown
 from registry.snapshot import Document, Entry, Governance, revision_of
 from registry.sources.json_yaml import read_value
+from registry.stored_bot import kept_text
 from registry.validation import DocumentReader, RawValue
 
 SOURCE = "redis"
@@ -37,6 +38,8 @@ PROPOSAL = "agent:proposal:"
 """Before an agent's id: the key of a change of it that waits for a second person."""
 PRESET = "agent:preset:"
 """Before a person: the key of all their presets."""
+BOT = "agent:bot:"
+"""Before a bot's numeric id: the key of a bot that was added at run time."""
 DRAFT = "agent:draft:"
 """Before `<agent>/<author>`: the key of a draft."""
 AUDIT = "agent:audit:chain"
@@ -59,6 +62,7 @@ PREFIXES: Mapping[Kind, str] = {
     "access": ACCESS,
     "proposal": PROPOSAL,
     "preset": PRESET,
+    "bot": BOT,
     "draft": DRAFT,
 }
 _PREFIXES = tuple(prefix for kind, prefix in PREFIXES.items() if kind != "default")
@@ -100,7 +104,7 @@ def target_of(key: str, text: str | None) -> Target:
     if kind == "role" and isinstance(value, Mapping):
         grants = value.get("grants")
         value = grants[0] if isinstance(grants, list) and grants else None
-    if kind not in ("role", "key") or not isinstance(value, Mapping):
+    if kind not in ("role", "key", "bot") or not isinstance(value, Mapping):
         return Target("instance")
     if value.get("scope") == "host":
         return CORE
@@ -111,6 +115,11 @@ def target_of(key: str, text: str | None) -> Target:
 def history_of(key: str) -> str:
     """The key of the revisions of the document at a key."""
     return HISTORY + key.removeprefix(PREFIX)
+
+
+def revision_text(key: str, text: str | None) -> str | None:
+    """What the history keeps of the text at a key: of a bot, nothing of its token."""
+    return kept_text(text) if text is not None and key.startswith(BOT) else text
 
 
 VALUE_LIMIT = 256 * 1024
@@ -183,6 +192,7 @@ class CachedDocuments:
                 access=self._in_order(ACCESS),
                 proposals=self._in_order(PROPOSAL),
                 presets=self._in_order(PRESET),
+                bots=self._in_order(BOT),
                 drafts=self._in_order(DRAFT),
             ),
             instances=self._in_order(INSTANCE),
@@ -255,6 +265,7 @@ class CachedDocuments:
             "access": reader.access,
             "proposal": reader.proposal,
             "preset": reader.presets,
+            "bot": reader.bot,
             "draft": reader.draft,
         }
         entry = read[kind](part)
@@ -276,6 +287,7 @@ _NAMES: Mapping[Kind, str] = {
     "access": "subject",
     "proposal": "agent",
     "preset": "owner",
+    "bot": "id",
     "draft": "id",
 }
 """What of a value must stand in its key."""

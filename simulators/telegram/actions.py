@@ -25,6 +25,7 @@ def _bot(request: ControlRequest) -> Json:
         request.get("username", str),
         privacy=request.get("privacy", bool, True),
         topics=request.get("topics", bool, False),
+        manages=request.get("manages", bool, False),
     )
     return snapshot.bot_state(bot)
 
@@ -139,6 +140,18 @@ def _press(request: ControlRequest) -> Json:
     return {"query": pressed.id}
 
 
+def _create_bot(request: ControlRequest) -> Json:
+    """A person presses the button that creates a bot."""
+    made = request.world.create_bot(
+        request.person(),
+        request.room(),
+        request.need("button", str),
+        name=request.get("name", str),
+        username=request.get("username", str),
+    )
+    return snapshot.bot_state(made)
+
+
 def _pressed(request: ControlRequest) -> Json:
     pressed = request.world.presses.get(request.need("query", str))
     if pressed is None:
@@ -251,6 +264,7 @@ ACTIONS: dict[str, Action] = {
     "react": _react,
     "press": _press,
     "pressed": _pressed,
+    "create-bot": _create_bot,
     "stop": _stop,
     "join": _join,
     "leave": _leave,

@@ -123,6 +123,9 @@ def bot_record(bot: Bot) -> Json:
         "topics": bot.topics,
         "webhook": asdict(bot.webhook),
         "commands": bot.commands,
+        "manages": bot.manages,
+        "manager": bot.manager,
+        "texts": bot.texts,
         "allowed": sorted(bot.updates.allowed),
         "next_id": bot.updates.next_id,
     }

@@ -30,15 +30,20 @@ class Markup:
     screen: Json | None = None
 
 
-def markup(params: Params, *, private: bool = True) -> Markup:
-    """The `reply_markup` of a call; 400 for anything that the service would not take."""
+def markup(params: Params, *, private: bool = True, manages: bool = False) -> Markup:
+    """The `reply_markup` of a call; 400 for anything that the service would not take.
+
+    A bot that `manages` others may ask in private for a new one.
+    """
     value = params.json("reply_markup", "reply keyboard markup")
     if value is None:
         return Markup()
     if not isinstance(value, dict):
         raise bad_request("object expected as reply markup")
     if rows := _rows(value, "keyboard"):
-        return Markup(screen=value | {"keyboard": [[_key(b) for b in row] for row in rows]})
+        asks = private and manages
+        keys = [[_key(b, may_ask_for_bots=asks) for b in row] for row in rows]
+        return Markup(screen=value | {"keyboard": keys})
     if rows := _rows(value, "inline_keyboard"):
         return Markup(inline=_inline(rows, private=private))
     if value.get("remove_keyboard") or value.get("force_reply"):
@@ -58,7 +63,7 @@ def _rows(value: Json, field: str) -> list[list[Any]]:
     return [row for row in rows if row]
 
 
-def _key(button: Any) -> Json:
+def _key(button: Any, *, may_ask_for_bots: bool) -> Json:
     if isinstance(button, str):
         button = {"text": button}
     if not isinstance(button, dict):
@@ -67,7 +72,21 @@ def _key(button: Any) -> Json:
         )
     if not str(button.get("text") or "").strip():
         raise bad_request("keyboard button text must be non-empty")
+    if "request_managed_bot" in button:
+        _check_request(button["request_managed_bot"], allowed=may_ask_for_bots)
     return button
+
+
+def _check_request(wanted: Any, *, allowed: bool) -> None:
+    """Refuse a button for a new bot that the service would not show."""
+    number = wanted.get("request_id") if isinstance(wanted, dict) else None
+    if type(number) is not int or not -(2**31) <= number < 2**31:
+        raise bad_request("can't parse keyboard button: invalid request_id specified")
+    for name in ("suggested_name", "suggested_username"):
+        if not isinstance(wanted.get(name, ""), str):
+            raise bad_request(f'field "{name}" must be of type String')
+    if not allowed:
+        raise RefusedError(400, "Bad Request: BUTTON_TYPE_INVALID")
 
 
 def _inline(rows: list[list[Any]], *, private: bool) -> Json:

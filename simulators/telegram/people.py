@@ -46,7 +46,10 @@ class Webhook:
 
 @dataclass(slots=True)
 class Bot:
-    """A hosted bot: its token, what BotFather set for it, and its queue of updates."""
+    """A hosted bot: its token, what BotFather set for it, and its queue of updates.
+
+    It `manages` the bots that people create by its button; `manager` is the bot that manages it.
+    """
 
     id: int
     token: str
@@ -57,6 +60,10 @@ class Bot:
     topics: bool = False
     webhook: Webhook = field(default_factory=Webhook)
     commands: dict[str, list[Json]] = field(default_factory=dict)
+    manages: bool = False
+    manager: int | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    photo: bytes = b""
 
     def user(self) -> Json:
         """The bot as the Bot API's User object."""
@@ -78,7 +85,7 @@ class Bot:
             "has_main_web_app": False,
             "has_topics_enabled": self.topics,
             "allows_users_to_create_topics": self.topics,
-            "can_manage_bots": False,
+            "can_manage_bots": self.manages,
         }
 
     def fresh_token(self) -> str:

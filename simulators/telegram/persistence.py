@@ -59,6 +59,9 @@ def _bot(world: World, record: Json) -> None:
             record["topics"],
             Webhook(**record["webhook"]),
             record["commands"],
+            record.get("manages", False),
+            record.get("manager"),
+            record.get("texts", {}),
         )
     )
 

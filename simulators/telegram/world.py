@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,7 @@ from simulators.telegram.updates import Updates
 Json = dict[str, Any]
 
 _FIRST_PERSON = 5_000_001
+_FIRST_MANAGED = 8_000_001
 
 
 class WorldError(ValueError):
@@ -74,6 +76,7 @@ class World:
         *,
         privacy: bool = True,
         topics: bool = False,
+        manages: bool = False,
         first_update: int | None = None,
     ) -> Bot:
         """Registers a bot by its token "<id>:<secret>"; the same id again changes it."""
@@ -85,6 +88,8 @@ class World:
         bot = Bot(number, token, name, username or f"bot_{number}_bot", updates, privacy, topics)
         if known is not None:
             bot.webhook, bot.commands = known.webhook, known.commands
+            bot.texts, bot.photo, bot.manager = known.texts, known.photo, known.manager
+        bot.manages = manages
         self.members.add_bot(bot)
         self.journal.save_bot(bot)
         return bot
@@ -332,6 +337,45 @@ class World:
                 bot = self.members.bots[message.author]
                 return self.presses.add(bot, person, room, message, data)
         raise WorldError(f"message {number} in room {room.key} has no button {button!r}")
+
+    def create_bot(
+        self,
+        person: Person,
+        room: Room,
+        button: str,
+        *,
+        name: str | None = None,
+        username: str | None = None,
+    ) -> Bot:
+        """A person presses the button of the phone's keyboard that creates a bot, and confirms.
+
+        Name and username are those that the button suggests, where the person gives none.
+        """
+        asked = self._button_for_bot(room, button)
+        manager = self.members.bots[room.bot or 0]
+        number = max([_FIRST_MANAGED - 1, *self.members.bots]) + 1
+        chosen = username or asked.get("suggested_username") or f"made_{number}_bot"
+        if not chosen.lower().endswith("bot"):
+            raise WorldError("the username of a bot ends in bot")
+        if any(bot.username.lower() == chosen.lower() for bot in self.members.bots.values()):
+            raise WorldError(f"the username {chosen} is occupied")
+        token = f"{number}:{secrets.token_urlsafe(26)}"
+        made = self.bot(token, name or asked.get("suggested_name") or "New bot", chosen)
+        made.manager = manager.id
+        self.journal.save_bot(made)
+        told = {"user": person.user(), "bot": made.user()}
+        self.members.send_update(manager, "managed_bot", told)
+        self.messages.post(room, person, {"managed_bot_created": {"bot": made.user()}})
+        return made
+
+    def _button_for_bot(self, room: Room, button: str) -> Json:
+        """What a button of the newest keyboard asks for."""
+        for message in reversed(room.messages.values()):
+            rows = (message.screen or {}).get("keyboard", [])
+            for key in (key for row in rows for key in row if isinstance(key, dict)):
+                if key["text"] == button and "request_managed_bot" in key:
+                    return dict(key["request_managed_bot"])
+        raise WorldError(f"room {room.key} has no button {button!r} that creates a bot")
 
     def stop(self, person: Person, room: Room, draft_id: int | None = None) -> None:
         """A person presses Stop on a draft (the only one when no id is given)."""

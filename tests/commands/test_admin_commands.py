@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -13,15 +13,18 @@ from bot.access.command import PeopleContext
 from bot.access.rules import Access
 from bot.access.store import AccessRequest
 from bot.command import CommandContext, Commands, Reply, escape_markdown
+from bot.commands.bots import BotCommands
 from bot.commands.host import AdminContext, AgentTools, BotState
 from bot.commands.table import all_commands
 from bot.menus.menu import View
 from bot.messages import Address, Attachment, Command, IncomingMessage, QuotedMessage, User
 from bot.ops.shown_once import ShownOnce
+from bot.store.bots import NewBotOffers
 from bot.store.key_uses import KeyUse
 from bot.telegram.markdown.renderer import render
 from registry.audit import Change
 from registry.binding import BotIdentity
+from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import RegistryUnavailable
@@ -66,7 +69,18 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda _agent, _context: AgentTools(),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
-    return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE, NO_STORE)
+    return all_commands(
+        desk, people, never_used, no_page, ShownOnce(), NO_STORE, NO_STORE, no_bots(desk)
+    )
+
+
+def no_bots(desk: AdminContext) -> BotCommands:
+    """The commands on bots where no bot can be added."""
+
+    async def ask(_token: str, _method: str, _params: Mapping[str, Any]) -> Any:
+        return True
+
+    return BotCommands(desk, BotEdits(desk.catalog, None, ask), NewBotOffers(NO_STORE))
 
 
 async def nobody_waits() -> list[AccessRequest]:

@@ -16,7 +16,13 @@ from registry.definition import LlmConfiguration
 from registry.history import History
 from registry.roles import HOST_ADMIN
 from registry.sources.file import FileSource
-from tests.commands.test_admin_commands import NO_STORE, never_used, no_page, nobody_waits
+from tests.commands.test_admin_commands import (
+    NO_STORE,
+    never_used,
+    no_bots,
+    no_page,
+    nobody_waits,
+)
 
 PAGE = Path(__file__).parents[2] / "docs/commands.md"
 
@@ -32,7 +38,9 @@ def whole_board() -> Commands:
         lambda _agent, _context: AgentTools(),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
-    return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE, NO_STORE)
+    return all_commands(
+        desk, people, never_used, no_page, ShownOnce(), NO_STORE, NO_STORE, no_bots(desk)
+    )
 
 
 def rows() -> tuple[list[str], list[str]]:

@@ -44,6 +44,8 @@ TAKES = {
     "keys": [READ, "client write"],
     "page": [READ, "client read"],
     "bots": [READ],
+    "addbot": [EDIT],
+    "newbot": [EDIT],
     "status": [EDIT_AGENT],
     "deadletters": [EDIT_AGENT],
     "models": [READ_AGENT],
@@ -69,6 +71,9 @@ ANYWHERE = {
     "roles",
     "keys",
     "page",
+    "bots",
+    "addbot",
+    "newbot",
 }
 """These may be tried with a role in whichever account; the catalog judges each document."""
 NO_REASONS = {"people", "newagent", "deadletters"}

@@ -38,6 +38,7 @@ async def test_an_admin_goes_through_the_agents_on_one_message(
         assert here.text == "Send a word of the agent's id or name."
         found = await here.write("POET")
         assert here.number > message
+        assert not here.room.messages[message].body.get("reply_markup")
         assert "poet Poet" in found
         assert here.labels == ["Poet · poet", "All agents", "Search", "New agent"]
         message = here.number
@@ -140,7 +141,9 @@ async def test_a_menu_and_its_question_survive_a_killed_host(stage: Stage) -> No
     await user.tap("Search")
     await host.kill()
     await stage.process()
+    question = user.number
     await user.write("poet")
+    assert not user.room.messages[question].body.get("reply_markup")
     assert "Poet · poet" in user.labels
     assert (await user.tap("Poet")).startswith("Poet (poet)")
 

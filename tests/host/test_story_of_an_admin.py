@@ -36,7 +36,9 @@ async def test_an_agent_with_a_tool_is_made_tried_published_bound_edited_and_tak
         asked = await boss_here.open("/newagent Time Keeper")
         assert "Your draft is time-keeper." in asked
         assert "1 of 7: Who is it?" in asked
+        first = boss_here.message
         assert "2 of 7: What is its main job?" in await boss_here.write(keeper)
+        assert not boss_here.room.messages[first.id].body.get("reply_markup")
         await boss_here.tap("That is enough")
         await boss_here.tap("– time")
         assert "✓ time" in boss_here.labels

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.host import ROOT
 from bot.http.api.app import make_app
+from registry.sealing import new_key
 from tests.host.stage import Stage
 from tests.http.api import OPERATOR_KEY, api_host, routes_of
 
@@ -22,7 +23,9 @@ async def test_every_curl_line_of_the_page_works(stage: Stage, tmp_path: Path) -
     assert sum(block.count("curl ") for block in blocks) >= 8
     (tmp_path / ".curlrc").write_text("fail-with-body\nnoproxy = *\n")
     stage.script.on("Hello from the model!", again=True)
-    async with api_host(stage) as client:
+    token = f"123456789:AA{'x' * 33}"
+    stage.world.bot(token, "Desk")
+    async with api_host(stage, SECRETS_KEY=new_key()) as client:
         lines = "\n".join(blocks).replace("http://127.0.0.1:8080", client.host.url)
         run = await asyncio.create_subprocess_exec(
             *("bash", "-euxo", "pipefail", "-c", lines),
@@ -31,6 +34,7 @@ async def test_every_curl_line_of_the_page_works(stage: Stage, tmp_path: Path) -
                 "PATH": "/usr/local/bin:/usr/bin:/bin",
                 "HOME": str(tmp_path),
                 "KEY": OPERATOR_KEY,
+                "TOKEN": token,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

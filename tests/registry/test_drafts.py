@@ -101,6 +101,18 @@ async def test_of_two_who_edit_an_agent_the_second_sees_what_changed_and_keeps_t
     assert instructions(catalog) == "Be formal."
 
 
+async def test_a_publication_that_was_cut_in_the_middle_is_finished_by_the_same_one_again(
+    catalog: Catalog, drafts: Drafts
+) -> None:
+    draft = await drafts.change(ANN, "jack", {"name": "Jacques"}, key="1")
+    update = catalog.update_agent
+    await update(ANN, draft.definition, key="2", expected=draft.base)  # and the host was killed
+    done = await drafts.publish(ANN, "jack", key="2")
+    assert (done.agent.name, done.number) == ("Jacques", 2)
+    assert drafts.find(ANN, "jack") is None
+    assert len(await History(catalog).revisions(ANN, "agent", "jack")) == 2
+
+
 async def test_a_draft_of_a_deleted_agent_is_kept_and_published_as_a_new_one(
     catalog: Catalog, drafts: Drafts
 ) -> None:

@@ -21,6 +21,7 @@ from bot.http.api import (
     artifacts,
     audit,
     bindings,
+    bots,
     conversations,
     drafts,
     instances,
@@ -41,7 +42,7 @@ from registry.errors import InvalidValue, RegistryError
 from registry.fields import describe
 from registry.roles import RoleName, Scope
 
-_DOCUMENTS = (agents, drafts, instances, presets, bindings, roles, keys, audit, reviews)
+_DOCUMENTS = (agents, drafts, instances, presets, bindings, bots, roles, keys, audit, reviews)
 FACES = frozenset({OPENAI})
 """The forms of other APIs in which a host can answer as well."""
 _MAKING = threading.Lock()

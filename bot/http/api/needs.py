@@ -26,6 +26,7 @@ from bot.store.key_uses import KeyUses
 from bot.store.sign_ins import SignIns
 from registry import errors
 from registry.api_key import ApiKey
+from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.history import History
@@ -70,10 +71,22 @@ class Talking:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnParts:
+    """What comes from the host's own environment: its keys of the API, and what changes bots.
+
+    `states` gives username and state of each bot that this replica knows, by the bot's id.
+    """
+
+    keys: tuple[ApiKey, ...] = ()
+    bots: BotEdits | None = None
+    states: Callable[[], Mapping[int, tuple[str, str]]] = dict
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """The parts of the host that routes work with.
 
-    `uses` says when keys were used last, also those of the environment, which `own_keys` lists.
+    `uses` says when keys were used last, also those of the environment.
     """
 
     catalog: Catalog
@@ -82,7 +95,18 @@ class Host:
     cursors: Cursors
     uses: KeyUses
     talking: Talking
-    own_keys: tuple[ApiKey, ...] = ()
+    own: OwnParts = OwnParts()
+
+    @property
+    def own_keys(self) -> tuple[ApiKey, ...]:
+        """The keys of the environment."""
+        return self.own.keys
+
+    @property
+    def bots(self) -> BotEdits:
+        """What adds and changes bots."""
+        assert self.own.bots is not None
+        return self.own.bots
 
     @property
     def conversations(self) -> Conversations:

@@ -96,7 +96,7 @@ def post(call: Call, content: Json, room: Room | None = None) -> Message:
     The room is the call's own unless given.
     """
     room = room or call.room(write=True)
-    markup = keyboards.markup(call.params, private=room.private)
+    markup = keyboards.markup(call.params, private=room.private, manages=call.bot.manages)
     topic = call.topic(room)
     reply, quote = call.reply(room)
     content |= quote

@@ -1,0 +1,154 @@
+"""`switchboard bots …` and `switchboard secrets …`: bots of the store, and the key of tokens."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+from bot.cli.registry import ACTOR, Registry, Said, table, time_of, why_of
+from bot.errors import ConfigError, WrongWords
+from bot.variables import InvalidFile, read_secret
+from registry.bot_edits import NO_KEY, NewBot, is_of_key, lost_bindings, rotate
+from registry.errors import InvalidValue
+from registry.sealing import Sealer, SealingKey, new_key
+from registry.snapshot import Entry
+from registry.stored_bot import BotStatus, StoredBot
+
+DATA_STAYS = "its conversations stay in the store; `switchboard bots forget` deletes them"
+
+
+def _data(entry: Entry[StoredBot]) -> dict[str, Any]:
+    bot = entry.value
+    return {
+        "id": bot.number,
+        "username": bot.username or None,
+        "name": bot.name or None,
+        "account": bot.account,
+        "state": bot.state,
+        "added_by": bot.added_by or None,
+        "added": bot.added or None,
+    }
+
+
+async def list_bots(registry: Registry, given: Namespace) -> Said:
+    """The bots of the environment and of the store; never a token."""
+    snapshot, edits = registry.catalog.snapshot(), registry.bots
+    found: list[dict[str, Any]] = [
+        {"id": id, "account": snapshot.account_of_bot(id), "state": "running", "set_in": variable}
+        for id, variable in edits.own.items()
+    ]
+    found += map(_data, snapshot.document.bots.values())
+    found = [one for one in found if given.account in (None, one["account"])]
+    rows = (
+        [
+            str(one["id"]),
+            f"@{one['username']}" if one.get("username") else "",
+            one["account"],
+            one["state"],
+            one.get("set_in") or f"added {time_of(one['added'] or 0)} by {one['added_by'] or '?'}",
+        ]
+        for one in found
+    )
+    return Said([*table(rows)] or ["no bots"], found, notes=[*_unreadable(registry)])
+
+
+def _unreadable(registry: Registry) -> Iterator[str]:
+    """The bots whose token was sealed with another key than the present one."""
+    bots = [entry.value for entry in registry.catalog.snapshot().document.bots.values()]
+    sealer = registry.bots.sealer
+    if bots and sealer is None:
+        yield f"SECRETS_KEY is not set, so no token can be read; {NO_KEY.cure}"
+        return
+    for bot in bots:
+        if sealer is not None and not is_of_key(bot, sealer):
+            yield f"{bot.called}: its token is sealed with another key; `secrets rotate` tells more"
+
+
+async def add_bot(registry: Registry, given: Namespace) -> Said:
+    """Add a bot; its token comes from standard input, or is asked for without being shown."""
+    registry.bots.require_key()
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        token = getpass("token: ")
+    else:
+        token = sys.stdin.readline()
+    wanted = NewBot(token.strip(), given.account, given.agent)
+    added = await registry.bots.add(ACTOR, wanted, key=registry.key("add"), why=why_of(given))
+    bot, done = added.bot, "added" if added.is_new else "changed the token of"
+    line = f"{done} {bot.called}, bot {bot.id} of account {bot.account}"
+    line += f"; {added.agent} answers there" if added.agent else ""
+    said: dict[str, Any] = {"id": bot.number, "username": bot.username, "account": bot.account}
+    return Said(
+        [line], {**said, "agent": added.agent, "change": "added" if added.is_new else "token"}
+    )
+
+
+async def set_status(registry: Registry, given: Namespace) -> Said:
+    """Pause a bot, or let it run again."""
+    status: BotStatus = given.status
+    change = registry.bots.set_status
+    bot = await change(ACTOR, given.id, status, key=registry.key(status), why=why_of(given))
+    line = f"{'paused' if status == 'paused' else 'resumed'} {bot.called}"
+    return Said([line], {"id": bot.number, "state": bot.state})
+
+
+async def rename_bot(registry: Registry, given: Namespace) -> Said:
+    """Give a bot another name, in Telegram as well."""
+    name, key = " ".join(given.name), registry.key("rename")
+    bot = await registry.bots.rename(ACTOR, given.id, name, key=key, why=why_of(given))
+    return Said([f"{bot.called} is named {bot.name} now"], {"id": bot.number, "name": bot.name})
+
+
+async def move_bot(registry: Registry, given: Namespace) -> Said:
+    """Let a bot belong to another account."""
+    key = registry.key("move")
+    bot = await registry.bots.move(ACTOR, given.id, given.to, key=key, why=why_of(given))
+    line = f"{bot.called} belongs to account {bot.account} now"
+    return Said([line], {"id": bot.number, "account": bot.account})
+
+
+async def remove_bot(registry: Registry, given: Namespace) -> Said:
+    """End the hosting of a bot; what was said in it stays."""
+    bot = await registry.bots.remove(ACTOR, given.id, key=registry.key("remove"), why=why_of(given))
+    slots = [*lost_bindings(registry.catalog, bot)]
+    notes = [DATA_STAYS, *(f"still bound to it: {slot}" for slot in slots)]
+    return Said([f"removed {bot.called}"], {"id": bot.number, "change": "removed"}, notes=notes)
+
+
+async def forget_bot(registry: Registry, given: Namespace) -> Said:
+    """Delete what was said in a bot that is no longer hosted."""
+    if not given.yes:
+        raise WrongWords(f"this deletes all that was said in bot {given.id}: repeat it with --yes")
+    count = await registry.bots.forget(ACTOR, given.id, key=registry.key("forget"))
+    line = f"deleted {count} keys of bot {given.id}"
+    return Said([line], {"id": given.id, "keys": count})
+
+
+# --- the key -------------------------------------------------------------------------------------
+
+
+async def make_key(_registry: Registry, _given: Namespace) -> Said:
+    """A fresh key; stdout has the key alone."""
+    key = new_key()
+    notes = ["set SECRETS_KEY to it at every replica, and keep a copy: without it no token is read"]
+    return Said([key], {"key": key}, notes=notes)
+
+
+async def rotate_key(registry: Registry, given: Namespace) -> Said:
+    """Seal every token with SECRETS_KEY that was sealed with the key before it."""
+    sealer = registry.bots.require_key()
+    if given.old_file is not None:
+        try:
+            old = SealingKey.parse(read_secret(given.old_file))
+        except (InvalidFile, InvalidValue) as wrong:
+            raise ConfigError(f"--old-file: {wrong.message}; {wrong.cure}") from None
+        sealer = Sealer(sealer.key, old)
+    done = await rotate(registry.catalog, ACTOR, sealer)
+    lines = [f"sealed anew: {done.anew}; done before: {done.before}"]
+    lines += [f"cannot be read: {len(done.problems)}"] if done.problems else []
+    data = {"anew": done.anew, "before": done.before, "unread": len(done.problems)}
+    code = 1 if done.problems else 0
+    return Said(lines, data, code, [*map(str, done.problems)])

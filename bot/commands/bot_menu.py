@@ -1,0 +1,196 @@
+"""The bots as a menu: a list to go through, a card for each bot of the store, what one tap does."""
+
+from __future__ import annotations
+
+from bot.command import (
+    READ_INSTANCES,
+    WRITE_INSTANCES,
+    CommandContext,
+    CommandResult,
+    Reply,
+    code,
+    command,
+    counted,
+    escape_markdown,
+    paragraphs,
+    split_reason,
+)
+from bot.commands.bots import (
+    BOTS_USAGE,
+    HOW_TO_ADD,
+    STAYS,
+    BotCommands,
+    bot_lines,
+    bot_name,
+    change_bot,
+    seen_bots,
+)
+from bot.menus.menu import Ask, Button, Row, View, action, confirm, label, pages
+from registry.bot_edits import lost_bindings, may_write
+from registry.errors import NotThere
+from registry.roles import DEFAULT_ACCOUNT
+
+LIST, CARD = "bots:list", "bots:card"
+_BACK = Button("‹ Bots", LIST)
+
+
+@command(
+    "bots",
+    "show, pause, resume, rename, move or remove bots",
+    needs=READ_INSTANCES,
+    usage=BOTS_USAGE,
+    concurrent=True,
+)
+async def bots(parts: BotCommands, context: CommandContext) -> CommandResult:
+    """List the bots of this replica with their states and agents, or change one of the store."""
+    if context.words:
+        return await change_bot(parts, context)
+    return board(parts, context)
+
+
+def board(parts: BotCommands, context: CommandContext, page: int = 0) -> Reply | View:
+    """The bots with their states; those of the store can be tapped."""
+    actor, lines = parts.host.actor(context), bot_lines(parts, context)
+    stored = parts.edits.seen(actor)
+    buttons = [
+        Button(label(f"{one.value.called} · {one.value.name}"), CARD, (id,))
+        for id, one in stored.items()
+    ]
+    rows: list[Row] = [*pages(buttons, page, LIST)] if buttons else []
+    if parts.edits.sealer is not None and context.incoming.address.private:
+        rows.append([Button("Add a bot by its token", "bots:add")])
+        if context.bot.manages:
+            rows.append([Button("Create a bot", "bots:new")])
+    return View(lines, rows) if rows else Reply(lines)
+
+
+@action(LIST, needs=READ_INSTANCES)
+async def list_bots(parts: BotCommands, context: CommandContext, page: str = "0") -> CommandResult:
+    """A page of the bots."""
+    return board(parts, context, int(page))
+
+
+@action(CARD, needs=READ_INSTANCES)
+async def show_card(parts: BotCommands, context: CommandContext, id: str) -> CommandResult:
+    """What a bot is and does, and what can be done with it."""
+    return card(parts, context, id)
+
+
+def card(parts: BotCommands, context: CommandContext, id: str, notice: str = "") -> View:
+    """A bot's card."""
+    try:
+        bot = parts.edits.find(parts.host.actor(context), id).value
+    except NotThere:
+        return View("This bot is no longer there.", [[_BACK]], notice)
+    shown = [one for one in seen_bots(parts, context) if one.identity.id == bot.number]
+    about = bot_lines(parts, context, shown)
+    added = f"Added by {code(bot.added_by)}." if bot.added_by else ""
+    account = f"It belongs to account {code(bot.account)}."
+    runs = bot.state == "running"
+    switch = Button("Pause" if runs else "Resume", "bots:switch", (id, "off" if runs else "on"))
+    rows: list[Row] = [
+        [switch],
+        [Button("Rename", "bots:rename", (id,)), Button("Move", "bots:move", (id,))],
+        [Button("Remove", "bots:remove", (id,))],
+        [_BACK],
+    ]
+    title = f"**{escape_markdown(bot.name or bot.called)}**"
+    return View(paragraphs(title, about, f"{account} {added}".strip()), rows, notice)
+
+
+@action("bots:switch", needs=WRITE_INSTANCES)
+async def switch(parts: BotCommands, context: CommandContext, id: str, to: str) -> CommandResult:
+    """Pause a bot, or let it run again."""
+    status, word = ("running", "It runs again.") if to == "on" else ("paused", "Paused.")
+    actor = parts.host.actor(context)
+    if status == "running":
+        await parts.edits.set_status(actor, id, "running", key=context.key)
+    else:
+        await parts.edits.set_status(actor, id, "paused", key=context.key)
+    return card(parts, context, id, word)
+
+
+@action("bots:rename", needs=WRITE_INSTANCES)
+async def rename(_parts: BotCommands, _context: CommandContext, id: str) -> CommandResult:
+    """Ask for a name."""
+    text = "Send the new name, up to 64 characters. Everybody sees it in Telegram."
+    return Ask(text, "bots:renamed", (id,), [[Button("Cancel", CARD, (id,))]])
+
+
+@action("bots:renamed", needs=WRITE_INSTANCES)
+async def renamed(parts: BotCommands, context: CommandContext, id: str, name: str) -> CommandResult:
+    """Give a bot this name."""
+    text, why = split_reason(name)
+    actor, key = parts.host.actor(context), context.key
+    await parts.edits.rename(actor, id, text, key=key, why=why)
+    return card(parts, context, id, "Renamed.")
+
+
+@action("bots:move", needs=WRITE_INSTANCES)
+async def move(parts: BotCommands, context: CommandContext, id: str) -> CommandResult:
+    """Ask for an account."""
+    actor, every = parts.host.actor(context), parts.host.catalog.snapshot().account_names
+    known = sorted(one for one in {DEFAULT_ACCOUNT, *every} if may_write(actor, one))
+    names = ", ".join(map(code, known[:20]))
+    text = (
+        "Send the name of the account that the bot is to belong to. What it spends counts there, "
+        f"and of instances only those of that account answer in it. There are: {names}."
+    )
+    return Ask(text, "bots:moved", (id,), [[Button("Cancel", CARD, (id,))]])
+
+
+@action("bots:moved", needs=WRITE_INSTANCES)
+async def moved(
+    parts: BotCommands, context: CommandContext, id: str, account: str
+) -> CommandResult:
+    """Let a bot belong to this account."""
+    text, why = split_reason(account)
+    actor, key = parts.host.actor(context), context.key
+    await parts.edits.move(actor, id, text.strip(), key=key, why=why)
+    return card(parts, context, id, "Moved.")
+
+
+@action("bots:remove", needs=WRITE_INSTANCES)
+async def remove(parts: BotCommands, context: CommandContext, id: str) -> CommandResult:
+    """Ask once, and say what is touched."""
+    bot = parts.edits.find(parts.host.actor(context), id).value
+    slots = [*lost_bindings(parts.host.catalog, bot)]
+    name = escape_markdown(bot.called)
+    text = paragraphs(
+        f"Remove {name}? Nobody answers in it any more.",
+        f"{counted(len(slots), 'binding')} will bind nothing." if slots else "",
+        escape_markdown(STAYS),
+    )
+    return confirm(text, Button("Remove", "bots:removed", (id,)), Button("Keep", CARD, (id,)))
+
+
+@action("bots:removed", needs=WRITE_INSTANCES)
+async def removed(parts: BotCommands, context: CommandContext, id: str) -> CommandResult:
+    """Remove a bot."""
+    bot = await parts.edits.remove(parts.host.actor(context), id, key=context.key)
+    found = board(parts, context)
+    done = f"Removed {bot_name(bot)}."
+    if isinstance(found, View):
+        return View(paragraphs(done, found.text), found.rows)
+    return Reply(paragraphs(done, found.text))
+
+
+@action("bots:add", needs=WRITE_INSTANCES)
+async def add(_parts: BotCommands, _context: CommandContext) -> CommandResult:
+    """Say how a bot is added by its token."""
+    text = f"Send me the token alone, or with an agent. {HOW_TO_ADD}"
+    return View(escape_markdown(text), [[_BACK]])
+
+
+@action("bots:new", needs=WRITE_INSTANCES)
+async def new(_parts: BotCommands, _context: CommandContext) -> CommandResult:
+    """Say how a bot is created by a tap; the button itself is on the phone's keyboard."""
+    text = "Send /newbot, with the id of an agent if you like: a button appears below."
+    return View(escape_markdown(text), [[_BACK]])
+
+
+ACTIONS = (
+    *(list_bots, show_card, switch, rename, renamed, move, moved),
+    *(remove, removed, add, new),
+)
+"""What the buttons of these menus do."""

@@ -1,0 +1,339 @@
+"""The bots from a chat by one line: /bots …, /addbot, /newbot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bot.command import (
+    WRITE_INSTANCES,
+    CommandContext,
+    CommandResult,
+    Refused,
+    Reply,
+    code,
+    command,
+    counted,
+    escape_markdown,
+    first_items,
+    paragraphs,
+    split_reason,
+)
+from bot.commands.host import AdminContext, BotState, refusal_text
+from bot.errors import StoreError
+from bot.ops.bot_tokens import sealed_token
+from bot.store.bots import NewBotOffer, NewBotOffers
+from registry.bot_edits import Added, BotEdits, NewBot, lost_bindings, may_see
+from registry.errors import DocumentErrors, RegistryError, RegistryUnavailable
+from registry.roles import DEFAULT_ACCOUNT, Target, Why
+from registry.sealing import Unopened
+from registry.snapshot import Snapshot
+from registry.stored_bot import StoredBot, purpose_of
+
+MAX_BOTS = 60
+PICTURE_BYTES = 512 * 1024
+BOTS_USAGE = (
+    "[pause BOT | resume BOT | rename BOT NAME | move BOT ACCOUNT | remove BOT | forget ID] "
+    "[because …]"
+)
+ADD_USAGE = "TOKEN [AGENT] [account ACCOUNT] [because …]"
+NEW_USAGE = "[AGENT] [account ACCOUNT]"
+HOW = f"Write /bots {BOTS_USAGE}. BOT is its number or @username."
+HOW_TO_ADD = (
+    f"Write /addbot {ADD_USAGE} in a private chat with me; @BotFather gives you the token. The "
+    "message is deleted at once."
+)
+IN_PRIVATE = "Bots are added in a private chat with me: others could read the token here."
+LEFT = (
+    "I could not delete your message with the token. Delete it yourself; if others could read it, "
+    "send /revoke to @BotFather, and add the bot again with its new token."
+)
+NOT_A_MANAGER = (
+    "I may not create bots. To change that, open the Mini App of @BotFather, choose @{0}, turn on "
+    "Bot Management Mode, and restart the host. Or create the bot there, and send me: /addbot TOKEN"
+)
+OFFER = "Press the button below to create the bot{0}. I take it over as soon as it is there."
+CREATE = "Create a bot"
+STAYS = (
+    "What was said in it stays in the store; an admin of the host deletes it with /bots forget and "
+    "its number. To make sure that nobody else uses its token, send /revoke to @BotFather."
+)
+_CREATED = "created"
+
+STATES = {
+    "paused": "is paused; /bots resume lets it run again",
+    "unreadable": "cannot run",
+    "starting": "is starting",
+    "polling": "is working",
+    "webhook": "is working (by webhook)",
+    "waiting": "is served by another replica",
+    "draining": "is being handed over",
+    "unreachable": "cannot reach Telegram; it keeps trying",
+    "throttled": "must wait for Telegram's rate limit; it continues by itself",
+    "store away": "waits for the store; messages stay at Telegram until then",
+    "conflict": "shares its token with another program: stop that, or /revoke at @BotFather",
+    "contested": "works, but shares its token: stop the other program, or /revoke at @BotFather",
+    "stalled": "got no answer from Telegram in time; it asks again",
+    "failing": "keeps failing; it tries again",
+    "stopped": "has stopped",
+}
+"""What each state of a bot means, with what is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class BotCommands:
+    """What the commands on bots work with."""
+
+    host: AdminContext
+    edits: BotEdits
+    offers: NewBotOffers
+
+
+# --- /bots ---
+
+
+def bot_name(bot: StoredBot) -> str:
+    """A bot as Markdown."""
+    return escape_markdown(bot.called)
+
+
+def seen_bots(parts: BotCommands, context: CommandContext) -> list[BotState]:
+    """The bots of this host that the sender may see."""
+    actor, snapshot = parts.host.actor(context), parts.host.catalog.snapshot()
+    stored, found = snapshot.document.bots, list[BotState]()
+    for one in parts.host.bots():
+        entry = stored.get(str(one.identity.id))
+        if entry is None and one.is_stored:  # it was removed, and is ending
+            continue
+        if may_see(actor, snapshot.account_of_bot(one.identity.id)):
+            is_paused = entry is not None and entry.value.state == "paused"
+            found.append(replace(one, state="paused", why="") if is_paused else one)
+    return found
+
+
+def bot_lines(
+    parts: BotCommands, context: CommandContext, bots: Sequence[BotState] | None = None
+) -> str:
+    """A line on each of these bots, or on all that the sender may see."""
+    snapshot = parts.host.catalog.snapshot()
+    shown, more = first_items(seen_bots(parts, context) if bots is None else bots, MAX_BOTS)
+    lines = [_line(bot, snapshot, asks=bot.identity.id == context.bot.id) for bot in shown]
+    return "\n".join(lines) + more if lines else "There are no bots. /addbot adds one."
+
+
+async def change_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
+    """Pause, resume, rename, move or remove the bot that the words name."""
+    text, why = split_reason(context.arguments)
+    actor, edits, key = parts.host.actor(context), parts.edits, context.key
+    act, *rest = text.split()
+    match [act.lower(), *rest]:
+        case ["pause", name]:
+            bot = await edits.set_status(actor, name, "paused", key=key, why=why)
+            return Reply(f"Paused {bot_name(bot)}: what is written to it waits at Telegram.")
+        case ["resume", name]:
+            bot = await edits.set_status(actor, name, "running", key=key, why=why)
+            return Reply(f"{bot_name(bot)} runs again.")
+        case ["rename", name, *words] if words:
+            bot = await edits.rename(actor, name, " ".join(words), key=key, why=why)
+            return Reply(f"{bot_name(bot)} is named **{escape_markdown(bot.name)}** now.")
+        case ["move", name, account]:
+            bot = await edits.move(actor, name, account, key=key, why=why)
+            return Reply(f"{bot_name(bot)} belongs to account {code(bot.account)} now.")
+        case ["remove", name]:
+            bot = await edits.remove(actor, name, key=key, why=why)
+            slots = [*lost_bindings(parts.host.catalog, bot)]
+            bound = f"Still bound to it: {counted(len(slots), 'binding')}." if slots else ""
+            done = f"Removed {bot_name(bot)}: I no longer answer in it."
+            return Reply(paragraphs(done, bound, escape_markdown(STAYS)))
+        case ["forget", number] if number.isdecimal() and len(number) < 20:
+            count = await edits.forget(actor, int(number), key=key, why=why)
+            return Reply(f"Deleted what was said in bot {code(number)}: {counted(count, 'key')}.")
+    return Refused(escape_markdown(HOW))
+
+
+def _line(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
+    """A line on a bot; it `asks` where it is the one that handles this very command."""
+    username, number = bot.identity.username, bot.identity.id
+    name = f"@{escape_markdown(username)}" if username else "(no name yet)"
+    account = snapshot.account_of_bot(number)
+    head = f"• {name} {code(str(number))}"
+    if account != DEFAULT_ACCOUNT:
+        head += f" account {code(account)}"
+    if bot.state == "quarantined":
+        cure = "send /addbot with a new one from @BotFather"
+        if not bot.is_stored:
+            cure = f"set {bot.variable} to a new one from @BotFather and restart the host"
+        text = f"has a token that Telegram does not know: {cure}"
+        return f"{head} {escape_markdown(text)}"
+    found = snapshot.resolve(bot.identity, None, None)
+    agent, why = found.agent_id, escape_markdown(found.why)
+    who = f"{code(agent)} answers ({why})" if agent else f"no agent answers ({why}); /bind one"
+    state = STATES.get(bot.state, bot.state) + (f": {bot.why}" if bot.why else "")
+    waits = bot.backlog - asks
+    pending = f" · {counted(waits, 'message')} waiting or in progress" if waits > 0 else ""
+    return f"{head} {escape_markdown(state)} · {who}{pending}"
+
+
+# --- /addbot ---
+
+
+@command(
+    "addbot",
+    "add a bot by its token, in private; the message is deleted",
+    needs=WRITE_INSTANCES,
+    usage=ADD_USAGE,
+    concurrent=True,
+)
+async def add_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
+    """Add a bot by its token, whose message is deleted before anything else is done."""
+    left = await delete_token(parts.edits, context)
+    try:
+        reply = await _add_bot(parts, context)
+    except RegistryUnavailable:
+        raise
+    except RegistryError as error:
+        return Refused(paragraphs(left, refusal_text(error)))
+    return Reply(paragraphs(left, reply))
+
+
+async def _add_bot(parts: BotCommands, context: CommandContext) -> str:
+    edits = parts.edits
+    sealer = edits.require_key()
+    if not context.incoming.address.private:
+        return IN_PRIVATE
+    text, why = split_reason(context.arguments)
+    words = text.split()
+    held = sealed_token(words[0]) if words else None
+    if held is None:
+        return escape_markdown(HOW_TO_ADD)
+    try:
+        token = sealer.open(held[1], purpose_of(held[0]))
+    except Unopened:
+        return (
+            "The token in your message can no longer be read: the key has changed. Send it again."
+        )
+    agent, account, is_clear = _agent_and_account(words[1:])
+    if not is_clear:
+        return escape_markdown(HOW_TO_ADD)
+    actor = parts.host.actor(context)
+    added = await edits.add(actor, NewBot(token, account, agent), key=context.key, why=why)
+    return _added(added)
+
+
+def _agent_and_account(words: Sequence[str]) -> tuple[str | None, str | None, bool]:
+    """The agent and the account that words name, and whether they say nothing else."""
+    match [word if number != len(words) - 2 else word.lower() for number, word in enumerate(words)]:
+        case []:
+            return None, None, True
+        case ["account", account]:
+            return None, account, True
+        case [agent]:
+            return agent, None, True
+        case [agent, "account", account]:
+            return agent, account, True
+    return None, None, False
+
+
+def _added(added: Added) -> str:
+    bot = added.bot
+    done = f"Added {bot_name(bot)}" if added.is_new else f"Changed the token of {bot_name(bot)}"
+    where = f" to account {code(bot.account)}" if bot.account != DEFAULT_ACCOUNT else ""
+    if added.agent is not None:
+        who = f"{code(added.agent)} answers there."
+    else:
+        who = f"/bots shows who answers there; /bind changes it, sent to {bot_name(bot)}."
+    return f"{done}{where}. {who}"
+
+
+async def delete_token(edits: BotEdits, context: CommandContext) -> str:
+    """Delete a message that had a token; a warning where that failed, else ''."""
+    incoming = context.incoming
+    if not incoming.had_token:
+        return ""
+    there = {"chat_id": incoming.address.chat, "message_id": incoming.message}
+    try:
+        await edits.ask_as(context.bot.id, "deleteMessage", there)
+    except DocumentErrors:
+        return escape_markdown(LEFT)
+    return ""
+
+
+# --- /newbot ---
+
+
+@command(
+    "newbot",
+    "create a bot by a button, in private",
+    needs=WRITE_INSTANCES,
+    usage=NEW_USAGE,
+    concurrent=True,
+)
+async def new_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
+    """Offer a button that creates a bot, or take over the bot that a person has created by it."""
+    parts.edits.require_key()
+    incoming, words = context.incoming, context.words
+    if not incoming.address.private:
+        return Reply(IN_PRIVATE)
+    if words[:1] == [_CREATED] and len(words) == 2 and words[1].isdecimal():
+        return await _take_over(parts, context, int(words[1]))
+    if not context.bot.manages:
+        text = NOT_A_MANAGER.format(context.bot.username or context.bot.id)
+        return Reply(escape_markdown(text))
+    named, account, is_clear = _agent_and_account(words)
+    if not is_clear:
+        return Reply(escape_markdown(f"Write /newbot {NEW_USAGE}."))
+    actor = parts.host.actor(context)
+    own = parts.edits.account_for(actor, account)
+    await parts.host.catalog.authorized(
+        actor, "add bot", CREATE, Target("instance", own), context.key, Why()
+    )
+    agent = await parts.edits.agent_for(actor, named, own)
+    picture = incoming.quoted.file if incoming.quoted else None
+    offer = NewBotOffer(own, agent, picture.id if picture else None)
+    await parts.offers.keep(_line_of(context), incoming.person.telegram_id, offer)
+    snapshot = parts.host.catalog.snapshot()
+    name = (snapshot.name_of(agent) if agent else "")[:64]
+    return Reply(escape_markdown(OFFER.format(f" for {name}" if name else "")), _button(name))
+
+
+def _line_of(context: CommandContext) -> str:
+    return f"bot:{context.bot.id}"
+
+
+def _button(name: str) -> dict[str, Any]:
+    """A keyboard with the button that asks Telegram for a new bot."""
+    wanted: dict[str, Any] = {"request_id": 1}
+    username = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:24]
+    if name:
+        wanted["suggested_name"] = name
+    if username[:1].isalpha():
+        wanted["suggested_username"] = f"{username}_bot"
+    key = {"text": CREATE, "request_managed_bot": wanted}
+    return {"keyboard": [[key]], "resize_keyboard": True, "one_time_keyboard": True}
+
+
+async def _take_over(parts: BotCommands, context: CommandContext, bot: int) -> CommandResult:
+    """Host the bot that a person has created: token, agent, description and picture."""
+    line, person = _line_of(context), context.incoming.person.telegram_id
+    offer = await parts.offers.find(line, person) or NewBotOffer("")
+    actor, edits = parts.host.actor(context), parts.edits
+    token = await edits.ask_as(context.bot.id, "getManagedBotToken", {"user_id": bot})
+    wanted = NewBot(str(token), offer.account or None, offer.agent, manager=context.bot.id)
+    added = await edits.add(actor, wanted, key=context.key)
+    failed = ""
+    try:
+        await edits.describe(added.bot)
+        if offer.picture:
+            content = await context.fetch(offer.picture, PICTURE_BYTES)
+            photo = {"type": "static", "photo": "attach://picture"}
+            picture = {"photo": photo, "picture": content}
+            await edits.ask(str(token), "setMyProfilePhoto", picture)
+    except Exception as error:  # noqa: BLE001 the bot works without its description
+        failed = f"Its description or picture could not be set ({type(error).__name__})."
+    with suppress(StoreError):
+        await parts.offers.end(line, person)
+    text = paragraphs(_added(added), failed)
+    return Reply(text, {"remove_keyboard": True})

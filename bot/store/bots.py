@@ -1,0 +1,70 @@
+"""Bots that people are about to create by a button, and how what a bot has left is deleted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from bot.store import keys
+from bot.store.client import StoreClient
+
+OFFERED_SECONDS = 24 * 3600
+_PAGE = 500
+_MOST_SCANS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewBotOffer:
+    """What a person asked for: the account, the agent, and the file of a picture, if any."""
+
+    account: str
+    agent: str | None = None
+    picture: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewBotOffers:
+    """The newest offer of each person in each line. Methods raise StoreError."""
+
+    store: StoreClient
+
+    async def keep(self, line: str, person: int, offer: NewBotOffer) -> None:
+        """Remember an offer for a day, in place of an earlier one."""
+        value = json.dumps(asdict(offer), ensure_ascii=False)
+        key = keys.new_bot(line, person)
+        await self.store.command("SET", key, value, "EX", OFFERED_SECONDS)
+
+    async def find(self, line: str, person: int) -> NewBotOffer | None:
+        """The offer of a person, if there is one."""
+        found = await self.store.read("GET", keys.new_bot(line, person))
+        return NewBotOffer(**json.loads(found)) if found else None
+
+    async def end(self, line: str, person: int) -> None:
+        """Forget an offer: its bot is there."""
+        await self.store.command("DEL", keys.new_bot(line, person))
+
+
+# --- what a bot has left ---
+
+
+async def forget_line(client: StoreClient, line: str) -> int:
+    """Delete the keys of a line, but the number of its last owner; how many they were.
+
+    It goes through the whole store in small steps. Raises StoreUnavailable; a repeat goes on.
+    """
+    cursor, count = b"0", 0
+    keep = keys.fence(line).encode()
+    pattern = f"{{{line}}}:*"
+    for _ in range(_MOST_SCANS):
+        cursor, found = await client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+        names = [name for name in found if name != keep]
+        if names:
+            count += int(await client.command("UNLINK", *names))
+        if int(cursor) == 0:
+            break
+    return count
+
+
+async def forget_bot(client: StoreClient, bot: int) -> int:
+    """The same of the line of a bot."""
+    return await forget_line(client, f"bot:{bot}")

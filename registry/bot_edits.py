@@ -1,0 +1,389 @@
+"""Bots that are added and changed at run time: the same for the chat, HTTP and the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry import errors
+from registry.binding import AgentBinding, AgentBindingType
+from registry.catalog import Catalog
+from registry.definition import LlmConfiguration
+from registry.errors import DocumentErrors, InvalidValue, Problem
+from registry.fields import nearest, valid_slug
+from registry.instance import SLASH
+from registry.roles import CORE, DEFAULT_ACCOUNT, NO_REASON, Actor, Target, Why, verdict
+from registry.sealing import Sealer, Unopened
+from registry.snapshot import Entry, revision_of
+from registry.sources.revision_store import DELETED
+from registry.stored_bot import BotStatus, StoredBot, bot_name, purpose_of
+
+NO_KEY = Problem(
+    "SECRETS_KEY",
+    "it is not set, and without it no token is stored",
+    "make a key with `switchboard secrets new-key`, set it at every replica, and restart them",
+)
+_TOKEN = re.compile(r"([1-9][0-9]{4,15}):[A-Za-z0-9_-]{30,100}")
+_NOT_A_TOKEN = "that is not a bot token, which looks like 123456789:AA…"  # noqa: S105 words
+_COPY = "copy it again from @BotFather"
+_MOST_NAMES = 20
+
+AskBotApi = Callable[[str, str, Mapping[str, Any]], Awaitable[Any]]
+"""Calls a method of the Bot API with a token; raises DocumentErrors with the reason and a fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What came of adding a bot: the bot, whether it is new, and the agent bound to it, if any."""
+
+    bot: StoredBot
+    is_new: bool
+    agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewBot:
+    """A bot that is to be added: its token, the account, the agent, and the bot that made it."""
+
+    token: str = field(repr=False)
+    account: str | None = None
+    agent: str | None = None
+    manager: int | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BotEdits:
+    """Adds, pauses, resumes, renames, moves and removes stored bots.
+
+    `own` are the bots of the environment, the variable of each token by the bot's id;
+    `own_token` gives such a token. `delete_data` deletes what was said in a bot.
+    """
+
+    catalog: Catalog
+    sealer: Sealer | None
+    ask: AskBotApi
+    own: Mapping[int, str] = field(default_factory=dict)
+    own_token: Callable[[int], str | None] = lambda _bot: None
+    delete_data: Callable[[int], Awaitable[int]] | None = None
+
+    # --- reading ---
+
+    def seen(self, actor: Actor) -> dict[str, Entry[StoredBot]]:
+        """The stored bots that an actor may see, by their id."""
+        bots = self.catalog.snapshot().document.bots
+        return {id: one for id, one in bots.items() if may_see(actor, one.value.account)}
+
+    def find(self, actor: Actor, name: str) -> Entry[StoredBot]:
+        """A stored bot by its id or @username; raises NotThere, and Owned for one that is not."""
+        wanted = name.strip().lstrip("@").casefold()
+        for number, variable in self.own.items():
+            if wanted == str(number) and may_see(
+                actor, self.catalog.snapshot().account_of_bot(number)
+            ):
+                raise errors.Owned(f"bot {number}", variable)
+        seen = self.seen(actor)
+        for id, entry in seen.items():
+            if wanted in (id, entry.value.username.casefold()):
+                return entry
+        names = [*seen, *(f"@{entry.value.username}" for entry in seen.values())]
+        near = nearest(name[:64], names, 0.7)
+        raise errors.NotThere(
+            f"there is no bot '{name[:64]}' that was added at run time"
+            + (f"; did you mean {near}?" if near else "")
+        )
+
+    def require_key(self) -> Sealer:
+        """What seals tokens; raises DocumentErrors with a fix where there is no key."""
+        if self.sealer is None:
+            raise DocumentErrors([NO_KEY])
+        return self.sealer
+
+    def account_for(self, actor: Actor, account: str | None) -> str:
+        """The account of a new bot: the one named, else the one in which the actor may add it."""
+        if account is not None:
+            try:
+                return valid_slug(account)
+            except InvalidValue as wrong:
+                problem = Problem("account", wrong.message, wrong.cure, path="account")
+                raise DocumentErrors([problem]) from None
+        if may_write(actor, DEFAULT_ACCOUNT):
+            return DEFAULT_ACCOUNT
+        own = sorted({one.account for one in actor.grants if may_write(actor, one.account)})
+        return own[0] if len(own) == 1 else DEFAULT_ACCOUNT
+
+    def open(self, bot: StoredBot) -> str:
+        """The token of a stored bot; raises DocumentErrors where it cannot be read."""
+        try:
+            return self.require_key().open(bot.token, bot.purpose)
+        except Unopened as why:
+            raise DocumentErrors([unreadable(bot, str(why))]) from None
+
+    async def agent_for(self, actor: Actor, name: str | None, account: str) -> str | None:
+        """The id of the agent of this name that may answer in bots of an account.
+
+        Raises NotThere, Denied and DocumentErrors.
+        """
+        if name is None:
+            return None
+        snapshot, own = self.catalog.snapshot(), f"{account}{SLASH}{name}"
+        for id in (own, name):
+            if id in snapshot.runnable:
+                await self.catalog.check_answering(actor, id, account)
+                return id
+        known = sorted([*snapshot.agents, *snapshot.instances_of(account)])
+        near = nearest(name[:64], known, 0.6)
+        cure = f"did you mean {near}?" if near else f"there are: {', '.join(known[:_MOST_NAMES])}"
+        raise errors.NotThere(f"there is no agent '{name[:64]}'; {cure}")
+
+    async def ask_as(self, bot: int, method: str, params: Mapping[str, Any]) -> Any:
+        """What the Bot API answers to a bot that is hosted here; raises DocumentErrors."""
+        token = self.own_token(bot)
+        if token is None:
+            entry = self.catalog.snapshot().document.bots.get(str(bot))
+            if entry is None:
+                message, cure = f"bot {bot} is not hosted here", "try again in a moment"
+                raise DocumentErrors([Problem(f"bot {bot}", message, cure)])
+            token = self.open(entry.value)
+        return await self.ask(token, method, params)
+
+    # --- changing ---
+
+    async def add(self, actor: Actor, new: NewBot, *, key: str, why: Why = NO_REASON) -> Added:
+        """Store a bot, and bind the agent that is named; a new token takes the place of an old one.
+
+        Telegram must know the token. A bot that is hosted already is refused by its name.
+        """
+        sealer = self.require_key()
+        match = _TOKEN.fullmatch(new.token.strip())
+        if match is None:
+            raise DocumentErrors([Problem("token", _NOT_A_TOKEN, _COPY, path="token")])
+        token, id = match[0], match[1]
+        held = self.catalog.snapshot().document.bots.get(id)
+        if held is not None and new.account is None:
+            account = held.value.account
+        else:
+            account = self.account_for(actor, new.account)
+        await self._authorize(actor, "add bot", id, account, key, why)
+        agent = await self.agent_for(actor, new.agent, account)
+        if (variable := self.own.get(int(id))) is not None:
+            raise errors.AlreadyThere(f"bot {id} is hosted already: {variable} sets its token")
+        if held is not None:
+            await self._authorize(actor, "add bot", id, held.value.account, key, why)
+        is_same = held is not None and self._opens_to(held.value, token)
+        if held is not None and is_same:
+            if not await self.catalog.was_made(key):
+                raise errors.AlreadyThere(f"{held.value.called} is hosted already")
+            bot, is_new = held.value, True
+        else:
+            bot = await self._identified(token, id, held.value if held else None)
+            bot = bot.model_copy(
+                update={
+                    "account": account,
+                    "token": await asyncio.to_thread(sealer.seal, token, purpose_of(id)),
+                    "added_by": actor.id,
+                    "added": round(self.catalog.wall(), 3),
+                    "manager": new.manager,
+                }
+            )
+            action = "add bot" if held is None else "change the token of bot"
+            expected = held.revision if held else DELETED
+            await self.catalog.put_bot(
+                actor, bot, action=action, key=key, expected=expected, why=why
+            )
+            is_new = held is None
+        if agent is not None:
+            kind = AgentBindingType.TelegramBot
+            binding = AgentBinding(agent_id=agent, type=kind, binding_key=id)
+            await self.catalog.bind(actor, binding, key=f"{key}:bind", why=why)
+        return Added(bot, is_new, agent)
+
+    async def set_status(
+        self, actor: Actor, name: str, status: BotStatus, *, key: str, why: Why = NO_REASON
+    ) -> StoredBot:
+        """Pause a bot, or let it run again."""
+        action = "pause bot" if status == "paused" else "resume bot"
+        return await self._change(actor, name, {"state": status}, action, key, why)
+
+    async def rename(
+        self, actor: Actor, name: str, new_name: str, *, key: str, why: Why = NO_REASON
+    ) -> StoredBot:
+        """Give a bot another name, in Telegram as well."""
+        entry = self.find(actor, name)
+        bot = entry.value
+        await self._authorize(actor, "rename bot", bot.id, bot.account, key, why)
+        try:
+            given = bot_name(new_name)
+        except InvalidValue as wrong:
+            problem = Problem("name", wrong.message, wrong.cure, path="name")
+            raise DocumentErrors([problem]) from None
+        await self.ask(self.open(entry.value), "setMyName", {"name": given})
+        return await self._change(actor, name, {"name": given}, "rename bot", key, why)
+
+    async def move(
+        self, actor: Actor, name: str, account: str, *, key: str, why: Why = NO_REASON
+    ) -> StoredBot:
+        """Let a bot belong to another account; both must allow it."""
+        wanted = self.account_for(actor, account)
+        return await self._change(actor, name, {"account": wanted}, "move bot", key, why)
+
+    async def remove(self, actor: Actor, name: str, *, key: str, why: Why = NO_REASON) -> StoredBot:
+        """End the hosting of a bot; its conversations and bindings stay."""
+        try:
+            bot = self.find(actor, name).value
+        except errors.NotThere:
+            if not await self.catalog.was_made(key):
+                raise
+            known = name.lstrip("@")  # this very change has removed it
+            return StoredBot.model_construct(id=known, token="")
+        await self.catalog.delete_bot(actor, bot.id, key=key, why=why)
+        return bot
+
+    async def forget(self, actor: Actor, bot: int, *, key: str, why: Why = NO_REASON) -> int:
+        """Delete what was said in a bot that is no longer hosted; how many keys that were.
+
+        Only admins of the host may: nothing brings it back.
+        """
+        catalog, name = self.catalog, str(bot)
+        if bot in self.own or name in catalog.snapshot().document.bots:
+            message, cure = f"bot {bot} is still hosted", "remove it first"
+            raise DocumentErrors([Problem(f"bot {bot}", message, cure)])
+        await catalog.authorized(actor, "delete the data of bot", name, CORE, key, why)
+        if self.delete_data is None:
+            raise errors.RegistryUnavailable("there is no store")
+        count = await self.delete_data(bot)
+        await catalog.note(actor, "delete the data of bot", name, CORE, key=key, why=why)
+        return count
+
+    async def describe(self, bot: StoredBot) -> None:
+        """Tell Telegram what the agent that answers in a bot is for."""
+        snapshot = self.catalog.snapshot()
+        binding = snapshot.bindings.plain(AgentBindingType.TelegramBot, bot.id)
+        if binding is None:
+            return
+        agent = snapshot.effective(binding.agent_id, LlmConfiguration())
+        text = " ".join((agent.definition.description or "").split()) if agent else ""
+        if text:
+            token = self.open(bot)
+            await self.ask(token, "setMyDescription", {"description": text[:512]})
+            await self.ask(token, "setMyShortDescription", {"short_description": text[:120]})
+
+    async def _change(
+        self,
+        actor: Actor,
+        name: str,
+        fields: Mapping[str, Any],
+        action: str,
+        key: str,
+        why: Why,
+    ) -> StoredBot:
+        entry = self.find(actor, name)
+        bot = entry.value.model_copy(update=dict(fields))
+        await self.catalog.put_bot(
+            actor, bot, action=action, key=key, expected=entry.revision, why=why
+        )
+        return bot
+
+    async def _authorize(
+        self, actor: Actor, action: str, id: str, account: str, key: str, why: Why
+    ) -> None:
+        """Raise Denied, with a record of it, before Telegram is asked anything."""
+        await self.catalog.authorized(actor, action, id, Target("instance", account), key, why)
+
+    async def _identified(self, token: str, id: str, held: StoredBot | None) -> StoredBot:
+        """The bot as Telegram says who it is; raises DocumentErrors."""
+        me = await self.ask(token, "getMe", {})
+        if not isinstance(me, dict) or str(me.get("id")) != id:
+            raise DocumentErrors([Problem("token", "Telegram says it is another bot's", _COPY)])
+        username, name = (str(me.get(one) or "")[:64] for one in ("username", "first_name"))
+        bot = held or StoredBot.model_construct(id=id, token="")
+        return bot.model_copy(update={"username": username, "name": name})
+
+    def _opens_to(self, bot: StoredBot, token: str) -> bool:
+        try:
+            return self.require_key().open(bot.token, bot.purpose) == token
+        except Unopened:
+            return False
+
+
+# --- what is wrong with stored bots ---
+
+
+def unreadable(bot: StoredBot, why: str) -> Problem:
+    """That the token of a bot cannot be read, with what to do."""
+    cure = (
+        "set SECRETS_KEY to that key; or set SECRETS_KEY_OLD to it and run `switchboard secrets "
+        "rotate`; or add the bot again with its token"
+    )
+    message = f"the token of {bot.called} cannot be read: {why}"
+    return Problem(f"bot {bot.id}", message, cure)
+
+
+@dataclass(slots=True)
+class Rotation:
+    """How far a change of the key came: bots sealed anew, those that were before, and problems."""
+
+    anew: int = 0
+    before: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+async def rotate(catalog: Catalog, actor: Actor, sealer: Sealer) -> Rotation:
+    """Seal every token with the present key; run again after a crash, it goes on where it was."""
+    done = Rotation()
+    for id in [*catalog.snapshot().document.bots]:
+        await _rotate(catalog, actor, sealer, id, done)
+    return done
+
+
+async def _rotate(catalog: Catalog, actor: Actor, sealer: Sealer, id: str, done: Rotation) -> None:
+    while True:
+        entry = (await catalog.reload()).document.bots.get(id)
+        if entry is None:
+            return
+        bot = entry.value
+        if is_of_key(bot, sealer):
+            done.before += 1
+            return
+        try:
+            token = sealer.open(bot.token, bot.purpose)
+        except Unopened as why:
+            done.problems.append(unreadable(bot, str(why)))
+            return
+        anew = bot.model_copy(update={"token": sealer.seal(token, bot.purpose)})
+        key = f"rotate:{id}:{revision_of(anew.token)}"
+        try:
+            await catalog.put_bot(
+                actor, anew, action="seal anew bot", key=key, expected=entry.revision
+            )
+        except errors.RevisionConflict:
+            continue
+        done.anew += 1
+        return
+
+
+def is_of_key(bot: StoredBot, sealer: Sealer) -> bool:
+    """Whether the token of a bot is sealed with the present key."""
+    return bot.token.startswith(f"v1.{sealer.key_id}.")
+
+
+def may_see(actor: Actor, account: str) -> bool:
+    """Whether an actor may see the bots of an account."""
+    return verdict(actor.grants, "read", Target("instance", account)) == "yes"
+
+
+def may_write(actor: Actor, account: str) -> bool:
+    """Whether an actor may change the bots of an account, if need be with a reason."""
+    said = verdict(actor.grants, "write", Target("instance", account), Why("a look"))
+    return said == "yes"
+
+
+def lost_bindings(catalog: Catalog, bot: StoredBot) -> Iterator[str]:
+    """The slots that are bound for a bot alone: they stay, and bind nothing once it is gone."""
+    keys = {bot.id, f"@{bot.username.lower()}"}
+    for slot, entry in catalog.snapshot().document.bindings.items():
+        one = entry.value
+        if (one.binding_key if one.is_of_bot else one.bot) in keys:
+            yield slot

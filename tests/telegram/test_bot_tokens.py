@@ -1,0 +1,93 @@
+"""Tokens in updates: sealed in place for /addbot, masked elsewhere, before anything is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.messages import IncomingMessage
+from bot.ops.bot_tokens import sealed_token, without_tokens
+from bot.telegram.decode import BotUser, decode
+
+SECRET = "AA" + "k" * 33
+TOKEN = f"7100001:{SECRET}"
+BOT = BotUser(7, "echo_bot")
+
+
+def seal(token: str, bot: str) -> str:
+    assert token == f"{bot}:{SECRET}"
+    return f"v1.{'0' * 12}.{'s' * 60}"
+
+
+def update(text: str, kind: str = "private", **more: Any) -> bytes:
+    chat = {"id": 5, "type": kind, "first_name": "Ann"}
+    sender = {"id": 5, "is_bot": False, "first_name": "Ann"}
+    message = {"message_id": 1, "date": 1, "chat": chat, "from": sender, "text": text}
+    return orjson.dumps({"update_id": 1, "message": {**message, **more}})
+
+
+def read(raw: bytes) -> IncomingMessage:
+    found = decode(orjson.loads(raw), BOT)
+    assert isinstance(found, IncomingMessage)
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"/addbot {TOKEN} poet because we try it",
+        f"/addbot@echo_bot\n{TOKEN} poet because we try it",
+        f"  {TOKEN}\n",
+    ],
+)
+def test_the_token_of_a_command_is_sealed_where_it_stands(text: str) -> None:
+    entities = [{"type": "bot_command", "offset": 0, "length": 7}]
+    found = read(without_tokens(update(text, entities=entities), seal))
+    assert found.had_token
+    assert found.command is not None
+    assert found.command.name == "addbot"
+    word, *rest = found.command.arguments.split()
+    assert sealed_token(word) == ("7100001", seal(TOKEN, "7100001"))
+    assert rest in ([], ["poet", "because", "we", "try", "it"])
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (f"/addbot {TOKEN}", "group"),
+        (f"is this right?\n{TOKEN}", "private"),
+        (f"/bind {TOKEN}", "private"),
+    ],
+)
+def test_any_other_token_is_masked_with_as_many_characters(text: str, kind: str) -> None:
+    raw = update(text, kind)
+    found = without_tokens(raw, seal)
+    assert SECRET.encode() not in found
+    said = orjson.loads(found)["message"]["text"]
+    assert said == text.replace(SECRET, "*" * len(SECRET))
+
+
+def test_without_a_key_a_token_that_stands_alone_is_a_command_that_can_be_refused() -> None:
+    found = read(without_tokens(update(TOKEN), None))
+    assert found.command is not None
+    assert found.command.arguments == f"7100001:{'*' * len(SECRET)}"
+    assert sealed_token(found.command.arguments) is None
+
+
+def test_a_token_is_found_wherever_it_stands_in_an_update() -> None:
+    quoted = {"message_id": 2, "text": f"x\u00fc\n{TOKEN}", "chat": {"id": 5, "type": "private"}}
+    for more in ({"reply_to_message": quoted}, {"caption": TOKEN}, {TOKEN: 1}):
+        assert SECRET.encode() not in without_tokens(update("look", **more), seal)
+    press = orjson.dumps({"update_id": 1, "callback_query": {"id": "1", "data": TOKEN}})
+    assert SECRET.encode() not in without_tokens(press, seal)
+
+
+@given(st.text(max_size=200))
+def test_an_update_without_a_token_comes_back_as_it_is(text: str) -> None:
+    raw = update(text.encode("utf-8", "replace").decode())
+    if b":" + b"A" * 30 not in raw:
+        assert without_tokens(raw, seal) is raw
