@@ -308,7 +308,9 @@ class Drafts:
             await self._wait_for(draft.agent, newest[0].hash)
         there = await self._compared(actor, draft)
         by = newest[0].by if newest else ""
-        return errors.Overtaken(draft.agent, by, [one.field for one in there.theirs])
+        act = "changed" if draft.base else "created"
+        act = act if there.head else "deleted"
+        return errors.Overtaken(draft.agent, by, [one.field for one in there.theirs], act)
 
     async def _wait_for(self, agent: str, held: str) -> None:
         """Until this host has seen a revision of an agent, or for a second."""

@@ -159,12 +159,14 @@ class RevisionConflict(RegistryError):
 
 
 class Overtaken(RevisionConflict):
-    """Since a draft was made, `by` changed these `fields` of its agent; the draft is kept."""
+    """Since a draft was made, `by` changed these `fields` of its agent; the draft is kept.
 
-    def __init__(self, agent: str, by: str, fields: Collection[str]) -> None:
-        what = f"changed agent '{agent}'" if fields else f"created or deleted agent '{agent}'"
+    `act` is changed, created or deleted.
+    """
+
+    def __init__(self, agent: str, by: str, fields: Collection[str], act: str = "changed") -> None:
         named = f" ({', '.join(fields)})" if fields else ""
-        message = f"{by or 'somebody else'} {what} since your draft was made{named}"
+        message = f"{by or 'somebody else'} {act} agent '{agent}' since your draft was made{named}"
         super().__init__(f"{message}; your draft is kept: compare it, then update or discard it")
         self.by = by
         self.fields = tuple(fields)

@@ -194,7 +194,9 @@ class HostAdmin:
         if verdict(actor.grants, tool.action, tool.target, why) == "yes":
             return ""
         if tool.writes:
-            refused, key = self.drafts.catalog.refused, context.call
+            catalog = self.drafts.catalog
+            hour = int(catalog.wall() // 3600)  # nobody can push the rest out of the audit
+            refused, key = catalog.refused, f"{actor.id}:{context.agent}:{tool.name}:{hour}"
             detail = f"through agent {context.agent}"
             await refused(actor, tool.name, context.agent, key=key, detail=detail, of=tool.target)
         return "the person who asks may not do this: their role does not allow it"

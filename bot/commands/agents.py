@@ -122,6 +122,8 @@ def _settings(agent: EffectiveAgent, defaults: LlmConfiguration) -> Iterator[str
         "safetyConfig": _json(own.safety_config),
         "costConfig": _json(own.cost_config),
         "linkPreviews": str(own.link_previews).lower(),
+        "template": str(own.template).lower(),
+        "presets": _json(own.presets),
     }
     for name, value in values.items():
         yield setting_line(name, value, place_in_force(agent, name, defaults))

@@ -111,27 +111,30 @@ def _split(text: str) -> tuple[str, str]:
 
 
 async def shown_draft(host: AdminContext, context: CommandContext, id: str) -> Reply:
-    """The sender's draft beside its agent, with what can be done with it."""
+    """The sender's draft beside its agent, and the commands that go on with it."""
     there = await drafts_of(host).compare(host.actor(context), id)
+    tested = "You are testing it here. " if is_tested_here(there.draft, context) else ""
+    tested = tested or f"/test {id} tries it. "
+    hint = escape_markdown(f"{tested}/publish {id} puts it in force, /discard {id} drops it.")
+    how = escape_markdown(f"/edit {id} {UPDATE} puts your changes on what is there now.")
+    return Reply(paragraphs(await compared_text(host, there, how), hint))
+
+
+async def compared_text(host: AdminContext, there: Comparison, how: str = "") -> str:
+    """A draft beside its agent; where that was changed meanwhile, `how` one goes on."""
     # Two long texts that have little in common are compared for some tenths of a second.
-    return Reply(await asyncio.to_thread(_draft_text, host, context, there))
+    return await asyncio.to_thread(_compared_text, host, there, how)
 
 
-def _draft_text(host: AdminContext, context: CommandContext, there: Comparison) -> str:
-    draft, id = there.draft, there.draft.agent
+def _compared_text(host: AdminContext, there: Comparison, how: str) -> str:
+    draft = there.draft
     of = "of a new agent, " if there.head is None else "of "
     head = f"Your draft {of}{_titled(draft)}:"
     body = changed_fields(there.changes) if there.changes else "It says what the agent says."
-    warning = ""
-    if there.is_overtaken:
-        how = escape_markdown(f"/edit {id} {UPDATE} puts your changes on what is there now.")
-        warning = f"⚠ {_theirs(there, host)} {how}"
+    warning = f"⚠ {_theirs(there, host)} {how}".strip() if there.is_overtaken else ""
     own = draft.definition.llm_overrides
     advice = [f"⚠ {escape_markdown(one)}" for one in host.advice(own)] if own else []
-    is_tested = is_tested_here(draft, context)
-    tested = "You are testing it here. " if is_tested else f"/test {id} tries it. "
-    hint = f"{tested}/publish {id} puts it in force, /discard {id} drops it."
-    return paragraphs(head, body, warning, "\n".join(advice), escape_markdown(hint))
+    return paragraphs(head, body, warning, "\n".join(advice))
 
 
 def _theirs(there: Comparison, host: AdminContext) -> str:

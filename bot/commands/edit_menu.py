@@ -15,7 +15,7 @@ from bot.command import (
     problem_lines,
 )
 from bot.commands.agent_menu import CARD, card, touched
-from bot.commands.drafts import drafts_of, is_tested_here, line_of, shown_draft
+from bot.commands.drafts import compared_text, drafts_of, is_tested_here, line_of
 from bot.commands.host import AdminContext, AgentTools
 from bot.commands.offers import model_words
 from bot.menus.menu import PAGE, Ask, Button, Row, View, action, confirm, label, pages
@@ -67,8 +67,9 @@ async def draft_view(
     rows.append([test, Button("Discard", "draft:discard", (id,))])
     back = Button("‹ Agent", CARD, (id,)) if there.head else Button("‹ Agents", "agents:list")
     rows.append([back])
-    shown = await shown_draft(host, context, id)
-    return View(paragraphs(shown.text, touched(host.catalog.snapshot(), id)), rows, notice)
+    tested = "You are testing it here." if is_tested_here(there.draft, context) else ""
+    shown = await compared_text(host, there)
+    return View(paragraphs(shown, tested, touched(host.catalog.snapshot(), id)), rows, notice)
 
 
 def _draft(host: AdminContext, context: CommandContext, id: str) -> AgentDefinition | None:

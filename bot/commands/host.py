@@ -224,7 +224,7 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
 
 def ago(seconds: float) -> str:
     """A time in the past, in the largest unit that fits."""
-    return f"{lasting(seconds)} ago"
+    return f"{lasting(seconds)} ago" if seconds >= 1 else "just now"
 
 
 def lasting(seconds: float) -> str:

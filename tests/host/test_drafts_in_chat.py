@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
+from statistics import median
 
 from registry.draft_edits import Drafts
 from registry.roles import HOST_ADMIN, Actor
@@ -63,8 +65,8 @@ async def test_a_draft_answers_its_author_in_one_chat_and_all_once_it_is_publish
         assert await there("hello") == "Arr!"
         await there("/edit jack temperature 0.5")
         listed = await in_team(ben, f"/drafts{name}")
-        assert listed == f"• Jack (jack) by tg:{ann.id}, 0 seconds ago · on test"
-        assert await here("/drafts") == "• Jack (jack) yours, 0 seconds ago · on test"
+        assert listed == f"• Jack (jack) by tg:{ann.id}, just now · on test"
+        assert await here("/drafts") == "• Jack (jack) yours, just now · on test"
 
         shown = await here("/edit jack")
         assert "llmOverrides" in shown
@@ -200,3 +202,21 @@ async def test_a_text_is_taken_from_a_reply_and_a_whole_agent_from_json_or_yaml(
         assert "after /edit ID" in await says("/edit")
         assert "Write /publish ID" in await says("/publish")
         assert await says("/drafts jim") == "There is no draft of agent 'jim'."
+
+
+async def test_an_answer_of_a_draft_costs_the_store_no_more_than_any_other(stage: Stage) -> None:
+    echo, boss = stage.bot("Echo"), stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    with_jack(stage)
+    says = saying(stage, boss, stage.world.private(boss, echo), echo)
+    async with stage.host(LEASE_SECONDS="60") as host:
+        await says("/edit new jack prompt You are Jack. Be formal.")
+        await says("/test jack")
+        await says("warm")
+        await host.fleet.lines[0].idle()
+        trips = [host.store.round_trips]
+        for number in range(5):
+            assert await says(f"message {number}") == f"Good day.{MARK}"
+            await host.fleet.lines[0].idle()
+            trips.append(host.store.round_trips)
+    assert median(after - before for before, after in pairwise(trips)) == 4

@@ -84,7 +84,7 @@ async def test_an_admin_edits_an_agent_and_takes_it_back_on_two_replicas(
         listed = await there("/versions poet")
         assert numbers(listed) == [3, 2, 1]
         lines = listed.split("\n")
-        assert re.search(rf"^• 3 \d+ \w+ ago by tg:{boss.id}: llmOverrides$", lines[1])
+        assert re.search(rf"^• 3 (?:just now|\d+ \w+ ago) by tg:{boss.id}: llmOverrides$", lines[1])
         assert lines[2].endswith("because too long #OPS-12: customInstructions")
         assert lines[3].endswith(": created")
 
