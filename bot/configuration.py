@@ -100,7 +100,7 @@ def settings_findings(settings: Settings, skills: InstalledSkills) -> Iterator[P
 
 def settings_problems(settings: Settings) -> Iterator[Problem]:
     """What an operator should know about the settings: said by `check`, and logged at the start."""
-    if not settings.bots:
+    if not settings.bots and settings.secrets_key is None:
         message, cure = "it is not set, so no bot is hosted", "set it to a token from @BotFather"
         level: Level = "note" if settings.serves_api else "error"
         yield Problem("BOTS__0__TOKEN", message, cure, level)
@@ -462,6 +462,7 @@ def unknown_names(document: Document, bots: Collection[BotIdentity]) -> Iterator
     """Bindings by an @username that no bot has, once all bots have said theirs."""
     if bots and all(bot.username for bot in bots):
         known = {key for bot in bots for key in bot.keys}
+        known |= {f"@{one.value.username.lower()}" for one in document.bots.values()}
         for key, place in _bound_bots(document):
             if key.startswith("@") and key not in known:
                 cure = "correct the name, or set that bot's token as BOTS__<n>__TOKEN"

@@ -93,8 +93,8 @@ def agent_resolver(
 
 def announce(settings: Settings, snapshot: Snapshot, url: str) -> None:
     """Log that the host has started, and the warnings and notes on its agents' documents."""
-    agents = len(snapshot.agents)
-    log.info("started", bots=len(settings.bots), agents=agents, health=f"{url}/health")
+    agents, bots = len(snapshot.agents), len(settings.bots) + len(snapshot.document.bots)
+    log.info("started", bots=bots, agents=agents, health=f"{url}/health")
     for problem in snapshot.problems:
         if problem.level != "error":  # errors are logged as `agents.bad`
             say = log.warning if problem.level == "warning" else log.info

@@ -448,3 +448,17 @@ async def test_what_was_begun_before_a_crash_is_done_once(stage: Stage) -> None:
             assert (await edits.remove(OPERATOR_ACTOR, "7100001", key="removed")).id == "7100001"
         actions = [one.action for one in await audit_of(host)]
         assert [actions.count(one) for one in ("add bot", "pause bot", "remove bot")] == [1, 1, 1]
+
+
+async def test_a_host_with_a_key_needs_no_bot_of_its_own(stage: Stage) -> None:
+    stage.environ |= {"SECRETS_KEY": new_key()}
+    first = new_bot(stage, "First", 7_100_001)
+    async with stage.host() as host:
+        await host.bot_edits.add(OPERATOR_ACTOR, NewBot(first.token), key="added")
+        await first.updates.wait_until_polled(SOON)
+    process = await stage.process()
+    try:
+        await first.updates.wait_until_polled(20)
+    finally:
+        await process.kill()
+    assert first.token.partition(":")[2].encode() not in everything_in(stage.folder)

@@ -203,6 +203,7 @@ async def remove_bot(caller: CallerDep, host: HostDep, bot_id: BotId) -> Respons
 @needs("agent_builder", "write")
 async def forget_bot(caller: CallerDep, host: HostDep, bot_id: BotId) -> Response:
     """Delete what was said in a bot that is no longer hosted. It takes an admin of the host."""
+    docs.require_whole(caller)
     if not (bot_id.isascii() and bot_id.isdecimal() and len(bot_id) < 17):
         raise not_found()
     await host.bots.forget(caller.actor, int(bot_id), key=caller.change_key, why=caller.why)
