@@ -59,7 +59,7 @@ async def forget_line(client: StoreClient, line: str) -> int:
         cursor, found = await client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
         names = [name for name in found if name != keep]
         if names:
-            count += int(await client.command("UNLINK", *names))
+            count += int(await client.command("DEL", *names))
         if int(cursor) == 0:
             break
     return count
