@@ -192,6 +192,7 @@ async def race(hosts: tuple[App, App], owner: str) -> None:
     assert held is not None
     first, second = [preset.id for preset in held.presets]
     for number in range(RACES):
+        await set_default(one, actor, None, key=f"none{number}")
         await asyncio.gather(
             change_preset(one, actor, first, {"is_default": True}, key=f"a{number}"),
             set_default(two, actor, second, key=f"b{number}"),
