@@ -17,8 +17,6 @@ from tests.host.tool_agent import PATIENCE, ToolAgent, write
 from tests.state_page import channels, compared_with, documented
 
 RARE = {
-    "{<line>}:menu:<nonce>",  # of a chat in which an admin opened one
-    "{<line>}:forms",  # of a menu that asks for a text
     "access:claim",  # of a host without an admin
     "access:grants",  # of an older version
     "access:made:<key>",  # of a claim

@@ -45,7 +45,7 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clie
     """A host that answers like OpenAI as well; its model says the same to everybody."""
     async with (
         staged(tmp_path_factory.mktemp("clients")) as stage,
-        talking(stage, HTTP_FACES="openai") as talk,
+        talking(stage, HTTP_FACES="openai", MODELS__ALLOWED="gpt-4") as talk,
     ):
         stage.script.on(Turn((Text(ANSWER),), pace=600.0), again=True)
         yield talk.client
@@ -146,6 +146,9 @@ CANNOT = {
         ("post", "/api/v1/reviews/{agent_id}/reject"),
         ("post", "/api/v1/approvals/{approval_id}"),
         ("post", "/accounts/{account}/agents/{instance}/stop"),
+        ("get", "/api/v1/agent-instances/{preset_id}"),
+        ("patch", "/api/v1/agent-instances/{preset_id}"),
+        ("delete", "/api/v1/agent-instances/{preset_id}"),
     },
     "a browser's cookie is meant": {
         ("post", "/session"),
@@ -189,6 +192,8 @@ def request_of(path: str, operation: dict[str, Any]) -> tuple[str, Any]:
 async def test_every_example_of_the_document_is_answered_as_it_says(client: Client) -> None:
     await furnished(client)
     acme = await client.make_key(account="acme")  # whose instances the examples name
+    offered = {"name": "Research agent", "template": True}
+    await client.ask("PUT", "/api/v1/registry/agents/research_agent", json=offered)
     left_out = set().union(*CANNOT.values())
     known = {(method, path) for method, path, _ in OPERATIONS}
     assert left_out <= known
