@@ -370,7 +370,8 @@ class ModelSettings(BaseModel, extra="forbid", frozen=True):
     allowed: _Names = frozenset()
     """Models that presets, and agents and instances from the store, may use, separated by commas;
     besides those that `LLM__MODEL`, the agents file, the environment and files of instances name.
-    Unset: only these, and agents from the store may use any."""
+    Unset: the models of the host's own table that are not retired, and agents from the store may
+    use any."""
 
 
 class ReviewSettings(BaseModel, extra="forbid", frozen=True):

@@ -24,7 +24,7 @@ from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdenti
 from registry.definition import AgentDefinition
 from registry.errors import Problem
 from registry.instance import SLASH, AgentInstance
-from registry.models import wire_id
+from registry.models import offered_models, wire_id
 from registry.preset import PersonPresets
 from registry.preset_rules import change_problems
 from registry.review import Proposal, reviews_needed
@@ -666,7 +666,7 @@ class Catalog:
             allowed = self.allowed_models()
             if wire_id(model) not in set(map(wire_id, allowed)):
                 message = f"the model {shown(model)} is not allowed here"
-                cure = f"use one of: {', '.join(allowed)}" if allowed else "set MODELS__ALLOWED"
+                cure = f"use one of: {', '.join(allowed)}"
                 problems.append(Problem(id, message, cure, path="llm.model"))
         if problems:
             raise errors.DocumentErrors(problems)
@@ -683,10 +683,11 @@ class Catalog:
     def allowed_models(self) -> list[str]:
         """The models that presets, and instances in the store, may name, in order.
 
-        They are those that the operator lists, and all that files and the host's settings name.
+        They are those that the operator lists, else those of the model table that are not retired;
+        and all that files and the host's settings name.
         """
         named = self.writer.host_models | self._snapshot.file_models
-        return sorted(self.writer.models | named)
+        return sorted((self.writer.models or offered_models(self.wall())) | named)
 
     async def write_reviewed(
         self, actor: Actor, proposal: Proposal, *, key: str, why: Why = NO_REASON

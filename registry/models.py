@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Literal
@@ -57,6 +57,12 @@ def known(model: str) -> ModelInfo | None:
 def wire_id(model: str) -> str:
     """The id to send for a model: an alias's own id, any other name as it is."""
     return next((info.id for info in table().values() if model in info.aliases), model)
+
+
+def offered_models(now: float) -> frozenset[str]:
+    """The families that are not retired at a time (seconds since the epoch), by id."""
+    today = datetime.fromtimestamp(now, UTC).date()
+    return frozenset(i.id for i in table().values() if i.retires is None or i.retires > today)
 
 
 @cache

@@ -119,6 +119,8 @@ async def list_drafts(
 ) -> DraftList:
     """List who has drafts of which agents, of all or of one."""
     found = Drafts(host.history).seen(caller.actor, agent)
+    if caller.agent is not None:
+        found = [one for one in found if one.agent == caller.agent]
     return DraftList(
         drafts=[
             DraftInfo(
