@@ -551,7 +551,7 @@ async def test_an_agent_that_hides_a_built_in_type_is_not_offered_by_its_name(
 
 async def test_the_store_takes_only_models_that_are_allowed(tmp_path: Path, valkey: Valkey) -> None:
     async with opened(tmp_path / "configs", valkey) as folder:
-        with pytest.raises(DocumentErrors, match="use one of: .*file-model") as refused:
+        with pytest.raises(DocumentErrors, match=r"use one of: .*file-model") as refused:
             await put(folder, ACME_ADMIN, text(llm={"model": "gpt-4"}), key="1")
         assert refused.value.problems[0].path == "llm.model"
         await put(folder, ACME_ADMIN, text(llm={"model": "file-model"}), key="2")
