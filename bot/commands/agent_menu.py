@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from bot.command import (
@@ -24,15 +25,17 @@ from bot.command import (
 from bot.commands.agents import HOW_TO_ADD, answers_of, described_agent
 from bot.commands.host import AdminContext, ago, no_agent, server_line
 from bot.commands.versions import author, because, changed_fields, version_line
-from bot.menus.menu import Ask, Button, Notice, Row, View, action, confirm, label, pages
+from bot.menus.menu import PAGE, Ask, Button, Notice, Row, View, action, confirm, label, pages
 from bot.tools.policy import Decision
 from registry.binding import AgentBinding, AgentBindingType
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition
 from registry.errors import NotThere
 from registry.revisions import Revision
+from registry.roles import RoleGrant
 from registry.snapshot import Entry, Snapshot
 from registry.sources import stored_values as stored
+from registry.sources.revision_store import DELETED
 
 MAX_VERSIONS = 8
 LIST, CARD = "agents:list", "agents:card"
@@ -42,28 +45,34 @@ LIST, CARD = "agents:list", "agents:card"
 async def agents(host: AdminContext, context: CommandContext) -> CommandResult:
     """List all agents, or those with a word in their id or name, as a menu."""
     snapshot, wanted = host.catalog.snapshot(), context.arguments
-    if found := board(snapshot, wanted):
+    if found := board(snapshot, host.actor(context).grants, wanted):
         return found
     return Reply("No agent matches." if wanted else f"There are no agents yet. {HOW_TO_ADD}")
 
 
-def board(snapshot: Snapshot, wanted: str = "", page: int = 0) -> View | None:
-    """The agents, or those with a word in their id or name; None where there are none."""
+def board(
+    snapshot: Snapshot, grants: Sequence[RoleGrant], wanted: str = "", page: int = 0
+) -> View | None:
+    """A page of the agents, or of those with a word in their id or name; None for none."""
     known = snapshot.agents.values()
     word = wanted.lower()
     found = [one for one in known if word in one.value.id or word in one.value.name.lower()]
     if not found:
         return None
     buttons = [
-        Button(label(f"{one.value.name} · {one.value.id}"), CARD, (one.value.id,)) for one in found
+        Button(label(f"{one.value.name[:40]} · {one.value.id}"), CARD, (one.value.id,))
+        for one in found
     ]
+    page = min(max(0, page), (len(found) - 1) // PAGE)
     rows: list[Row] = [*pages(buttons, page, LIST, (wanted,))]
-    last = [Button("Search", "agents:search"), Button("New agent", "agents:new")]
+    last = [Button("Search", "agents:search")]
+    if WRITE_AGENTS.is_met(grants):
+        last.append(Button("New agent", "agents:new"))
     if wanted:
         last.insert(0, Button("All agents", LIST, ("",)))
-    lines = "\n".join(listed(entry, snapshot) for entry in found[:MAX_LINES])
-    more = f"\n… and {len(found) - MAX_LINES} more" if len(found) > MAX_LINES else ""
-    return View(lines + more, [*rows, last])
+    lines = [listed(entry, snapshot) for entry in found[page * PAGE : (page + 1) * PAGE]]
+    total = f"\n{counted(len(found), 'agent')} in all." if len(found) > PAGE else ""
+    return View("\n".join(lines) + total, [*rows, last])
 
 
 MAX_LINES = 50
@@ -79,10 +88,11 @@ def listed(entry: Entry[AgentDefinition], snapshot: Snapshot) -> str:
 
 @action(LIST, needs=READ_AGENTS)
 async def list_agents(
-    host: AdminContext, _context: CommandContext, wanted: str = "", page: str = "0"
+    host: AdminContext, context: CommandContext, wanted: str = "", page: str = "0"
 ) -> CommandResult:
     """A page of the agents."""
-    found = board(host.catalog.snapshot(), wanted, int(page))
+    grants = host.actor(context).grants
+    found = board(host.catalog.snapshot(), grants, wanted, int(page))
     none = [[Button("All agents", LIST), Button("New agent", "agents:new")]]
     return found or View("No agent matches." if wanted else "There are no agents yet.", none)
 
@@ -129,16 +139,25 @@ async def card(host: AdminContext, context: CommandContext, id: str, notice: str
         answers_of(snapshot, id, host.bots()),
         "\n".join(server_line(one) for one in host.servers(id) if one["state"] != "up"),
     )
-    return View(text, _buttons(id), notice)
+    grants = host.actor(context).grants
+    return View(text, _buttons(id, grants, is_of_file=entry.operator), notice)
 
 
-def _buttons(id: str) -> list[Row]:
-    return [
-        [Button("Edit", "agents:edit", (id,)), Button("Test", "agents:test", (id,))],
-        [Button("Bind", "agents:bind", (id,)), Button("History", "agents:history", (id,))],
-        [Button("Clone", "agents:clone", (id,)), Button("Archive", "agents:archive", (id,))],
-        [Button("Details", "agents:details", (id,)), Button("‹ Agents", LIST)],
-    ]
+def _buttons(id: str, grants: Sequence[RoleGrant], *, is_of_file: bool) -> list[Row]:
+    """What a person with these roles may do with an agent."""
+    may_write, may_bind = WRITE_AGENTS.is_met(grants), WRITE_ACCOUNT.is_met(grants)
+    found = []
+    if may_write and not is_of_file:
+        found += [Button("Edit", "agents:edit", (id,)), Button("Test", "agents:test", (id,))]
+    if may_bind:
+        found.append(Button("Bind", "agents:bind", (id,)))
+    found.append(Button("History", "agents:history", (id,)))
+    if may_write:
+        found.append(Button("Clone", "agents:clone", (id,)))
+    if may_write and not is_of_file:
+        found.append(Button("Archive", "agents:archive", (id,)))
+    found += [Button("Details", "agents:details", (id,)), Button("‹ Agents", LIST)]
+    return [found[at : at + 2] for at in range(0, len(found), 2)]
 
 
 def _tools_line(host: AdminContext, context: CommandContext, id: str) -> str:
@@ -216,7 +235,6 @@ async def bind(host: AdminContext, context: CommandContext, id: str) -> CommandR
 
 
 MAX_BOTS = 10
-BOUND = {"default": "is the default agent", "bot": "answers in that bot", "chat": "answers here"}
 
 
 def bindings_of(snapshot: Snapshot, id: str) -> list[AgentBinding]:
@@ -231,55 +249,74 @@ def _slot_words(one: AgentBinding) -> str:
 
 @action("agents:bound", needs=WRITE_ACCOUNT)
 async def bound(
-    host: AdminContext, context: CommandContext, id: str, kind: str, key: str
+    host: AdminContext, context: CommandContext, id: str, kind: str, key: str, seen: str = ""
 ) -> CommandResult:
-    """Bind an agent to a chat or a bot, or make it the default one."""
-    actor, catalog = host.actor(context), host.catalog
-    bindings = catalog.snapshot().bindings
-    if kind == "default":
-        await catalog.set_default(actor, id, key=context.key)
-    elif kind == "bot":
-        identity = next((one.identity for one in host.bots() if str(one.identity.id) == key), None)
-        held = bindings.of_bot(identity) if identity else None
-        binding = AgentBinding(
-            agent_id=id,
-            type=AgentBindingType.TelegramBot,
-            binding_key=held.binding_key if held else key,
-            bot=held.bot if held else None,
-        )
-        await catalog.bind(actor, binding, key=context.key)
+    """Bind an agent to a chat or a bot, or make it the default one.
+
+    Where another answers there, ask once; `seen` is the hash of what is replaced then.
+    """
+    catalog, actor = host.catalog, host.actor(context)
+    binding = None if kind == "default" else _binding(host, context, id, kind, key)
+    document = catalog.snapshot().document
+    there = document.bindings.get(binding.slot) if binding else document.default_agent_id
+    before = _agent_at(there)
+    if before not in (None, id) and there is not None and there.revision != seen:
+        text = f"{code(before or '')} answers {WHERE[kind]} now. {code(id)} would take its place."
+        yes = Button("Take its place", "agents:bound", (id, kind, key, there.revision))
+        return confirm(text, yes, Button("Cancel", "agents:bind", (id,)))
+    why = context.why
+    if binding is None:
+        await catalog.set_default(actor, id, key=context.key, expected=seen or None, why=why)
     else:
-        chat = AgentBindingType.ChatId
-        held = bindings.scoped(chat, key, context.bot)
-        binding = AgentBinding(
-            agent_id=id,
-            type=chat,
-            binding_key=held.binding_key if held else key,
-            bot=held.bot if held else str(context.bot.id),
-        )
-        await catalog.bind(actor, binding, key=context.key)
-    words = {
-        "default": "is the default agent",
-        "bot": "answers in that bot",
-        "chat": "answers here",
-    }
-    return await card(host, context, id, f"{id} {words[kind]} now.")
+        expected = there.revision if there else DELETED
+        await catalog.bind(actor, binding, key=context.key, expected=expected, why=why)
+    return await card(host, context, id, f"{id} answers {WHERE[kind]} now.")
+
+
+WHERE = {"default": "wherever nothing is bound", "bot": "in that bot", "chat": "in this chat"}
+
+
+def _agent_at(entry: Entry[AgentBinding] | Entry[str] | None) -> str | None:
+    if entry is None:
+        return None
+    return entry.value if isinstance(entry.value, str) else entry.value.agent_id
+
+
+def _binding(
+    host: AdminContext, context: CommandContext, id: str, kind: str, key: str
+) -> AgentBinding:
+    """The binding to write; it takes the name of the present one, and so replaces it."""
+    bindings = host.catalog.snapshot().bindings
+    if kind == "bot":
+        identity = next((one.identity for one in host.bots() if str(one.identity.id) == key), None)
+        what, bot = AgentBindingType.TelegramBot, None
+        held = bindings.of_bot(identity) if identity else bindings.plain(what, key)
+    else:
+        what, bot = AgentBindingType.ChatId, str(context.bot.id)
+        held = bindings.scoped(what, key, context.bot)
+    key, bot = (held.binding_key, held.bot) if held else (key, bot)
+    return AgentBinding(agent_id=id, type=what, binding_key=key, bot=bot)
 
 
 @action("agents:unbind", needs=WRITE_ACCOUNT)
-async def unbind(
-    _host: AdminContext, _context: CommandContext, id: str, slot: str
-) -> CommandResult:
+async def unbind(host: AdminContext, _context: CommandContext, id: str, slot: str) -> CommandResult:
     """Ask before a binding is removed."""
-    yes = Button("Remove the binding", "agents:unbound", (id, slot))
+    entry = host.catalog.snapshot().document.bindings.get(slot)
+    if entry is None or entry.value.agent_id != id:
+        return Notice("It was removed already, or leads to another agent now.")
+    yes = Button("Remove the binding", "agents:unbound", (id, slot, entry.revision))
     text = f"{code(id)} will no longer answer by the binding {code(slot)}."
     return confirm(text, yes, Button("Cancel", "agents:bind", (id,)))
 
 
 @action("agents:unbound", needs=WRITE_ACCOUNT)
-async def unbound(host: AdminContext, context: CommandContext, id: str, slot: str) -> CommandResult:
-    """Remove a binding."""
-    done = await host.catalog.unbind(host.actor(context), slot, key=context.key)
+async def unbound(
+    host: AdminContext, context: CommandContext, id: str, slot: str, seen: str
+) -> CommandResult:
+    """Remove a binding, if it is as it was shown."""
+    done = await host.catalog.unbind(
+        host.actor(context), slot, key=context.key, expected=seen, why=context.why
+    )
     return await card(host, context, id, "Removed." if done else "It was removed already.")
 
 
@@ -327,7 +364,8 @@ async def version(
     who = f"{ago(now)} {author(one.by, one.place)}{because(one.reason, one.ticket)}"
     rows: list[Row] = [[Button("‹ History", "agents:history", (id,))]]
     back = ""
-    if newest.number != one.number and one.text is not None:
+    may_write = WRITE_AGENTS.is_met(actor.grants)
+    if newest.number != one.number and one.text is not None and may_write:
         between = await host.history.diff(actor, "agent", id, newest.number, one.number)
         changes = changed_fields(between.changes) or "It says the same as the newest version."
         head = f"Going back to it is live at once, and changes from version {newest.number}:"
@@ -343,7 +381,13 @@ async def restored(
 ) -> CommandResult:
     """Make an old version the newest one, if nothing was changed since it was shown."""
     made = await host.history.restore(
-        host.actor(context), "agent", id, int(number), key=context.key, expected=seen
+        host.actor(context),
+        "agent",
+        id,
+        int(number),
+        key=context.key,
+        expected=seen,
+        why=context.why,
     )
     return await card(host, context, id, f"Version {number} is in force again, as version {made}.")
 
@@ -358,10 +402,17 @@ def next_free_id(snapshot: Snapshot, wanted: str, taken: Collection[str] = ()) -
 
 
 def touched(snapshot: Snapshot, id: str) -> str:
-    """What a change of an agent touches: "2 bindings, 1 instance"; '' for nothing."""
+    """What a change of an agent touches, in a sentence: "2 bots, 1 instance"."""
     parts = []
-    if bound := len(bindings_of(snapshot, id)):
-        parts.append(counted(bound, "binding"))
+    kinds = Counter(one.type for one in bindings_of(snapshot, id))
+    words = {
+        AgentBindingType.TelegramBot: "bot",
+        AgentBindingType.ChatId: "chat",
+        AgentBindingType.UserId: "private chat",
+    }
+    for kind, word in words.items():
+        if bound := kinds[kind]:
+            parts.append(counted(bound, word))
     if snapshot.default == id:
         parts.append("every chat without a binding (it is the default)")
     instances = snapshot.document.instances.values()
@@ -396,7 +447,7 @@ async def copy_agent(
 ) -> AgentDefinition:
     """Store a copy of an agent under another id, and a name; raises kinds of RegistryError."""
     agent = await copied(host.catalog, id, " ".join(wanted.split()).lower(), name)
-    await host.catalog.create_agent(host.actor(context), agent, key=context.key)
+    await host.catalog.create_agent(host.actor(context), agent, key=context.key, why=context.why)
     return agent
 
 
@@ -431,9 +482,11 @@ async def archived(
     host: AdminContext, context: CommandContext, id: str, seen: str
 ) -> CommandResult:
     """Put an agent aside, if it is as it was shown."""
-    done = await host.catalog.delete_agent(host.actor(context), id, key=context.key, expected=seen)
+    done = await host.catalog.delete_agent(
+        host.actor(context), id, key=context.key, expected=seen, why=context.why
+    )
     notice = f"Archived {id}." if done else "It was archived already."
-    view = board(host.catalog.snapshot())
+    view = board(host.catalog.snapshot(), host.actor(context).grants)
     rows = view.rows if view else [[Button("New agent", "agents:new")]]
     text = view.text if view else "There are no agents now."
     back = Button(f"Bring {label(id)} back", "agents:unarchive", (id,))
@@ -447,7 +500,9 @@ async def unarchive(host: AdminContext, context: CommandContext, id: str) -> Com
     last = next((one for one in found if one.text is not None), None)
     if last is None or found[0].text is not None:
         return await card(host, context, id)
-    await host.history.restore(host.actor(context), "agent", id, last.number, key=context.key)
+    await host.history.restore(
+        host.actor(context), "agent", id, last.number, key=context.key, why=context.why
+    )
     return await card(host, context, id, f"{id} is back.")
 
 

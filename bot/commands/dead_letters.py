@@ -16,6 +16,7 @@ from bot.commands.host import AdminContext, ago
 from bot.menus.menu import Button, Notice, Row, View, action, confirm
 from bot.store.client import StoreClient
 from bot.store.inbox import DeadLetter, DeadLetters
+from registry.roles import CORE
 
 PAGE = 5
 MAX_WHY = 200
@@ -79,6 +80,7 @@ async def replay(parts: Parts, context: CommandContext, line: str, id: str) -> C
     found = await _named(parts, line, id)
     if found is None or not await DeadLetters(parts[1]).replay(found):
         return Notice("It is no longer there.")
+    await _note(parts, context, "try again dead letter", found)
     return await turn_page.function(parts, context)
 
 
@@ -96,7 +98,14 @@ async def dropped(parts: Parts, context: CommandContext, line: str, id: str) -> 
     found = await _named(parts, line, id)
     if found is None or not await DeadLetters(parts[1]).drop(found):
         return Notice("It is no longer there.")
+    await _note(parts, context, "drop dead letter", found)
     return await turn_page.function(parts, context)
+
+
+async def _note(parts: Parts, context: CommandContext, act: str, letter: DeadLetter) -> None:
+    """Leave an audit record."""
+    host, name = parts[0], f"{letter.line}/{letter.id}"
+    await host.catalog.note(host.actor(context), act, name, CORE, key=context.key)
 
 
 async def _named(parts: Parts, line: str, id: str) -> DeadLetter | None:

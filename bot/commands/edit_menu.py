@@ -21,8 +21,9 @@ from bot.commands.offers import model_words
 from bot.menus.menu import PAGE, Ask, Button, Row, View, action, confirm, label, pages
 from bot.tools.policy import Decision
 from registry.definition import AgentDefinition
-from registry.draft_edits import AGENT_FIELDS
-from registry.errors import Overtaken, Problem
+from registry.draft_edits import AGENT_FIELDS, Comparison
+from registry.errors import Overtaken, Problem, RevisionConflict
+from registry.snapshot import revision_of
 
 EDIT = "agents:edit"
 TEXTS = {
@@ -31,6 +32,7 @@ TEXTS = {
     "description": "Description",
 }
 """The fields with a button of their own, and what people call them."""
+LONG = {"customInstructions", "description"}
 MAX_SHOWN = 2_500
 MAX_PROBLEMS = 5
 MARKS = {Decision.RUN: "✓", Decision.ASK: "?", Decision.CONFIRM: "?"}
@@ -39,7 +41,7 @@ MARKS = {Decision.RUN: "✓", Decision.ASK: "?", Decision.CONFIRM: "?"}
 @action(EDIT, needs=WRITE_AGENTS)
 async def edit(host: AdminContext, context: CommandContext, id: str) -> CommandResult:
     """The sender's draft of an agent, which is begun where there is none."""
-    await drafts_of(host).begin(host.actor(context), id, key=context.key)
+    await drafts_of(host).begin(host.actor(context), id, key=context.key, why=context.why)
     return await draft_view(host, context, id)
 
 
@@ -52,7 +54,7 @@ async def draft_view(
     if there.is_overtaken:
         rows.append([Button("Put my changes on the newest version", "draft:update", (id,))])
     elif there.changes:
-        rows.append([Button("Publish", "draft:publish", (id,))])
+        rows.append([Button("Publish", "draft:publish", (id, _seen(there)))])
     fields = [Button(words, "draft:field", (id, name)) for name, words in TEXTS.items()]
     fields += [
         Button("Model", "draft:models", (id,)),
@@ -70,6 +72,11 @@ async def draft_view(
     tested = "You are testing it here." if is_tested_here(there.draft, context) else ""
     shown = await compared_text(host, there)
     return View(paragraphs(shown, tested, touched(host.catalog.snapshot(), id)), rows, notice)
+
+
+def _seen(there: Comparison) -> str:
+    """The hash of a draft as it is shown."""
+    return revision_of(there.draft.to_text())
 
 
 def _draft(host: AdminContext, context: CommandContext, id: str) -> AgentDefinition | None:
@@ -93,6 +100,9 @@ async def field(host: AdminContext, context: CommandContext, id: str, name: str)
         f"**{escape_markdown(words)}** of {escape_markdown(definition.name)}, now:",
         escape_markdown(shown) if shown else "nothing",
         "Send the new text.",
+        f"Longer than a message? Send it as a file with the caption `/edit {id} {name}`."
+        if name in LONG
+        else "",
     )
     rows = [[Button("Cancel", EDIT, (id,))]]
     if now and name != "name":
@@ -113,7 +123,7 @@ async def set_field(
 ) -> CommandResult:
     """Give a field of the draft another value."""
     change = AGENT_FIELDS.change(name, text, id)
-    await drafts_of(host).change(host.actor(context), id, change, key=context.key)
+    await drafts_of(host).change(host.actor(context), id, change, key=context.key, why=context.why)
     return await draft_view(host, context, id, "Changed in your draft.")
 
 
@@ -209,7 +219,9 @@ async def toggle_server(
         after = [one for one in chosen if one != name]
         after = after if len(after) < len(chosen) else [*chosen, name]
         change = {"mcpServers": after, "mcpServerEndpoints": list(definition.mcp_server_endpoints)}
-        await drafts_of(host).change(host.actor(context), id, change, key=context.key)
+        await drafts_of(host).change(
+            host.actor(context), id, change, key=context.key, why=context.why
+        )
     return await servers.function(host, context, id, page)
 
 
@@ -267,7 +279,9 @@ async def turn_tool(
     if definition is not None:
         marks, _ = await _offered(parts, context, definition)
         change = tool_change(definition, key, NEXT[marks.get(key, "✗")])
-        await drafts_of(host).change(host.actor(context), id, change, key=context.key)
+        await drafts_of(host).change(
+            host.actor(context), id, change, key=context.key, why=context.why
+        )
     return await tools.function(parts, context, id, page)
 
 
@@ -305,13 +319,15 @@ async def test(host: AdminContext, context: CommandContext, id: str) -> CommandR
     await drafts.begin(actor, id, key=f"{context.key}:begin")
     chat = context.incoming.address.original_id
     await drafts.test(actor, id, line_of(context), chat, key=context.key)
+    there = await drafts.compare(actor, id)
     others = "" if context.incoming.address.private else " Nobody else here notices."
     text = f"Your draft of {code(id)} answers you in this chat now, and only here.{others}"
     rows = [
-        [Button("Publish", "draft:publish", (id,)), Button("Edit", EDIT, (id,))],
+        [Button("Publish", "draft:publish", (id, _seen(there))), Button("Edit", EDIT, (id,))],
         [Button("End the test", "draft:stop", (id,))],
     ]
-    return View(text, rows)
+    shown = await compared_text(host, there)
+    return View(paragraphs(text, shown, touched(host.catalog.snapshot(), id)), rows)
 
 
 @action("draft:stop", needs=WRITE_AGENTS)
@@ -322,19 +338,23 @@ async def stop(host: AdminContext, context: CommandContext, id: str) -> CommandR
 
 
 @action("draft:publish", needs=WRITE_AGENTS)
-async def publish(host: AdminContext, context: CommandContext, id: str) -> CommandResult:
-    """Put the draft in force; where somebody was faster, show what they changed."""
+async def publish(host: AdminContext, context: CommandContext, id: str, seen: str) -> CommandResult:
+    """Put the draft in force as it was shown; where somebody was faster, show what they changed."""
     try:
-        done = await drafts_of(host).publish(host.actor(context), id, key=context.key)
+        done = await drafts_of(host).publish(
+            host.actor(context), id, key=context.key, expected=seen, why=context.why
+        )
     except Overtaken:
         return await draft_view(host, context, id, "Nothing was published: somebody was faster.")
+    except RevisionConflict:
+        return await draft_view(host, context, id, "Your draft has changed: look at it again.")
     return await card(host, context, id, f"Published version {done.number}.")
 
 
 @action("draft:update", needs=WRITE_AGENTS)
 async def update(host: AdminContext, context: CommandContext, id: str) -> CommandResult:
     """Put the changes of the draft on the agent as it is now."""
-    await drafts_of(host).rebase(host.actor(context), id, key=context.key)
+    await drafts_of(host).rebase(host.actor(context), id, key=context.key, why=context.why)
     return await draft_view(host, context, id, "Your changes are on the newest version now.")
 
 
@@ -349,7 +369,7 @@ async def discard(_host: AdminContext, _context: CommandContext, id: str) -> Com
 @action("draft:discarded", needs=WRITE_AGENTS)
 async def discarded(host: AdminContext, context: CommandContext, id: str) -> CommandResult:
     """Drop a draft."""
-    await drafts_of(host).discard(host.actor(context), id, key=context.key)
+    await drafts_of(host).discard(host.actor(context), id, key=context.key, why=context.why)
     return await card(host, context, id, "Dropped.")
 
 

@@ -17,6 +17,7 @@ from bot.command import (
     BotCommand,
     CommandContext,
     CommandResult,
+    ReasonWanted,
     Refused,
     Reply,
     code,
@@ -150,6 +151,8 @@ def retrying(row: BotCommand) -> BotCommand:
                 log.warning("command.waits", error=str(error), again_in=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE_S)
+            except ReasonMissing:
+                return ReasonWanted(NO_WHY)
             except (RegistryError, UnreadableFile) as error:
                 return Refused(refusal_text(error))
 

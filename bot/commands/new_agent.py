@@ -97,18 +97,36 @@ async def talk(_host: AdminContext, _context: CommandContext) -> CommandResult:
 @action("new:named", needs=WRITE_AGENTS)
 async def named(host: AdminContext, context: CommandContext, name: str) -> CommandResult:
     """Begin a draft with this name, and ask the first question."""
-    title, actor, drafts = " ".join(name.split()), host.actor(context), drafts_of(host)
+    title = " ".join(name.split())
+    if not id_of(title):
+        text = (
+            f"What is the id of {escape_markdown(title)}? Send Latin letters, digits and hyphens."
+        )
+        return Ask(text, "new:ided", (title,), [CANCEL])
+    return await _begun(host, context, title, id_of(title))
+
+
+@action("new:ided", needs=WRITE_AGENTS)
+async def ided(host: AdminContext, context: CommandContext, title: str, id: str) -> CommandResult:
+    """Begin a draft with this name and this id."""
+    return await _begun(host, context, title, id_of(id) or "agent")
+
+
+async def _begun(
+    host: AdminContext, context: CommandContext, title: str, wanted: str
+) -> CommandResult:
+    actor, drafts = host.actor(context), drafts_of(host)
     taken = {one.agent for one in drafts.seen(actor)}
-    id = next_free_id(host.catalog.snapshot(), id_of(title), taken)
+    id = next_free_id(host.catalog.snapshot(), wanted, taken)
     change = {"name": title, "mcpServers": [], "mcpServerEndpoints": []}
-    await drafts.change(actor, id, change, key=context.key, new=True)
+    await drafts.change(actor, id, change, key=context.key, new=True, why=context.why)
     return question(id, 0, f"Your draft is {code(id)}.")
 
 
 def id_of(name: str) -> str:
-    """The id that a name leads to: Latin letters and digits, with hyphens between the words."""
+    """The id that a name leads to: its Latin letters and digits; '' where it has none."""
     plain = normal_form("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_ID].strip("-") or "agent"
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:MAX_ID].strip("-")
 
 
 def question(id: str, number: int, before: str = "") -> Ask:
@@ -136,7 +154,7 @@ async def section(
     held = (found.definition.custom_instructions or "") if found else ""
     heading = f"## {asked.heading}\n" if asked.heading else ""
     change = {"customInstructions": paragraphs(held, heading + text.strip())}
-    await drafts.change(actor, id, change, key=context.key)
+    await drafts.change(actor, id, change, key=context.key, why=context.why)
     return await _next(host, context, id, int(number))
 
 
@@ -195,9 +213,9 @@ async def copied_from(
     """Begin a draft with what another agent says."""
     title, drafts, actor = " ".join(name.split()), drafts_of(host), host.actor(context)
     taken = {one.agent for one in drafts.seen(actor)}
-    id = next_free_id(host.catalog.snapshot(), id_of(title), taken)
+    id = next_free_id(host.catalog.snapshot(), id_of(title) or f"{source}-copy", taken)
     definition = await copied(host.catalog, source, id, title)
-    await drafts.replace(actor, definition, key=context.key)
+    await drafts.replace(actor, definition, key=context.key, why=context.why)
     return await draft_view(host, context, id)
 
 
@@ -212,11 +230,11 @@ async def paste(_host: AdminContext, _context: CommandContext) -> CommandResult:
 async def read_pasted(host: AdminContext, context: CommandContext, text: str) -> CommandResult:
     """Begin a draft with what a document says."""
     agent = await host.catalog.parse_pasted(text)
-    await drafts_of(host).replace(host.actor(context), agent, key=context.key)
+    await drafts_of(host).replace(host.actor(context), agent, key=context.key, why=context.why)
     return await draft_view(host, context, agent.id)
 
 
 ACTIONS = (
-    *(new, talk, named, section, skip, choose_servers),
+    *(new, talk, named, ided, section, skip, choose_servers),
     *(sources, begin_from, copied_from, paste, read_pasted),
 )

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from weakref import WeakValueDictionary
 
-from bot.command import CommandContext, CommandResult, Commands, Refused, Reply
+from bot.command import (
+    CommandContext,
+    CommandResult,
+    Commands,
+    ReasonWanted,
+    Refused,
+    Reply,
+    reason_of,
+)
 from bot.menus.menu import Ask, Button, Notice, Row, View
 from bot.messages import (
     Address,
@@ -34,6 +42,9 @@ PREFIX = "mn"
 OLD = "This menu is old. Send its command again for a new one."
 NOT_YOURS = "Somebody else opened this menu. Send its command yourself for one of your own."
 CLOSED = "Done."
+WHY = "Your role is for support, so say why: send the reason, or a ticket such as `#OPS-12`."
+BECAUSE, CANCELLED = "menus:because", "menus:cancelled"
+"""What asks for a reason and then does it after all, and what does nothing."""
 MOST_TEXT = 6_000
 LEAST_TEXT = 3_000
 """Characters of Markdown that always fit into one message."""
@@ -115,6 +126,9 @@ class ChatMenus:
         message = IncomingMessage(press.address, press.person, sent, int(self.clock.wall()))
         name, *arguments = menu.steps[index]
         wanted = await self._carried_out(context(message), name, arguments)
+        if isinstance(wanted, ReasonWanted):
+            cancel = [[Button("Cancel", CANCELLED)]]
+            wanted = Ask(WHY, BECAUSE, (name, *arguments), cancel)
         if wanted is None:
             await self._say(entry, press, OLD)
             return
@@ -130,16 +144,22 @@ class ChatMenus:
         await self.store.settle(entry, parts, [after], form)
 
     async def _carried_out(
-        self, context: CommandContext, name: str, arguments: Iterable[str]
+        self, context: CommandContext, name: str, arguments: Sequence[str]
     ) -> CommandResult | None:
         """What an action wants; None where no such action is there (any more)."""
+        if name == CANCELLED:
+            return Reply("Nothing was changed.")
+        if name == BECAUSE:
+            name, *arguments, reason = arguments
+            context = replace(context, why=reason_of(reason))
         row = self.commands.action(name)
         if row is None:
             return None
         if not self.commands.permits(row, context):
             self.counters.add("refused:menu")
             await self.commands.refuse(row, context)
-            return Notice(_plain(row.needs.refusal if row.needs else ""))
+            refusal = row.needs.refusal if row.needs else ""
+            return Notice(_plain(refusal.replace("may send this", "may do this")))
         try:  # a menu of an earlier version of this program may have other arguments
             signature(row.function).bind(context, *arguments)
         except TypeError:

@@ -261,7 +261,7 @@ async def test_a_long_list_ends_and_says_how_much_is_left(
     for number in range(60):
         text = json.dumps({"id": f"a{number}", "name": f"A{number}", "mcpServerEndpoints": []})
         await said(commands, catalog, f"/addagent {text}", f"k{number}")
-    assert "… and 10 more" in await said(commands, catalog, "/agents", "l")
+    assert "60 agents in all." in await said(commands, catalog, "/agents", "l")
     assert "`a7`" in await said(commands, catalog, "/agents a7", "l")
 
 

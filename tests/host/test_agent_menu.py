@@ -28,11 +28,11 @@ async def test_an_admin_goes_through_the_agents_on_one_message(
         for number in range(9):
             await add(here, f"a{number}", f"Agent {number}")
         shown = await here.open("/agents")
-        assert "• poet Poet · agent:definition:poet" in shown
+        assert "12 agents in all." in shown
         assert len(here.labels) == 8 + 1 + 2
         message = here.number
         assert "Poet · poet" not in here.labels
-        await here.tap("More (4)")
+        assert "• poet Poet · agent:definition:poet" in await here.tap("More (4)")
         assert "Poet · poet" in here.labels
         await here.tap("Search")
         assert here.text == "Send a word of the agent's id or name."
@@ -54,7 +54,7 @@ async def test_an_admin_goes_through_the_agents_on_one_message(
 
         await here.tap("Bind")
         await here.tap("This chat")
-        assert here.word == "poet answers here now."
+        assert here.word == "poet answers in this chat now."
         assert await here.open("who are you?") is not None
         here.number = message
         await here.tap("Details")
@@ -117,15 +117,17 @@ async def test_a_menu_asks_for_the_role_at_each_press(stage: Stage) -> None:
         admin, user = MenuUser(stage, boss, bot), MenuUser(stage, ann, bot)
         await add(admin, "poet", "Poet")
         assert "Only admins of this host" in await user.open("/agents")
-        await admin.open(f"/roles grant {ann.id} instance_manager")
+        await admin.open(f"/roles grant {ann.id} instance_admin")
         await user.open("/agents")
         await user.tap("Poet")
-        refused = await user.word_of("Archive")
+        assert "Archive" not in user.labels
+        await admin.open(f"/roles revoke {ann.id} instance_admin")
+        refused = await user.word_of("Bind")
         assert refused.startswith("Only admins of this host")
-        await admin.open(f"/roles revoke {ann.id} instance_manager")
+        assert refused.endswith("may do this.")
         assert (await user.word_of("History")).startswith("Only admins of this host")
         assert "poet" in host.catalog.snapshot().agents
-        refused = "refused: menu agents:archive"
+        refused = "refused: menu agents:bind"
         records = [one for one in await audit_of(host) if one.action == refused]
         assert [one.changed_by for one in records] == [f"tg:{ann.id}"]
 
@@ -174,3 +176,85 @@ async def test_in_a_group_only_a_reply_answers_a_menu_and_a_command_closes_its_q
         await user.open(f"/help@{bot.username}")
         user.number = question
         assert await user.write("poet") == "I am no menu."
+
+
+async def test_what_is_bound_already_is_replaced_and_removed_only_as_it_was_shown(
+    stage: Stage,
+) -> None:
+    bot = stage.add_bot("One")
+    boss, ann = stage.person("Boss"), stage.person("Ann")
+    stage.environ["ADMINS"] = f"{boss.id},{ann.id}"
+    async with stage.host() as host:
+        user, other = MenuUser(stage, boss, bot), MenuUser(stage, ann, bot)
+        for id in ("poet", "clerk", "guard"):
+            await add(user, id, id.title())
+        await other.open("/bind clerk bot everywhere")
+        await other.open("/bind clerk bot")
+        await user.open("/agents poet")
+        await user.tap("Poet")
+        await user.tap("Bind")
+        shown = await user.tap("All of")
+        assert "clerk answers in that bot now. poet would take its place." in shown
+        await other.open("/bind guard bot")
+        shown = await user.tap("Take its place")
+        assert "guard answers in that bot now." in shown
+        await user.tap("Take its place")
+        assert user.word == "poet answers in that bot now."
+        await user.tap("Bind")
+        removal = next(one for one in user.labels if one.startswith("✗"))
+        assert "will no longer answer" in await user.tap(removal)
+        await other.open("/bind clerk bot")
+        shown = await user.tap("Remove the binding")
+        assert "somebody else has just changed" in shown
+        bound = [one.agent_id for one in host.catalog.snapshot().bindings if one.is_of_bot]
+        assert "clerk" in bound
+
+
+async def test_a_role_of_support_is_asked_why_and_sees_no_button_that_only_refuses(
+    stage: Stage,
+) -> None:
+    bot = stage.bot("One")
+    boss, ann = stage.person("Boss"), stage.person("Ann")
+    stage.environ["ADMINS"] = str(boss.id)
+    async with stage.host() as host:
+        admin, user = MenuUser(stage, boss, bot), MenuUser(stage, ann, bot)
+        await add(admin, "poet", "Poet")
+        await admin.open(f"/roles grant {ann.id} spokestack_engineer")
+        await user.open("/agents poet")
+        assert user.labels == ["Poet · poet", "All agents", "Search"]
+        await user.tap("Poet")
+        assert user.labels == ["Bind", "History", "Details", "‹ Agents"]
+        await user.tap("Bind")
+        asked = await user.tap("This chat")
+        assert "say why" in asked
+        done = await user.write("they asked for it #OPS-3")
+        assert done.startswith("Poet (poet)")
+        record = next(one for one in await audit_of(host) if one.action == "bind")
+        assert (record.change_reason, record.ticket_reference) == (
+            "they asked for it #OPS-3",
+            "OPS-3",
+        )
+
+
+async def test_publish_puts_in_force_what_its_menu_showed(stage: Stage) -> None:
+    bot = stage.bot("One")
+    boss = stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    async with stage.host() as host:
+        user = MenuUser(stage, boss, bot)
+        await add(user, "poet", "Poet")
+        await user.open("/agents poet")
+        await user.tap("Poet")
+        await user.tap("Edit")
+        await user.tap("Description")
+        await user.write("A poet.")
+        menu = user.number
+        await user.open("/edit poet instructions Never shown.")
+        user.number = menu
+        shown = await user.tap("Publish")
+        assert user.word == "Your draft has changed: look at it again."
+        assert "Never shown." in shown
+        await user.tap("Publish")
+        agent = host.catalog.get_agent("poet")
+        assert agent is not None
+        assert agent.custom_instructions == "Never shown."

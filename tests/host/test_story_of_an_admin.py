@@ -68,14 +68,14 @@ async def test_an_agent_with_a_tool_is_made_tried_published_bound_edited_and_tak
         await boss_here.tap("Instructions")
         shown = await boss_here.write("You are formal. You keep the time.")
         assert "You are formal." in shown
-        assert "This touches 1 binding." in shown
+        assert "This touches 1 chat." in shown
         await boss_here.tap("Publish")
         assert boss_here.word == "Published version 2."
         await until(lambda: "formal" in instructions(other))
         assert await ann_there.open(f"@{bots[1].username} who are you now?") == FORMAL
         await boss_here.tap("History")
         await boss_here.tap("Version 1")
-        assert "This touches 1 binding." in boss_here.text
+        assert "This touches 1 chat." in boss_here.text
         await boss_here.tap("Go back")
         assert boss_here.word == "Version 1 is in force again, as version 3."
         await until(lambda: instructions(other) == keeper)
