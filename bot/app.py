@@ -128,6 +128,8 @@ log = structlog.get_logger("switchboard")
 STORE_PAUSE_S = 1.0
 STALLED_MARGIN_S = 40.0
 _FILES = resource.RLIMIT_NOFILE
+QUICK_SECONDS = 2.0
+"""How long a command waits for the servers of an agent."""
 SERVERS_SECONDS = 8.0
 """How long a menu waits for the servers of a draft."""
 UNUSED_S = 60.0
@@ -545,18 +547,20 @@ class App:
             made = self._resolver.current(agent)
             return health.server_states(self.pool.known(made.tools.servers)) if made else []
 
-        def tools(agent: str, context: CommandContext) -> AgentTools:
-            made = self._resolver.current(agent)
-            return offered(made, agent, context) if made else AgentTools()
-
-        async def unstored(agent: AgentDefinition, context: CommandContext) -> AgentTools:
-            made = self._resolver.unstored(agent)
+        async def tools(wanted: str | AgentDefinition, context: CommandContext) -> AgentTools:
+            if isinstance(wanted, str):
+                agent, made, seconds = wanted, self._resolver.current(wanted), QUICK_SECONDS
+            else:
+                agent, made = wanted.id, self._resolver.unstored(wanted)
+                seconds = SERVERS_SECONDS
+            if made is None:
+                return AgentTools()
             await self.pool.ensure(made.tools.servers)
-            absent = await self.pool.ready(made.tools.servers, SERVERS_SECONDS)
-            found = offered(made, agent.id, context)
-            cure = "tap again in a while, or look into the host's log"
+            absent = await self.pool.ready(made.tools.servers, seconds)
+            found = offered(made, agent, context)
+            cure = "try again in a while, or look into the host's log"
             lost = [Problem(f"server {name}", "it is not connected", cure) for name in absent]
-            return replace(found, problems=[*found.problems, *lost])
+            return replace(found, absent=lost)
 
         def offered(made: RunnableAgent, agent: str, context: CommandContext) -> AgentTools:
             incoming = context.incoming
@@ -578,7 +582,6 @@ class App:
             self._page_link,
             self.shown_once,
             self.store,
-            unstored,
             BotCommands(context, self.bot_edits, NewBotOffers(self.store)),
         )
 

@@ -128,7 +128,7 @@ async def card(host: AdminContext, context: CommandContext, id: str, notice: str
     about = found.definition.description or ""
     lines = [
         f"Model: {code(found.llm.model or 'none')}",
-        _tools_line(host, context, id),
+        await _tools_line(host, context, id),
         await _cost_line(context, id),
         await _revision_line(host, context, id, entry),
     ]
@@ -160,10 +160,11 @@ def _buttons(id: str, grants: Sequence[RoleGrant], *, is_of_file: bool) -> list[
     return [found[at : at + 2] for at in range(0, len(found), 2)]
 
 
-def _tools_line(host: AdminContext, context: CommandContext, id: str) -> str:
-    listed = host.tools(id, context).listed
+async def _tools_line(host: AdminContext, context: CommandContext, id: str) -> str:
+    offered = await host.tools(id, context)
+    listed = offered.listed
     if not listed:
-        return "No tools"
+        return "Its tools are not known yet" if offered.absent else "No tools"
     alone = sum(tool.decision is Decision.RUN for tool in listed)
     asking = len(listed) - alone
     parts = [f"{alone} run without asking"] if alone else []
@@ -196,7 +197,7 @@ async def details(host: AdminContext, context: CommandContext, id: str) -> Comma
     """All settings of an agent with their origins."""
     snapshot = host.catalog.snapshot()
     found = snapshot.effective(id, host.defaults)
-    text = described_agent(host, context, found) if found else no_agent(snapshot, id)
+    text = await described_agent(host, context, found) if found else no_agent(snapshot, id)
     return View(text, [[Button("‹ Back", CARD, (id,))]])
 
 

@@ -79,21 +79,23 @@ async def agent(host: AdminContext, context: CommandContext) -> CommandResult:
     found = snapshot.effective(wanted, host.defaults)
     if found is None:
         return Reply(no_agent(snapshot, wanted))
-    return Reply(described_agent(host, context, found))
+    return Reply(await described_agent(host, context, found))
 
 
-def described_agent(host: AdminContext, context: CommandContext, found: EffectiveAgent) -> str:
+async def described_agent(
+    host: AdminContext, context: CommandContext, found: EffectiveAgent
+) -> str:
     """All that an agent has, each with its origin."""
     own = found.definition
-    return described(host, context, own.id, own.name, _settings(found, host.defaults))
+    return await described(host, context, own.id, own.name, _settings(found, host.defaults))
 
 
-def described(
+async def described(
     host: AdminContext, context: CommandContext, id: str, name: str, settings: Iterable[str]
 ) -> str:
     """An agent or an instance with its settings, its tools, where it answers, and what is odd."""
     snapshot = host.catalog.snapshot()
-    found, offered = snapshot.effective(id, host.defaults), host.tools(id, context)
+    found, offered = snapshot.effective(id, host.defaults), await host.tools(id, context)
     advice = "\n".join(advice_lines(host, found)) if found else ""
     review = problem_lines([*snapshot.review(id), *offered.problems])
     return paragraphs(

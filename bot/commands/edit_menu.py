@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from bot.command import (
@@ -16,7 +16,7 @@ from bot.command import (
 )
 from bot.commands.agent_menu import CARD, card, touched
 from bot.commands.drafts import compared_text, drafts_of, is_tested_here, line_of
-from bot.commands.host import AdminContext, AgentTools
+from bot.commands.host import AdminContext
 from bot.commands.offers import model_words
 from bot.menus.menu import PAGE, Ask, Button, Row, View, action, confirm, label, pages
 from bot.tools.policy import Decision
@@ -225,21 +225,15 @@ async def toggle_server(
     return await servers.function(host, context, id, page)
 
 
-ToolsOf = Callable[[AgentDefinition, CommandContext], Awaitable[AgentTools]]
-"""The tools that an agent which is not stored has for the sender, once its servers answered."""
-ToolParts = tuple[AdminContext, ToolsOf]
-
-
 @action("draft:tools", needs=WRITE_AGENTS)
 async def tools(
-    parts: ToolParts, context: CommandContext, id: str, page: str = "0"
+    host: AdminContext, context: CommandContext, id: str, page: str = "0"
 ) -> CommandResult:
     """The tools that its servers and skills offer, and what happens to a call of each."""
-    host, _ = parts
     definition = _draft(host, context, id)
     if definition is None:
         return await draft_view(host, context, id)
-    offered, problems = await _offered(parts, context, definition)
+    offered, problems = await _offered(host, context, definition)
     wrong = problem_lines(problems, MAX_PROBLEMS)
     if not offered:
         text = paragraphs("Its servers and skills offer no tools now.", wrong)
@@ -254,35 +248,34 @@ async def tools(
 
 
 async def _offered(
-    parts: ToolParts, context: CommandContext, definition: AgentDefinition
+    host: AdminContext, context: CommandContext, definition: AgentDefinition
 ) -> tuple[dict[str, str], Sequence[Problem]]:
     """What is offered if nothing is switched off, with the mark of each: ✓, ? or ✗; problems."""
-    policy, tools_of = definition.tool_policy, parts[1]
+    policy = definition.tool_policy
     off = set(policy.disabled_tools) if policy else set()
     bare = policy.model_copy(update={"disabled_tools": ()}) if policy else None
     every = definition.model_copy(update={"tool_policy": bare})
-    found = await tools_of(every, context)
+    found = await host.tools(every, context)
     marks = {
         tool.key: "✗" if tool.key in off else MARKS[tool.decision]
         for tool in sorted(found.listed, key=lambda one: one.key)
     }
-    return marks, found.problems
+    return marks, [*found.problems, *found.absent]
 
 
 @action("draft:tool", needs=WRITE_AGENTS)
 async def turn_tool(
-    parts: ToolParts, context: CommandContext, id: str, key: str, page: str
+    host: AdminContext, context: CommandContext, id: str, key: str, page: str
 ) -> CommandResult:
     """Change what happens to a tool: from running to asking, to off, and round."""
-    host, _ = parts
     definition = _draft(host, context, id)
     if definition is not None:
-        marks, _ = await _offered(parts, context, definition)
+        marks, _ = await _offered(host, context, definition)
         change = tool_change(definition, key, NEXT[marks.get(key, "✗")])
         await drafts_of(host).change(
             host.actor(context), id, change, key=context.key, why=context.why
         )
-    return await tools.function(parts, context, id, page)
+    return await tools.function(host, context, id, page)
 
 
 NEXT = {"?": "✓", "✓": "✗", "✗": "?"}
@@ -374,7 +367,6 @@ async def discarded(host: AdminContext, context: CommandContext, id: str) -> Com
 
 
 ACTIONS = (
-    *(edit, field, set_field, others, models, model, servers, toggle_server),
+    *(edit, field, set_field, others, models, model, servers, toggle_server, tools, turn_tool),
     *(test, stop, publish, update, discard, discarded),
 )
-TOOL_ACTIONS = (tools, turn_tool)

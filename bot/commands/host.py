@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
@@ -34,7 +34,7 @@ from bot.tools.toolset import ListedTool
 from registry.audit import AuditRecord
 from registry.binding import BotIdentity
 from registry.catalog import Catalog
-from registry.definition import LlmConfiguration
+from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import (
     Denied,
     DocumentErrors,
@@ -76,11 +76,13 @@ class BotState:
 class AgentTools:
     """The tools that an agent has for somebody, and what is odd about those that it names.
 
-    These are skills that cannot be used, and tools that do not exist.
+    These are skills that cannot be used, and tools that do not exist. `absent` are its servers
+    that are not connected, so that their tools are not known.
     """
 
     listed: Sequence[ListedTool] = ()
     problems: Sequence[Problem] = ()
+    absent: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class AdminContext:
     bots: Callable[[], Sequence[BotState]]
     report: Callable[[], Mapping[str, Any]]
     servers: Callable[[str], Sequence[Mapping[str, Any]]]
-    tools: Callable[[str, CommandContext], AgentTools]
+    tools: Callable[[str | AgentDefinition, CommandContext], Awaitable[AgentTools]]
 
     @property
     def catalog(self) -> Catalog:

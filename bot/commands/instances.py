@@ -96,7 +96,7 @@ async def instance(host: AdminContext, context: CommandContext) -> CommandResult
     if not is_instance_id(id):
         return Reply(escape_markdown(WHICH.format("/instance")))
     entry = found_instance(host, context, id)
-    return Reply(described(host, context, id, entry.value.title, _settings(host, entry)))
+    return Reply(await described(host, context, id, entry.value.title, _settings(host, entry)))
 
 
 def found_instance(host: AdminContext, context: CommandContext, id: str) -> Entry[AgentInstance]:
@@ -175,7 +175,7 @@ async def new_instance(host: AdminContext, context: CommandContext) -> CommandRe
         f"/editinstance {id} temperature 0.3 changes a setting, and /bind {id} lets it answer here."
     )
     said = f"Created agent instance {_titled(made)}."
-    return Reply(paragraphs(said, escape_markdown(hint), _warnings(host, context, id)))
+    return Reply(paragraphs(said, escape_markdown(hint), await _warnings(host, context, id)))
 
 
 def _split_id(text: str) -> tuple[str, str]:
@@ -215,12 +215,12 @@ def _titled(one: AgentInstance) -> str:
     return f"**{escape_markdown(one.title)}** ({code(one.id)})"
 
 
-def _warnings(host: AdminContext, context: CommandContext, id: str) -> str:
+async def _warnings(host: AdminContext, context: CommandContext, id: str) -> str:
     """What is odd about an instance, and what its model does not accept."""
     snapshot = host.catalog.snapshot()
     effective = snapshot.effective(id, host.defaults)
     advice = advice_lines(host, effective) if effective else []
-    odd = [*snapshot.review(id), *host.tools(id, context).problems]
+    odd = [*snapshot.review(id), *(await host.tools(id, context)).problems]
     return "\n".join(filter(None, [problem_lines(odd), *advice]))
 
 
@@ -253,7 +253,7 @@ async def edit_instance(host: AdminContext, context: CommandContext) -> CommandR
     if written.changed:
         fields = ", ".join(await _changed_fields(host, actor, id, written.number))
         said = f"Changed {_titled(made)}: {escape_markdown(fields)}."
-    return Reply(paragraphs(said, _warnings(host, context, id)))
+    return Reply(paragraphs(said, await _warnings(host, context, id)))
 
 
 async def _changed_fields(host: AdminContext, actor: Actor, id: str, number: int) -> list[str]:

@@ -14,6 +14,7 @@ from bot.command import (
     escape_markdown,
     first_items,
     paragraphs,
+    problem_lines,
 )
 from bot.commands.agents import HAPPENS
 from bot.commands.host import AdminContext, no_agent
@@ -74,7 +75,7 @@ async def tools(host: AdminContext, context: CommandContext) -> CommandResult:
     snapshot = host.catalog.snapshot()
     if id not in snapshot.runnable:
         return Reply(no_agent(snapshot, id) if id else "Which agent? Write /tools AGENT.")
-    offered = host.tools(id, context)
+    offered = await host.tools(id, context)
     groups: dict[str, list[str]] = defaultdict(list)
     for tool in sorted(offered.listed, key=lambda one: one.key):
         group, _, name = tool.key.rpartition(":")
@@ -83,4 +84,5 @@ async def tools(host: AdminContext, context: CommandContext) -> CommandResult:
     for group, lines in groups.items():
         shown, more = first_items(lines, MAX_SHOWN)
         parts.append(f"**{escape_markdown(group)}**\n" + "\n".join(shown) + more)
-    return Reply(paragraphs(*parts) or f"{code(id)} has no tools here.")
+    absent = problem_lines(offered.absent)
+    return Reply(paragraphs(*parts, absent) or f"{code(id)} has no tools here.")

@@ -59,7 +59,6 @@ def all_commands(
     make_link: page.MakeLink,
     shown_once: ShownOnce,
     store: StoreClient,
-    tools_of: edit_menu.ToolsOf,
     bot_commands: bots.BotCommands,
 ) -> Commands:
     """Every command of this host, in the order of menus and of docs/commands.md."""
@@ -85,7 +84,6 @@ def all_commands(
     rows += [retrying(dead_letters.dead_letters.using((admin_context, store)))]
     tapped = (*agent_menu.ACTIONS, *edit_menu.ACTIONS, *new_agent.ACTIONS, *preset_menu.ACTIONS)
     actions = [retrying(row.using(admin_context)) for row in tapped]
-    actions += [retrying(row.using((admin_context, tools_of))) for row in edit_menu.TOOL_ACTIONS]
     actions += [retrying(row.using((admin_context, store))) for row in dead_letters.ACTIONS]
     actions += [retrying(row.using(bot_commands)) for row in bot_menu.ACTIONS]
 
@@ -134,14 +132,14 @@ async def show_help(
     everyone = _lines(row for row in may if not row.needs)
     more = _lines(row for row in may if row.needs)
     head = "For admins" if context.admin else "With your role"
-    who = _about(admin_context, context) if context.agent else NO_AGENT
+    who = await _about(admin_context, context) if context.agent else NO_AGENT
     return Reply(paragraphs(who, everyone, f"{head}:\n{more}" if more else ""))
 
 
 MAX_TOOLS = 30
 
 
-def _about(admin_context: AdminContext, context: CommandContext) -> str:
+async def _about(admin_context: AdminContext, context: CommandContext) -> str:
     """The agent that answers here: its name, what it is for, and its tools in words."""
     agent = context.resolution.agent_id or ""
     found = admin_context.catalog.snapshot().effective(agent, admin_context.defaults)
@@ -149,7 +147,7 @@ def _about(admin_context: AdminContext, context: CommandContext) -> str:
     name = f"I am **{escape_markdown(context.agent or '')}**."
     can: dict[str, list[str]] = {"Without asking, I can": [], "With a person's approval, I can": []}
     by_itself, asking = can.values()
-    for tool in admin_context.tools(agent, context).listed:
+    for tool in (await admin_context.tools(agent, context)).listed:
         (by_itself if tool.decision is Decision.RUN else asking).append(tool.words)
     lines = []
     for what, names in can.items():

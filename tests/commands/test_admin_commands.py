@@ -66,12 +66,10 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda: [BotState(BOT, "polling")],
         lambda: report,
         lambda _agent: [],
-        lambda _agent, _context: AgentTools(),
+        no_tools,
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
-    return all_commands(
-        desk, people, never_used, no_page, ShownOnce(), NO_STORE, NO_STORE, no_bots(desk)
-    )
+    return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE, no_bots(desk))
 
 
 def no_bots(desk: AdminContext) -> BotCommands:
@@ -89,6 +87,10 @@ async def nobody_waits() -> list[AccessRequest]:
 
 NO_STORE: Any = None
 """The commands that are run here need none."""
+
+
+async def no_tools(_agent: object, _context: object) -> AgentTools:
+    return AgentTools()
 
 
 async def never_used(_ids: object) -> dict[str, KeyUse]:

@@ -6,7 +6,7 @@ from bot.menus.service import NOT_YOURS, OLD
 from simulators.testing.valkey import Valkey
 from tests.host.audit import audit_of
 from tests.host.menus import MenuUser
-from tests.host.stage import Stage, until
+from tests.host.stage import TIME_SERVER, Stage, until
 from tests.host.test_versions import two_replicas
 
 
@@ -258,3 +258,22 @@ async def test_publish_puts_in_force_what_its_menu_showed(stage: Stage) -> None:
         agent = host.catalog.get_agent("poet")
         assert agent is not None
         assert agent.custom_instructions == "Never shown."
+
+
+async def test_the_tools_of_an_agent_are_shown_before_anybody_talked_to_it(stage: Stage) -> None:
+    stage.agents["mcpServers"]["time"] = TIME_SERVER
+    bot = stage.add_bot("One")
+    stage.bot("Down", mcpServerEndpoints=["http://127.0.0.1:9/mcp"])
+    boss = stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    async with stage.host():
+        user = MenuUser(stage, boss, bot)
+        await user.open('/addagent {"id": "clock", "name": "Clock", "mcpServers": ["time"]}')
+        assert "get_current_time asks a person" in await user.open("/tools clock")
+        await user.open("/agents clock")
+        assert "2 tools: 2 ask first" in await user.tap("Clock")
+        assert "it is not connected" in await user.open("/tools down")
+        await user.open("/agents down")
+        shown = await user.tap("Down")
+        assert "Its tools are not known yet" in shown
+        assert "⚠ server 127.0.0.1" in shown
