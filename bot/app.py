@@ -91,6 +91,7 @@ from bot.store.embedded import EmbeddedValkey, HostLock
 from bot.store.events import EventLog
 from bot.store.health import StoreHealth, require_password
 from bot.store.key_uses import KeyUses
+from bot.store.known_bots import KnownBots
 from bot.store.menus import MenuStore
 from bot.store.sessions import SessionStore
 from bot.store.sign_ins import SignIn, SignIns
@@ -214,6 +215,7 @@ class App:
         await self._open_tools()
         await self._open_turns()
         self._open_commands()
+        await self._background(self.known_bots.follow(), "bots.known")
         self._open_router()
         self._open_fleet()
         self._open_webhooks()
@@ -519,11 +521,15 @@ class App:
         )
         defaults, advice = settings.llm.as_configuration(), model_advice(settings)
 
+        known = self.known_bots = KnownBots(
+            self.store, self.clock, lambda: [one.identity for one in self.fleet.lines]
+        )
+
         def bots() -> list[BotState]:
             lines, variables = self.fleet.lines, settings.bot_variables
             served = [
                 BotState(
-                    one.identity,
+                    known.named(one.identity),
                     one.state,
                     one.backlog,
                     one.why or "",
@@ -541,7 +547,9 @@ class App:
                 )
                 for bot, state, why in self._stored_bots.resting()
             ]
-            return served + rest
+            hosted = [one.identity.id for one in (*served, *rest)]
+            others = [BotState(one, "waiting") for one in known.elsewhere(hosted)]
+            return served + rest + others
 
         def servers(agent: str) -> list[dict[str, Any]]:
             made = self._resolver.current(agent)
@@ -723,6 +731,7 @@ class App:
     def _on_identified(self) -> None:
         """A bot is identified: it may need an agent, and bindings by name may now match it."""
         bots = [line.identity for line in self.fleet.lines]
+        self.known_bots.changed.set()
         self.catalog.introduce(bots)
         log_findings([*unknown_names(self.catalog.snapshot().document, bots)])
         self._problem_alerts.check_soon()

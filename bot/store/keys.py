@@ -47,6 +47,8 @@ AnyKey = Key | str
 
 HOSTS_ALIVE = "hosts:alive"
 LINES_OPEN = "lines:open"
+BOTS_SERVED = "hosts:bots"
+"""The bots that some host serves: their names, and when that was said."""
 LINES_CHANGED = "lines:stirred"
 LINE_CHANGES = "lines:stirs"
 LINES_DUE = "lines:due"

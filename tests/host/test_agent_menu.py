@@ -266,9 +266,11 @@ async def test_the_tools_of_an_agent_are_shown_before_anybody_talked_to_it(stage
     stage.bot("Down", mcpServerEndpoints=["http://127.0.0.1:9/mcp"])
     boss = stage.person("Boss")
     stage.environ["ADMINS"] = str(boss.id)
-    async with stage.host():
+    async with stage.host() as host:
         user = MenuUser(stage, boss, bot)
         await user.open('/addagent {"id": "clock", "name": "Clock", "mcpServers": ["time"]}')
+        await user.open("/tools clock")  # which connects its server
+        await until(lambda: any(one["state"] == "up" for one in host.report()["servers"]))
         assert "get_current_time asks a person" in await user.open("/tools clock")
         await user.open("/agents clock")
         assert "2 tools: 2 ask first" in await user.tap("Clock")
@@ -277,3 +279,26 @@ async def test_the_tools_of_an_agent_are_shown_before_anybody_talked_to_it(stage
         shown = await user.tap("Down")
         assert "Its tools are not known yet" in shown
         assert "⚠ server 127.0.0.1" in shown
+
+
+async def test_a_replica_knows_the_bots_that_another_one_serves(
+    stage: Stage, valkey: Valkey
+) -> None:
+    bots = [stage.bot("One"), stage.bot("Two")]
+    boss = stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    one, two = (f"@{bot.username}" for bot in bots)
+    user = MenuUser(stage, boss, bots[0])
+    async with two_replicas(stage, valkey) as hosts:
+        await until(lambda: len(hosts[1].report()["bots"]) == 1)
+        await hosts[1].known_bots.refresh()
+        await hosts[0].known_bots.refresh()
+        listed = await user.open("/bots")
+        assert one in listed
+        assert f"{two} " in listed
+        assert "is served by another replica" in listed
+        await user.open('/addagent {"id": "poet", "name": "Poet"}')
+        await user.open("/agents poet")
+        await user.tap("Poet")
+        await user.tap("Bind")
+        assert two in user.labels
