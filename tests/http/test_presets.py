@@ -443,6 +443,23 @@ async def test_a_key_that_names_its_person_makes_presets_for_them_alone(talk: Ta
     assert [one["id"] for one in (await eve.ask("GET")).json] == [made["id"]]
     denied = await eve.ask("GET", "?user_id=ann")
     assert (denied.status, denied.json["field"]) == (403, "user_id")
+    # From here on Eve's presets are hers alone, also before the key that made one.
+    engineer = {"user": None, "role": "spokestack_engineer", "scope": "host"}
+    for other in (shared, await person(talk, "", **engineer)):
+        body = {**DEEP, "instance_name": "forged", "user_id": "eve"}
+        tried = [
+            await other.ask("GET", "?user_id=eve"),
+            await other.ask("GET", f"/{made['id']}?user_id=eve"),
+            await other.ask("POST", json=body),
+            await other.ask("PATCH", f"/{made['id']}", {"display_name": "x", "user_id": "eve"}),
+            await other.ask("DELETE", f"/{made['id']}?user_id=eve"),
+        ]
+        assert [(one.status, one.json["field"]) for one in tried] == [(403, "user_id")] * 5
+        assert not any(APA.encode() in one.body for one in tried)
+        assert (await other.chat(agent_instance_id=made["id"], user_id="eve"))[0] == 403
+        path, task = "/api/v1/agent/execute", {"agent_type": "x", "task": "hi", "user_id": "eve"}
+        assert (await talk.client.ask("POST", path, other.key, json=task)).status == 403
+    assert (await eve.ask("GET")).json == [made]
 
 
 async def test_a_key_of_one_agent_uses_presets_of_this_agent_alone(talk: Talk) -> None:
