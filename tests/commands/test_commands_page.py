@@ -8,7 +8,7 @@ from pathlib import Path
 from bot.access.command import PeopleContext
 from bot.access.rules import Access
 from bot.command import Commands
-from bot.commands.host import AdminContext, AgentTools
+from bot.commands.host import AdminContext, AgentTools, ToolsOfAgents
 from bot.commands.table import all_commands
 from bot.ops.shown_once import ShownOnce
 from registry.catalog import Catalog
@@ -21,6 +21,7 @@ from tests.commands.test_admin_commands import (
     never_used,
     no_bots,
     no_page,
+    no_tools,
     nobody_waits,
 )
 
@@ -35,7 +36,7 @@ def whole_board() -> Commands:
         list,
         dict,
         lambda _: [],
-        lambda _agent, _context: AgentTools(),
+        ToolsOfAgents(lambda _agent, _context: AgentTools(), no_tools),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
     return all_commands(

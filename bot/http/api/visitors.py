@@ -249,7 +249,7 @@ def _check_named(credentials: Credentials, key: ApiKey, user: str) -> None:
     if not credentials.may_name(key, user):
         detail = (
             "This person has a key or a role of their own. A key without a user cannot act for "
-            "them: use a key of theirs, or name another person."
+            "them: use their own key, or name another person."
         )
         raise ApiError(403, "denied", detail, field="user_id")
 
