@@ -29,13 +29,13 @@ from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
 from bot.command import CommandContext, Commands
 from bot.commands.bots import BotCommands
-from bot.commands.host import AdminContext, AgentTools, BotState
+from bot.commands.host import AdminContext, AgentTools, BotState, ToolsOfAgents
 from bot.commands.page import USE_PAGE
 from bot.commands.table import all_commands
 from bot.configuration import agent_findings, log_findings, settings_findings, unknown_names
 from bot.conversations.router import Router
 from bot.conversations.turns import LineStores, Turns
-from bot.errors import ConfigError, WrongType
+from bot.errors import ConfigError, ToolUnavailable, WrongType
 from bot.hosting.fleet import Fleet, Notifications, bot_set
 from bot.hosting.http_lines import HttpLines
 from bot.hosting.leases import HostIdentity, Leases
@@ -118,6 +118,7 @@ from registry.definition import AgentDefinition
 from registry.draft_edits import Drafts
 from registry.errors import Problem, RegistryUnavailable
 from registry.history import History
+from registry.preset_rules import AgentToolNames
 from registry.roles import Actor, RoleGrant
 from registry.snapshot import PACKAGED, unknown_tools
 from registry.sources.redis import RedisStore
@@ -132,7 +133,7 @@ _FILES = resource.RLIMIT_NOFILE
 QUICK_SECONDS = 2.0
 """How long a command waits for the servers of an agent."""
 SERVERS_SECONDS = 8.0
-"""How long a menu waits for the servers of a draft."""
+"""How long a menu, a preset or a list of templates waits for the servers of an agent."""
 UNUSED_S = 60.0
 """How long after a change MCP servers without an agent are closed."""
 
@@ -581,7 +582,8 @@ class App:
             odd = [*self._clashes(made), *self._unknown_tools_of(agent, made)]
             return AgentTools(self._tools.listed(made.tools, caller), odd)
 
-        context = AdminContext(self.history, defaults, advice, bots, self.report, servers, tools)
+        given = ToolsOfAgents(tools, self._known_tools)
+        context = AdminContext(self.history, defaults, advice, bots, self.report, servers, given)
         people = PeopleContext(self._access, self.grants.open_requests, context.audit_refusal)
         self._commands = all_commands(
             context,
@@ -829,6 +831,7 @@ class App:
                 self.counters.add,
                 AgentFacts(
                     self._tool_names,
+                    self._known_tools,
                     self.specializations.values,
                     self._model_of,
                     settings.llm.as_configuration(),
@@ -884,6 +887,20 @@ class App:
             return []
         listed = self._tools.listed(made.tools, CallContext(agent=agent, account=account))
         return sorted({name_of(tool.key) for tool in listed})
+
+    async def _known_tools(self, agent: str, account: str) -> AgentToolNames:
+        """The tools of an agent for people in an account; waits a while for its servers."""
+        if (made := self._resolver.current(agent)) is None:
+            return AgentToolNames()
+        servers = made.tools.servers
+        with contextlib.suppress(ToolUnavailable):  # the host is stopping
+            await self.pool.ensure(servers)
+            await self.pool.ready(servers, SERVERS_SECONDS)
+        keys = {tool.key for tool in self.pool.tools(servers)}
+        keys |= {skill.key for skill in made.tools.skills}
+        listed = self._tools.listed(made.tools, CallContext(agent=agent, account=account))
+        shown = tuple(sorted(tool.key for tool in listed))
+        return AgentToolNames(frozenset(keys), shown, self.pool.have_listed(servers))
 
     def _page_person(self, who: SignIn) -> Actor | None:
         """A person in Telegram who signed in by a link, if they may still use the page."""

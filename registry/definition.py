@@ -107,6 +107,11 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def effort_rank(text: str) -> int:
+    """How much an effort is, compared with others."""
+    return _EFFORTS.index(text)
+
+
 def _effort(text: str) -> str:
     if text.lower() not in _EFFORTS:
         cure = f"write {', '.join(_EFFORTS[:-1])} or {_EFFORTS[-1]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -13,6 +13,8 @@ from registry.fields import Few, SnakeModel, is_slug
 from registry.policy import Pattern
 
 SLASH = "/"
+BETWEEN = "__"
+"""Between server and tool in the name by which a model calls it."""
 MOST_TOOLS = 256
 
 
@@ -113,9 +115,24 @@ class AgentInstance(SnakeModel):
 def patterns_named(name: str) -> tuple[str, ...]:
     """The patterns that a name under `tools` stands for; one with a colon is a pattern itself.
 
-    A name means a tool of any server, a skill, or all tools of a server.
+    A name means a tool of any server, a skill, or all tools of a server. One that has `__` may also
+    be the name by which models call a tool: `<server>__<tool>`, `skill__<name>`.
     """
-    return (name,) if ":" in name else (f"mcp:*:{name}", f"skill:{name}", f"mcp:{name}:*")
+    if ":" in name:
+        return (name,)
+    as_called = (
+        f"skill:{tool}" if server == "skill" else f"mcp:{server}:{tool}"
+        for server, tool in halves(name)
+    )
+    return (f"mcp:*:{name}", f"skill:{name}", f"mcp:{name}:*", *as_called)
+
+
+def halves(name: str) -> Iterator[tuple[str, str]]:
+    """What stands before and behind each `__` in a name; never nothing."""
+    at = name.find(BETWEEN, 1)
+    while 0 < at < len(name) - len(BETWEEN):
+        yield name[:at], name[at + len(BETWEEN) :]
+        at = name.find(BETWEEN, at + 1)
 
 
 ROUTER = "router"

@@ -2,7 +2,8 @@
 
 L0 are the host's defaults, L1 the definition, L2 the account's tuning, L3 an instance, L4 a
 client's tuning, L5 a person's preset, L6 the request. Models and numbers are replaced where the
-layer may, texts appended, lists of tools only narrowed; of a limit the lowest counts.
+layer may, texts appended, lists of tools only narrowed; of a limit the lowest counts. For a preset
+the length and the effort that the layers of the agent set are the most that it may have.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from registry.agent_limits import CostConfig
-from registry.definition import AgentDefinition, LlmConfiguration, NamedServer
+from registry.definition import AgentDefinition, LlmConfiguration, NamedServer, effort_rank
 from registry.instance import AgentInstance
 from registry.policy import ToolPolicy
 
@@ -164,10 +165,20 @@ def _replaced(
         layers[spelled], origins[spelled] = "L0", "host defaults"
         for layer in order:
             value = getattr(layer.settings, name)
-            if value is not None and layer.name in REPLACED_AT[name]:
-                found[name], layers[spelled] = value, layer.name
-                origins[spelled] = layer.place_of(spelled)
+            if value is None or layer.name not in REPLACED_AT[name]:
+                continue
+            if layer.name == "L5" and layers[spelled] != "L0" and _exceeds(name, value, found):
+                continue
+            found[name], layers[spelled] = value, layer.name
+            origins[spelled] = layer.place_of(spelled)
     return LlmConfiguration.model_construct(**found)
+
+
+def _exceeds(name: str, value: Any, found: Mapping[str, Any]) -> bool:
+    """Whether a preset's value is above what its agent sets."""
+    if name == "max_tokens":
+        return bool(value > found[name])
+    return name == "reasoning_effort" and effort_rank(value) > effort_rank(found[name])
 
 
 def _said(

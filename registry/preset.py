@@ -25,6 +25,8 @@ MOST_BYTES = 64 * 1024
 MOST_BOTS = 100
 """Bots for which it is remembered which preset is used there; the oldest ones go."""
 MOST_TOOLS = 64
+RESERVED = frozenset({"all", "default", "delete", "edit", "list", "new", "none", "off", "use"})
+"""Names that no preset may have: commands of chats take them for words of their own."""
 SLASH = "/"
 BARE = ""
 """In place of a preset: the agent itself was chosen."""

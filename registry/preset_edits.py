@@ -11,8 +11,8 @@ from registry import errors
 from registry.catalog import Catalog
 from registry.errors import DocumentErrors, Problem
 from registry.fields import casefolded, slug, unknown_name
-from registry.preset import MOST_BOTS, MOST_PRESETS, PersonPresets, Preset
-from registry.preset_rules import models_for, offered_bases
+from registry.preset import MOST_BOTS, MOST_PRESETS, PersonPresets, Preset, account_of_owner
+from registry.preset_rules import KnownTools, models_for, offered_bases, unknown_tools
 from registry.roles import Actor
 from registry.snapshot import Snapshot, revision_of
 from registry.sources import stored_values as stored
@@ -95,9 +95,7 @@ def _changed(
         value[name] = new
     value = {name: item for name, item in value.items() if item is not None}
     if isinstance(base := value.get("base_agent_name"), str):
-        alike = (base, base.replace("_", "-"), base.replace("-", "_"))
-        known = catalog.snapshot().agents
-        value["base_agent_name"] = next((one for one in alike if one in known), base)
+        value["base_agent_name"] = _agent_named(catalog, base)
     made = _read(catalog, value)
     return made if value == held else made.model_copy(update={"updated_at": at})
 
@@ -110,17 +108,63 @@ def _read(catalog: Catalog, value: Mapping[str, Any]) -> Preset:
     return entry.value
 
 
+async def _check_tools(
+    catalog: Catalog,
+    actor: Actor,
+    fields: Mapping[str, Any],
+    held: Preset | None,
+    known: KnownTools | None,
+) -> None:
+    """Raise DocumentErrors for names of tools that the agent does not have.
+
+    Those that the preset has already may stay.
+    """
+    overrides = fields.get(_OVERRIDES)
+    spelled = (
+        {casefolded(str(name)): item for name, item in overrides.items()}
+        if (isinstance(overrides, Mapping))
+        else {}
+    )
+    names = spelled.get(casefolded("allowed_tools"))
+    base = fields.get("base_agent_name") or (held.base_agent_name if held else None)
+    if known is None or not isinstance(names, list | tuple) or not isinstance(base, str):
+        return
+    base = _agent_named(catalog, base)
+    if base not in bases_for(catalog, account_of_owner(actor.id)):
+        return  # which is said when the preset is judged
+    own = held.overrides.allowed_tools or () if held and held.base_agent_name == base else ()
+    if all(name in own for name in names):
+        return
+    found = await known(base, account_of_owner(actor.id))
+    if problems := [*unknown_tools(names, found)]:
+        raise DocumentErrors(problems)
+
+
+def _agent_named(catalog: Catalog, name: str) -> str:
+    """The id of an agent, of which hyphens and underscores are alike; the name where none has."""
+    alike = (name, name.replace("_", "-"), name.replace("-", "_"))
+    return next((one for one in alike if one in catalog.snapshot().agents), name)
+
+
 # --- making and changing -------------------------------------------------------------------------
 
 
 async def create_preset(
-    catalog: Catalog, actor: Actor, given: Mapping[str, Any], *, key: str, bot: int | None = None
+    catalog: Catalog,
+    actor: Actor,
+    given: Mapping[str, Any],
+    *,
+    key: str,
+    bot: int | None = None,
+    known: KnownTools | None = None,
 ) -> tuple[Preset, PersonPresets]:
     """Make a preset of the actor's own, and use it in a `bot`; with it come all that they have.
 
-    Raises AlreadyThere for a name that they have already, and DocumentErrors.
+    `known` says which tools an agent has. Raises AlreadyThere for a name that they have already,
+    and DocumentErrors.
     """
     fields, id = _given(given), _id_of(actor, key)
+    await _check_tools(catalog, actor, fields, None, known)
 
     def made(held: PersonPresets) -> PersonPresets:
         return _with_new(catalog, held, id, fields, bot)
@@ -170,13 +214,16 @@ async def change_preset(
     *,
     key: str,
     expected: str | None = None,
+    known: KnownTools | None = None,
 ) -> tuple[Preset, PersonPresets]:
     """Change the given fields of a preset of the actor's own; null takes one out.
 
-    `expected` is the hash of the preset that they saw. Raises NotThere, also for those of others,
-    AlreadyThere, RevisionConflict, and DocumentErrors.
+    `expected` is the hash of the preset that they saw, `known` says which tools an agent has.
+    Raises NotThere, also for those of others, AlreadyThere, RevisionConflict, and DocumentErrors.
     """
     fields = _given(change)
+    held_now = presets_of(catalog.snapshot(), actor.id).find(id)
+    await _check_tools(catalog, actor, fields, held_now, known)
 
     def changed(held: PersonPresets) -> PersonPresets:
         preset = _own(held, id, expected)
@@ -280,9 +327,24 @@ async def adjust(
 
 def _free_name(held: PersonPresets, base: str) -> str:
     """A name for a preset of an agent that the person has not used yet."""
-    name = slug(f"my-{base}"[:60]) or "mine"
+    return _unused(held, slug(f"my-{base}"[:60]) or "mine")
+
+
+def _unused(held: PersonPresets, name: str) -> str:
     numbered = (f"{name}-{number}" for number in range(2, MOST_PRESETS + 2))
     return next(one for one in (name, *numbered) if held.named(one) is None)
+
+
+def names_of(held: PersonPresets, title: str) -> dict[str, str]:
+    """The fields that name a preset as a person calls it; a slug is made where none can be read.
+
+    Raises AlreadyThere where one has this title already, and no slug tells the two apart.
+    """
+    if name := slug(title):
+        return {"instance_name": name} | ({"display_name": title} if title != name else {})
+    if any(one.title == title for one in held.presets):
+        raise errors.AlreadyThere(f"you have a preset '{title}' already")
+    return {"instance_name": _unused(held, "preset"), "display_name": title}
 
 
 async def _rewrite(

@@ -33,7 +33,7 @@ from registry.definition import (
 from registry.draft import Draft, draft_id
 from registry.errors import Problem
 from registry.fields import slug
-from registry.instance import BUILT_IN, ROUTER, SLASH, AgentInstance
+from registry.instance import BUILT_IN, ROUTER, SLASH, AgentInstance, halves
 from registry.layers import Base, EffectiveAgent, Layer, merge
 from registry.preset import PersonPresets, Preset, split_key
 from registry.review import Proposal
@@ -589,7 +589,8 @@ def unknown_tools(entry: Entry[AgentInstance], known: Container[str]) -> Iterato
     Those of the package are not told: nobody here wrote them.
     """
     for name in () if entry.document == PACKAGED else entry.value.tools or ():
-        if name not in known and not _PATTERN.search(name):
+        as_called = any(tool in known for _, tool in halves(name))
+        if name not in known and not as_called and not _PATTERN.search(name):
             message = f"instance '{entry.value.id}': no tool is named '{name}'"
             cure = "give its agent a server or skill with it, or remove it"
             place = entry.origins.get("tools", entry.place)

@@ -48,6 +48,7 @@ from registry.errors import (
 )
 from registry.fields import nearest
 from registry.history import History
+from registry.preset_rules import KnownTools
 from registry.roles import HOST_ADMIN, OPERATOR_ACTOR, Actor, RoleGrant
 from registry.snapshot import Snapshot
 
@@ -86,6 +87,21 @@ class AgentTools:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolsOfAgents:
+    """The tools that an agent has for the person who sent a command, as far as they are known now.
+
+    `known` waits a while until all are, and names also those that are not for this person.
+    """
+
+    listed: Callable[[str | AgentDefinition, CommandContext], Awaitable[AgentTools]]
+    known: KnownTools
+
+    async def __call__(self, agent: str | AgentDefinition, context: CommandContext) -> AgentTools:
+        """The tools of an agent by its id, or of one that is not stored."""
+        return await self.listed(agent, context)
+
+
+@dataclass(frozen=True, slots=True)
 class AdminContext:
     """The parts of the host that admin commands read and change.
 
@@ -93,8 +109,7 @@ class AdminContext:
 
     `defaults` are the host's model settings; the operator set those of its `model_fields_set`.
     `advice` says in sentences which settings a model does not accept; `report` is what health
-    shows, `servers` the part of it on an agent's MCP servers, by its id. `tools` are those that an
-    agent has for the person who sent a command.
+    shows, `servers` the part of it on an agent's MCP servers, by its id.
     """
 
     history: History
@@ -103,7 +118,7 @@ class AdminContext:
     bots: Callable[[], Sequence[BotState]]
     report: Callable[[], Mapping[str, Any]]
     servers: Callable[[str], Sequence[Mapping[str, Any]]]
-    tools: Callable[[str | AgentDefinition, CommandContext], Awaitable[AgentTools]]
+    tools: ToolsOfAgents
 
     @property
     def catalog(self) -> Catalog:
@@ -168,7 +183,7 @@ def refusal_text(error: Exception) -> str:
         case DocumentErrors():
             return f"Nothing was changed.\n{problem_lines(error.problems)}"
         case UnreadableFile():
-            return f"I could not read the file: {text}."
+            return sentence(f"I could not read the file: {text}")
         case KeyReused():
             return "This was already done."
         case ReviewNeeded():
@@ -177,12 +192,13 @@ def refusal_text(error: Exception) -> str:
             return NO_WHY
         case Denied() | NotThere():
             return escape_markdown(sentence(str(error)))
-    return f"Nothing was changed: {text}."
+    return sentence(f"Nothing was changed: {text}")
 
 
 def sentence(text: str) -> str:
     """A text of an error as a sentence."""
-    return f"{text[:1].upper()}{text[1:]}."
+    end = "" if text.endswith((".", "!", "?")) else "."
+    return f"{text[:1].upper()}{text[1:]}{end}"
 
 
 def no_agent(snapshot: Snapshot, wanted: str) -> str:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from bot.command import CommandContext, CommandResult, Refused, code, command
+from bot.command import CommandContext, CommandResult, Refused, Reply, code, command
 from bot.commands import presets as texts
 from bot.commands.host import AdminContext
-from bot.menus.menu import Ask, Button, Row, View, action, confirm, label, pages
-from registry.fields import slug
+from bot.menus.menu import Ask, Button, Row, View, action, label, pages
 from registry.models import EFFORTS
 from registry.preset import BARE, Preset
 from registry.preset_edits import (
     bases_for,
-    change_preset,
     create_preset,
     delete_preset,
     presets_of,
@@ -24,13 +23,8 @@ from registry.preset_edits import (
 )
 from registry.roles import DEFAULT_ACCOUNT
 
-LIST, CARD, NEW, EDIT, SET = (
-    "presets:list",
-    "presets:card",
-    "presets:new",
-    "presets:edit",
-    "presets:set",
-)
+LIST = texts.LIST
+CARD, NEW, EDIT, SET = "presets:card", "presets:new", "presets:edit", "presets:set"
 GONE = "This preset was deleted."
 _ASKED = {
     "title": "Send the name that you want to read.",
@@ -38,7 +32,7 @@ _ASKED = {
     "override": "Send the instructions that replace those of the agent.",
     "temperature": "Send a number from 0 to 2: higher is freer.",
     "max_tokens": "Send how many tokens an answer may have.",
-    "tools": "Send the names of the only tools that it may use, or none.",
+    "tools": "Send the names of the only tools that it may use, or off for no tools.",
 }
 """What is asked for a field that people write; `none` takes it out."""
 _LABELS = {
@@ -146,6 +140,7 @@ async def use_none(host: AdminContext, context: CommandContext) -> CommandResult
 
 
 @action("presets:default")
+@texts.in_words
 async def default(
     host: AdminContext, context: CommandContext, id: str, shown: str
 ) -> CommandResult:
@@ -161,9 +156,7 @@ async def delete(host: AdminContext, context: CommandContext, id: str) -> Comman
     preset = _own(host, context, id)
     if preset is None:
         return board(host, context, notice=GONE)
-    text = f"Delete {texts.titled(preset)}? Where you use it the agent itself answers then."
-    yes = Button("Delete it", "presets:deleted", (id,))
-    return confirm(text, yes, Button("Cancel", CARD, (id,)))
+    return texts.deletion(preset, Button("Cancel", CARD, (id,)))
 
 
 @action("presets:deleted")
@@ -194,7 +187,7 @@ async def edit(host: AdminContext, context: CommandContext, id: str, field: str)
     if field == "effort":
         rows = _choices(id, field, EFFORTS, "The agent's own effort")
         return View("How much should the model think?", [*rows, [back]])
-    none = Button("Take it out", SET, (id, field, "all" if field == "tools" else texts.NONE))
+    none = Button("Take it out", SET, (id, field, texts.NONE))
     return Ask(_ASKED[field], SET, (id, field), [[none, back]])
 
 
@@ -208,13 +201,34 @@ MOST = 20
 
 
 @action(SET)
+@texts.in_words
 async def set_field(
     host: AdminContext, context: CommandContext, id: str, field: str, value: str
 ) -> CommandResult:
     """Change a field."""
+    before = _own(host, context, id)
+    if before is None:
+        return board(host, context, notice=GONE)
     change = texts.typed_change(field, value.strip())
-    await change_preset(host.catalog, host.actor(context), id, change, key=context.key)
-    return card(host, context, id, "Changed.")
+    after = await texts.changed(host, context, before, change)
+    shown = card(host, context, id, "Changed.")
+    old = texts.replaced(before, after, "")
+    if not isinstance(old, View):
+        return shown
+    return replace(shown, rows=[*old.rows, *shown.rows])
+
+
+@action(texts.PUT_BACK)
+@texts.in_words
+async def put_back(
+    host: AdminContext, context: CommandContext, id: str, field: str, old: str
+) -> CommandResult:
+    """Put a text back that was replaced."""
+    before = _own(host, context, id)
+    if before is None:
+        return Reply(GONE)
+    after = await texts.changed(host, context, before, {field: old})
+    return texts.replaced(before, after, f"It is back, in preset {texts.titled(after)}.")
 
 
 # --- a new one ---
@@ -245,11 +259,11 @@ async def name_new(_host: AdminContext, _context: CommandContext, base: str) -> 
 
 
 @action("presets:made")
+@texts.in_words
 async def made(host: AdminContext, context: CommandContext, base: str, name: str) -> CommandResult:
     """Make a preset, and show it."""
     title = " ".join(name.split())[:128]
-    given: dict[str, Any] = {"instance_name": slug(title) or title, "base_agent_name": base}
-    given |= {"display_name": title} if title != given["instance_name"] else {}
+    given: dict[str, Any] = {**texts.named(host, context, title), "base_agent_name": base}
     actor = host.actor(context)
     preset, _ = await create_preset(host.catalog, actor, given, key=context.key)
     return card(host, context, preset.id, f"Created {preset.title[:100]}.")
@@ -267,7 +281,11 @@ async def model(host: AdminContext, context: CommandContext) -> CommandResult:
     names = usable_models(host.catalog, base)[:MOST]
     rows: list[Row] = [[Button(label(name), "presets:model", (name,))] for name in names]
     rows.append([Button("The agent's own model", "presets:model", (texts.DEFAULT,))])
-    return View(texts.models(host, context, base), rows if texts.may_adjust(host, context) else [])
+    if texts.fault_here(host, context):
+        rows = [[Button("Use none here", "presets:bare")]]
+    elif not texts.may_adjust(host, context):
+        rows = []
+    return View(texts.models(host, context, base), rows)
 
 
 @action("presets:model")
@@ -278,5 +296,5 @@ async def choose_model(host: AdminContext, context: CommandContext, name: str) -
 
 ACTIONS = (
     *(list_presets, show_card, more, use, use_none, default, delete, deleted),
-    *(edit, set_field, new, name_new, made, choose_model),
+    *(edit, set_field, put_back, new, name_new, made, choose_model),
 )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from bot.command import (
     CommandContext,
@@ -17,9 +20,11 @@ from bot.command import (
     first_items,
     paragraphs,
 )
-from bot.commands.agents import setting_line
+from bot.commands.agents import advice_lines, setting_line
 from bot.commands.host import AdminContext
-from registry.errors import DocumentErrors, NotThere, Problem
+from bot.menus.menu import Button, View, confirm
+from bot.turn.results import LEAVE_PRESET
+from registry.errors import DocumentErrors, InvalidValue, NotThere, Problem
 from registry.fields import casefolded, nearest, unknown_name
 from registry.models import known
 from registry.policy import patterns_of
@@ -29,13 +34,13 @@ from registry.preset_edits import (
     bases_for,
     change_preset,
     create_preset,
-    delete_preset,
+    names_of,
     presets_of,
     set_default,
     usable_models,
     use_preset,
 )
-from registry.preset_rules import fault_of, preset_here
+from registry.preset_rules import fault_of, is_named, layer_of, preset_here
 from registry.roles import DEFAULT_ACCOUNT
 
 MAX_SHOWN = 50
@@ -50,7 +55,7 @@ HOW = (
 HOW_TO_EDIT = (
     "Write a field and its value, such as /presets edit {} temperature 0.3. Fields are name, "
     "title, agent, model, append, override, temperature, max_tokens, effort and tools; none takes "
-    "one out."
+    "one out, and tools off leaves no tools."
 )
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "name": ("instance_name",),
@@ -69,7 +74,34 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 _SPELLED = {casefolded(name): name for name in _FIELDS}
 _SPELLED |= {casefolded(steps[-1]): name for name, steps in _FIELDS.items() if name != "style"}
 _NUMBERS = frozenset({"temperature", "max_tokens"})
-_Act = Callable[[AdminContext, CommandContext, str], Awaitable[str]]
+_WORDS = {".".join(steps): name for name, steps in _FIELDS.items() if name != "style"}
+_DOTTED = re.compile("|".join(map(re.escape, sorted(_WORDS, key=len, reverse=True))))
+OFF = "off"
+"""For `tools`: none at all."""
+MOST_OLD = 1_200
+"""Characters that are shown of a text that was replaced; the button puts all of it back."""
+_Act = Callable[[AdminContext, CommandContext, str], Awaitable[CommandResult]]
+_F = TypeVar("_F", bound=Callable[..., Awaitable[Any]])
+
+
+def in_words(function: _F) -> _F:
+    """The same function, whose DocumentErrors name the fields of presets as people do."""
+
+    def worded(text: str) -> str:
+        return _DOTTED.sub(lambda found: _WORDS[found[0]], text)
+
+    @wraps(function)
+    async def run(*arguments: Any) -> Any:
+        try:
+            return await function(*arguments)
+        except DocumentErrors as error:
+            said = (
+                replace(one, message=worded(one.message), cure=worded(one.cure))
+                for one in error.problems
+            )
+            raise DocumentErrors(said) from None
+
+    return cast(_F, run)
 
 
 def owner_of(context: CommandContext) -> str:
@@ -82,11 +114,14 @@ def held_by(host: AdminContext, context: CommandContext) -> PersonPresets:
     return presets_of(host.catalog.snapshot(), owner_of(context))
 
 
-def _named(host: AdminContext, context: CommandContext, name: str) -> Preset:
+def find(host: AdminContext, context: CommandContext, name: str) -> Preset:
     """A preset of the sender by its name; raises NotThere."""
     held, wanted = held_by(host, context), name.strip().lower()
     if (preset := held.named(wanted)) is not None:
         return preset
+    alike = [one for one in held.presets if one.title.casefold() == wanted.casefold()]
+    if len(alike) == 1:
+        return alike[0]
     names = [one.instance_name for one in held.presets]
     near = nearest(wanted[:64], names, 0.6)
     cure = f"did you mean '{near}'?" if near else "/presets lists yours"
@@ -112,15 +147,16 @@ def titled(preset: Preset) -> str:
 # --- /presets ------------------------------------------------------------------------------------
 
 
+@in_words
 async def presets(host: AdminContext, context: CommandContext) -> CommandResult:
     """List the sender's presets, show one, or do with them what the first word says."""
     if not context.incoming.address.private:
         return Reply(PRIVATE)
     word, _, rest = context.arguments.strip().partition(" ")
     if (act := _ACTS.get(word.lower())) is not None:
-        return Reply(await act(host, context, rest.strip()))
+        return await act(host, context, rest.strip())
     if word:
-        return Reply(described(host, context, _named(host, context, word)))
+        return Reply(described(host, context, find(host, context, word)))
     return Reply(listed(host, context))
 
 
@@ -169,7 +205,7 @@ def _settings(preset: Preset) -> Iterator[str]:
         "temperature": own.temperature,
         "max_tokens": own.max_tokens,
         "effort": own.reasoning_effort,
-        "tools": None if own.allowed_tools is None else ", ".join(own.allowed_tools) or NONE,
+        "tools": None if own.allowed_tools is None else ", ".join(own.allowed_tools) or OFF,
     }
     for name, value in values.items():
         if value is not None:
@@ -182,23 +218,39 @@ def _ignored(host: AdminContext, preset: Preset) -> Iterator[str]:
     if agent is None:
         return
     models = usable_models(host.catalog, preset.base_agent_name)
-    if preset.primary_model and preset.primary_model not in models:
+    if preset.primary_model and not is_named(models, preset.primary_model):
         yield f"⚠ {code(preset.primary_model)} is not allowed now: the agent's own model answers."
     if preset.system_prompt_override and agent.presets and not agent.presets.prompt_override:
         yield "⚠ The agent's text may not be replaced now: your override does not count."
+    snapshot, defaults, own = host.catalog.snapshot(), host.defaults, preset.overrides
+    layer = layer_of(preset, agent, host.catalog.allowed_models())
+    bare = snapshot.effective(agent.id, defaults)
+    found = snapshot.effective(agent.id, defaults, (layer,))
+    if bare is None or found is None:
+        return
+    if own.max_tokens and (found.llm.max_tokens or own.max_tokens) < own.max_tokens:
+        yield f"⚠ The agent allows {found.llm.max_tokens} max&#95;tokens at most: these count."
+    if own.reasoning_effort and found.llm.reasoning_effort != own.reasoning_effort:
+        yield f"⚠ The agent allows the effort {found.llm.reasoning_effort} at most: this counts."
+    of_agent = advice_lines(host, bare)
+    yield from (line for line in advice_lines(host, found) if line not in of_agent)
 
 
-async def _new(host: AdminContext, context: CommandContext, rest: str) -> str:
+async def _new(host: AdminContext, context: CommandContext, rest: str) -> CommandResult:
     first, _, below = rest.partition("\n")
     words = first.split()
     if len(words) != 2:
-        return paragraphs("Write /presets new NAME AGENT.", _bases(host))
-    name, base = words[0].lower(), words[1].lower()
-    given: dict[str, Any] = {"instance_name": name, "base_agent_name": base}
+        return Reply(paragraphs("Write /presets new NAME AGENT.", _bases(host)))
+    given: dict[str, Any] = {**named(host, context, words[0]), "base_agent_name": words[1].lower()}
     given |= {"system_prompt_append": below.strip()} if below.strip() else {}
     preset, _ = await create_preset(host.catalog, host.actor(context), given, key=context.key)
-    hint = f"{code(f'/presets use {name}')} lets it answer here."
-    return f"Created preset {titled(preset)}. {hint}"
+    hint = f"{code(f'/presets use {preset.instance_name}')} lets it answer here."
+    return Reply(f"Created preset {titled(preset)}. {hint}")
+
+
+def named(host: AdminContext, context: CommandContext, title: str) -> dict[str, str]:
+    """The fields of a new preset's name, as its owner wrote it."""
+    return names_of(held_by(host, context), title)
 
 
 def _bases(host: AdminContext) -> str:
@@ -206,16 +258,16 @@ def _bases(host: AdminContext) -> str:
     return f"Agents: {bases}." if bases else NO_BASES
 
 
-async def _use(host: AdminContext, context: CommandContext, rest: str) -> str:
+async def _use(host: AdminContext, context: CommandContext, rest: str) -> CommandResult:
     actor, bot = host.actor(context), context.bot.id
     if rest.lower() == NONE:
         await use_preset(host.catalog, actor, bot, BARE, key=context.key)
-        return "The agent itself answers here now."
-    preset = _named(host, context, rest)
+        return Reply("The agent itself answers here now.")
+    preset = find(host, context, rest)
     if why := why_not_here(host, context, preset):
-        return why
+        return Reply(why)
     await use_preset(host.catalog, actor, bot, preset.id, key=context.key)
-    return f"{titled(preset)} answers you here now. The conversation goes on."
+    return Reply(f"{titled(preset)} answers you here now. The conversation goes on.")
 
 
 def why_not_here(host: AdminContext, context: CommandContext, preset: Preset) -> str:
@@ -234,26 +286,54 @@ def why_not_here(host: AdminContext, context: CommandContext, preset: Preset) ->
     return ""
 
 
-async def _default(host: AdminContext, context: CommandContext, rest: str) -> str:
+async def _default(host: AdminContext, context: CommandContext, rest: str) -> CommandResult:
     actor = host.actor(context)
     if rest.lower() == NONE:
         await set_default(host.catalog, actor, None, key=context.key)
-        return "You have no default preset now."
-    preset = _named(host, context, rest)
+        return Reply("You have no default preset now.")
+    preset = find(host, context, rest)
+    if fault := fault_of(host.catalog.snapshot(), owner_of(context), preset):
+        return Reply(escape_markdown(fault))
     await set_default(host.catalog, actor, preset.id, key=context.key)
-    return f"{titled(preset)} is your default now: it answers where no agent is bound."
+    return Reply(f"{titled(preset)} is your default now: it answers where no agent is bound.")
 
 
-async def _edit(host: AdminContext, context: CommandContext, rest: str) -> str:
+async def _edit(host: AdminContext, context: CommandContext, rest: str) -> CommandResult:
     name, *more = rest.split(maxsplit=1) or [""]
-    preset = _named(host, context, name)
+    preset = find(host, context, name)
     word, *value = "".join(more).split(maxsplit=1) or [""]
     if not value:
-        return escape_markdown(HOW_TO_EDIT.format(preset.instance_name))
+        return Reply(escape_markdown(HOW_TO_EDIT.format(preset.instance_name)))
     change = typed_change(word, value[0].strip())
-    actor, id = host.actor(context), preset.id
-    after, _ = await change_preset(host.catalog, actor, id, change, key=context.key)
-    return f"Changed {titled(after)}: {escape_markdown(word.lower())}."
+    after = await changed(host, context, preset, change)
+    said = f"Changed {titled(after)}: {escape_markdown(word.lower())}."
+    return replaced(preset, after, said)
+
+
+async def changed(
+    host: AdminContext, context: CommandContext, preset: Preset, change: Mapping[str, Any]
+) -> Preset:
+    """Change fields of a preset of the sender."""
+    actor, known = host.actor(context), host.tools.known
+    after, _ = await change_preset(
+        host.catalog, actor, preset.id, change, key=context.key, known=known
+    )
+    return after
+
+
+PUT_BACK = "presets:back"
+
+
+def replaced(before: Preset, after: Preset, said: str) -> CommandResult:
+    """What was said about a change, with the text that it replaced and a way back to that."""
+    for field, what in (("system_prompt_append", "style"), ("system_prompt_override", "override")):
+        old = getattr(before, field)
+        if old is None or old == getattr(after, field):
+            continue
+        cut = old if len(old) <= MOST_OLD else f"{old[:MOST_OLD]}…"
+        back = Button("Put it back", PUT_BACK, (after.id, field, old))
+        return View(paragraphs(said, f"The {what} before was:", escape_markdown(cut)), [[back]])
+    return Reply(said)
 
 
 def typed_change(word: str, text: str) -> dict[str, Any]:
@@ -263,13 +343,13 @@ def typed_change(word: str, text: str) -> dict[str, Any]:
         message, cure = unknown_name(word, [*_FIELDS])
         raise DocumentErrors([Problem("preset", message, cure, path=word[:100])])
     value: Any = text
-    if text.lower() == NONE and name != "tools":
+    if text.lower() == NONE:
         value = None
     elif name in _NUMBERS:
         with suppress(ValueError):
             value = json.loads(text)
     elif name == "tools":
-        value = None if text.lower() == "all" else [*patterns_of(text)]
+        value = _tools(text)
     elif name in ("name", "agent"):
         value = text.lower()
     for step in reversed(_FIELDS[name]):
@@ -277,10 +357,30 @@ def typed_change(word: str, text: str) -> dict[str, Any]:
     return dict(value)
 
 
-async def _delete(host: AdminContext, context: CommandContext, rest: str) -> str:
-    preset = _named(host, context, rest)
-    await delete_preset(host.catalog, host.actor(context), preset.id, key=context.key)
-    return f"Deleted preset {titled(preset)}. Its name is free."
+def _tools(text: str) -> list[str] | None:
+    """The names of tools in a line; None for all, and nothing in it for `off`."""
+    if text.lower() == "all":
+        return None
+    if text.lower() == OFF:
+        return []
+    try:
+        return [*patterns_of(text)]
+    except InvalidValue as wrong:
+        cure = wrong.cure.replace("write none, alone, for no tool", "write off, alone, for no tool")
+        raise DocumentErrors([Problem("tools", wrong.message, cure)]) from None
+
+
+async def _delete(host: AdminContext, context: CommandContext, rest: str) -> CommandResult:
+    return deletion(find(host, context, rest), Button("Cancel", LIST))
+
+
+LIST = "presets:list"
+
+
+def deletion(preset: Preset, no: Button) -> View:
+    """Ask before a preset is deleted."""
+    text = f"Delete {titled(preset)}? Where you use it the agent itself answers then."
+    return confirm(text, Button("Delete it", "presets:deleted", (preset.id,)), no)
 
 
 _ACTS: Mapping[str, _Act] = {
@@ -306,6 +406,7 @@ async def model(host: AdminContext, context: CommandContext) -> CommandResult:
 
 
 @command("style", "say how you want to be answered here", usage="[TEXT | none]")
+@in_words
 async def style(host: AdminContext, context: CommandContext) -> CommandResult:
     """Change what the preset that is in use here adds to the agent's instructions."""
     if not context.incoming.address.private:
@@ -315,28 +416,44 @@ async def style(host: AdminContext, context: CommandContext) -> CommandResult:
         used = held_by(host, context).find(used_id(host, context))
         now = used.system_prompt_append if used else None
         said = f"Your style here: {escape_markdown(now)}" if now else "You have no style here yet."
-        return Reply(paragraphs(said, "Write /style and how you want to be answered."))
+        how = "Write /style and how you want to be answered."
+        return Reply(paragraphs(said, fault_here(host, context) or how))
     return await adjusted(host, context, "system_prompt_append", wanted, NONE, "style")
 
 
+def fault_here(host: AdminContext, context: CommandContext) -> str:
+    """Why the sender's preset here cannot answer, and how to leave it; '' where it can."""
+    held = held_by(host, context)
+    used = held.find(used_id(host, context))
+    fault = fault_of(host.catalog.snapshot(), held.owner, used) if used else ""
+    return f"{escape_markdown(fault)} {LEAVE_PRESET}" if fault else ""
+
+
+@in_words
 async def adjusted(
     host: AdminContext, context: CommandContext, field: str, wanted: str, back: str, what: str
 ) -> CommandResult:
     """Change a field of the preset in use here, which is made where there is none."""
     base, id = context.resolution.agent_id or "", used_id(host, context)
     value = None if wanted.lower() == back else wanted
+    if fault := fault_here(host, context):
+        return Reply(f"Nothing was changed. {fault}")
     if not may_adjust(host, context):
         return Reply(NOT_OFFERED if base else escape_markdown(context.resolution.why))
-    if not id and value is None:
+    before = held_by(host, context).find(id)
+    if before is None and value is None:
         return Reply(f"You have changed no {what} here.")
     here = (context.bot.id, id, base)
     made = await adjust(host.catalog, host.actor(context), here, {field: value}, key=context.key)
     now = f"The agent's own {what} counts here again" if value is None else f"Changed your {what}"
-    return Reply(f"{now}, in preset {titled(made)}.")
+    said = f"{now}, in preset {titled(made)}."
+    return replaced(before, made, said) if before else Reply(said)
 
 
 def may_adjust(host: AdminContext, context: CommandContext) -> bool:
     """Whether there is a preset to change here, or one can be made."""
+    if fault_here(host, context):
+        return False
     base = context.resolution.agent_id or ""
     return bool(used_id(host, context)) or base in bases_for(host.catalog, DEFAULT_ACCOUNT)
 
@@ -345,13 +462,21 @@ NOT_OFFERED = "The agent here is not offered for presets, so it answers everybod
 
 
 def models(host: AdminContext, context: CommandContext, base: str) -> str:
-    """The models that the sender may choose here, each with what it can do."""
+    """The model that answers here and why, and those that the sender may choose."""
+    if fault := fault_here(host, context):
+        return f"No model answers you here. {fault}"
+    usable = usable_models(host.catalog, base)
     used = held_by(host, context).find(used_id(host, context))
-    lines = model_lines(usable_models(host.catalog, base))
-    now = used.primary_model if used else None
-    head = f"Your model here is {code(now)}." if now else "The agent's own model answers you here."
+    wanted = used.primary_model if used else None
+    found = host.catalog.snapshot().effective(base, host.defaults)
+    own = found.llm.model if found else None
+    head = f"The agent's own model answers you here{f': {code(own)}' if own else ''}."
+    if wanted and is_named(usable, wanted):
+        head = f"Your model here is {code(wanted)}."
+    elif wanted:
+        head = f"You chose {code(wanted)}, which is not allowed here now. {head}"
     how = "Write /model and a name; `/model default` goes back."
-    return paragraphs(head, lines or NO_MODEL, how)
+    return paragraphs(head, model_lines(usable) or NO_MODEL, how)
 
 
 NO_MODEL = "No model is allowed here."

@@ -46,7 +46,7 @@ from bot.commands.host import AdminContext, retrying
 from bot.ops.shown_once import ShownOnce
 from bot.store.client import StoreClient
 from bot.tools.policy import Decision
-from bot.turn.results import NO_AGENT
+from bot.turn.results import LEAVE_PRESET, NO_AGENT
 from bot.usage.ledger import usage
 
 NOTHING_RUNS = "Nothing is running here."
@@ -101,12 +101,21 @@ async def start(admin_context: AdminContext, context: CommandContext) -> Command
     if context.agent:
         agent = escape_markdown(context.agent)
         return Reply(f"{hello} I am **{agent}**. Just write to me; /help lists more.")
+    if gone := _preset_gone(context):
+        return Reply(paragraphs(hello, gone))
     if not context.admin:
         return Reply(f"{hello} {NO_AGENT} An admin has to set one up first.")
     document = admin_context.catalog.snapshot().document
     how = no_agent_cure(context.resolution.why, document.agents, document.errors)
     add = "" if document.errors else escape_markdown(agents.HOW_TO_ADD)
     return Reply(paragraphs(f"{hello} {NO_AGENT}", how, add))
+
+
+def _preset_gone(context: CommandContext) -> str:
+    """That the sender's preset cannot answer here, and how to leave it; '' where that is not so."""
+    if context.agent or context.resolution.rule != "preset":
+        return ""
+    return f"{escape_markdown(context.resolution.why)} {LEAVE_PRESET}"
 
 
 @command("new", "start a new conversation; the old one is set aside")
@@ -132,7 +141,8 @@ async def show_help(
     everyone = _lines(row for row in may if not row.needs)
     more = _lines(row for row in may if row.needs)
     head = "For admins" if context.admin else "With your role"
-    who = await _about(admin_context, context) if context.agent else NO_AGENT
+    who = await _about(admin_context, context) if context.agent else ""
+    who = who or _preset_gone(context) or NO_AGENT
     return Reply(paragraphs(who, everyone, f"{head}:\n{more}" if more else ""))
 
 

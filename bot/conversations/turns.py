@@ -47,6 +47,7 @@ from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
 from bot.store.sessions import is_http
 from bot.turn.results import (
+    LEAVE_PRESET,
     LETTER_GONE,
     MESSAGE_GONE,
     NO_AGENT,
@@ -79,7 +80,6 @@ def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
 log = structlog.get_logger("turns")
 
 OPEN_QUESTION = "An approval is waiting for an answer here. Please answer it first."
-LEAVE_PRESET = "Send /presets to choose another one, or `/presets use none` for the agent itself."
 NO_ROUTE = "there is no other instance that this router could hand the message to"
 RETRY_SECONDS = 1.0
 

@@ -34,6 +34,8 @@ from bot.usage.budgets import RequestRate
 
 log = structlog.get_logger("turn")
 
+_OF_MODEL = frozenset({"model", "permission", "setting"})
+"""The faults of a refusal that another model may not have."""
 _ENDS: Mapping[str, tuple[Outcome, str, str]] = {
     "refusal": ("refused", results.REFUSED, "Refused"),
     "max_tokens": ("done", results.CUT, ""),
@@ -83,7 +85,9 @@ class AgentLoop:
         except ModelRefused as error:
             cause, agent = error.cause, self.turn.agent.id
             log.error("model.refused", agent=agent, error=str(error), cause=cause)
-            return await self._gave_up("failed", results.BROKEN, error)
+            is_own = error.fault in _OF_MODEL and _is_of_preset(self.turn, self.model.asked)
+            note = results.OWN_MODEL if is_own else results.BROKEN
+            return await self._gave_up("failed", note, error)
         except ModelError as error:
             cause, agent = error.cause, self.turn.agent.id
             log.warning("model.gave_up", agent=agent, error=str(error), cause=cause)
@@ -168,3 +172,8 @@ class AgentLoop:
         """What was said before the turn was interrupted, as it may be stored."""
         redact = self.turn.agent.filter.redact_text
         return await offload_if_long(len(text), lambda: redact(text, cut=True))
+
+
+def _is_of_preset(turn: Turn, model: str) -> bool:
+    """Whether the model that was asked is the choice of the person's own preset."""
+    return turn.agent.effective.layers.get("model") == "L5" and model == turn.agent.model

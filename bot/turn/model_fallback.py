@@ -58,6 +58,11 @@ class ModelCaller:
         self._model_name = self.turn.agent.model
         self._effort = self.turn.agent.effective.llm.reasoning_effort
 
+    @property
+    def asked(self) -> str:
+        """The model that is asked now."""
+        return self._model_name
+
     async def ask(self, *, last: bool) -> Answer:
         """One answer, without tool calls where it is the `last`; raises ModelError, OutOfBudget."""
         turn, attempt = self.turn, 1

@@ -34,6 +34,11 @@ BROKEN = (
     "I can't answer at the moment: something in my setup has to be fixed first. It is not "
     "your fault. Please try again later."
 )
+OWN_MODEL = (
+    "I can't answer: the model of your preset was refused. `/model default` goes back to the "
+    "agent's own model, and /model lists the others."
+)
+LEAVE_PRESET = "Send /presets to choose another one, or `/presets use none` for the agent itself."
 NO_AGENT = "No agent answers here yet."
 NOT_TAKEN = (
     "I can't answer this: the model refused something in it. Please put it another way, or send "
@@ -47,6 +52,8 @@ UNREAD = "_(I can't read {} yet, so I answered only the text.)_"
 LEFT_OUT = "_(Earlier messages are left out from now on: the model refused them.)_"
 
 _OVER_HTTP = {
+    OWN_MODEL: "The model of this preset was refused. Give it another primary_model, or null for "
+    "the agent's own.",
     FULL: "This conversation has grown too long for me. Begin a new session.",
     NOT_TAKEN: "The model refused something in this message. Put it another way, or begin a new "
     "session.",

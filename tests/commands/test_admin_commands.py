@@ -14,7 +14,7 @@ from bot.access.rules import Access
 from bot.access.store import AccessRequest
 from bot.command import CommandContext, Commands, Reply, escape_markdown
 from bot.commands.bots import BotCommands
-from bot.commands.host import AdminContext, AgentTools, BotState
+from bot.commands.host import AdminContext, AgentTools, BotState, ToolsOfAgents
 from bot.commands.table import all_commands
 from bot.menus.menu import View
 from bot.messages import Address, Attachment, Command, IncomingMessage, QuotedMessage, User
@@ -29,6 +29,7 @@ from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.errors import RegistryUnavailable
 from registry.history import History
+from registry.preset_rules import AgentToolNames
 from registry.roles import OPERATOR_ACTOR, Target
 from registry.sources.file import FileSource
 from registry.sources.redis import RedisStore
@@ -66,7 +67,7 @@ def with_desk(catalog: Catalog) -> Commands:
         lambda: [BotState(BOT, "polling")],
         lambda: report,
         lambda _agent: [],
-        no_tools,
+        ToolsOfAgents(no_tools, no_names),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
     return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE, no_bots(desk))
@@ -91,6 +92,10 @@ NO_STORE: Any = None
 
 async def no_tools(_agent: object, _context: object) -> AgentTools:
     return AgentTools()
+
+
+async def no_names(_agent: str, _account: str) -> AgentToolNames:
+    return AgentToolNames()
 
 
 async def never_used(_ids: object) -> dict[str, KeyUse]:

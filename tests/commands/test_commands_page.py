@@ -8,7 +8,7 @@ from pathlib import Path
 from bot.access.command import PeopleContext
 from bot.access.rules import Access
 from bot.command import Commands
-from bot.commands.host import AdminContext
+from bot.commands.host import AdminContext, ToolsOfAgents
 from bot.commands.table import all_commands
 from bot.ops.shown_once import ShownOnce
 from registry.catalog import Catalog
@@ -20,6 +20,7 @@ from tests.commands.test_admin_commands import (
     NO_STORE,
     never_used,
     no_bots,
+    no_names,
     no_page,
     no_tools,
     nobody_waits,
@@ -36,7 +37,7 @@ def whole_board() -> Commands:
         list,
         dict,
         lambda _: [],
-        no_tools,
+        ToolsOfAgents(no_tools, no_names),
     )
     people = PeopleContext(Access(), nobody_waits, desk.audit_refusal)
     return all_commands(desk, people, never_used, no_page, ShownOnce(), NO_STORE, no_bots(desk))

@@ -17,6 +17,7 @@ from registry.roles import OPERATOR_ACTOR, Actor
 from registry.snapshot import Snapshot
 from simulators.messages.models import also_known
 from simulators.testing.valkey import Valkey
+from tests.host.menus import MenuUser
 from tests.host.stage import Stage
 from tests.host.test_versions import saying, two_replicas
 
@@ -105,8 +106,13 @@ async def test_a_preset_is_made_used_edited_and_deleted_in_a_chat(stage: Stage) 
             await say("hello")
             assert asked(stage)[1] == "You are Plain."
             await say("/presets use deep-researcher")
-            gone = await say("/presets delete deep-researcher")
-            assert gone == "Deleted preset Deep Researcher (deep-researcher). Its name is free."
+            menu = MenuUser(stage, ann, bots[0])
+            asks = await menu.open("/presets delete deep-researcher")
+            assert asks.startswith("Delete Deep Researcher (deep-researcher)?")
+            assert "deep-researcher" in await say("/presets")
+            await menu.open("/presets delete deep-researcher")
+            assert (await menu.tap("Delete it")).startswith("You have no presets yet.")
+            assert menu.word == "Deleted. Its name is free."
             await say("hello")
             assert asked(stage)[1] == "You are Plain."
             assert (await say("/presets new deep-researcher research_agent")).startswith("Created")
@@ -121,7 +127,7 @@ async def test_model_and_style_change_the_preset_that_is_in_use_here(stage: Stag
     with also_known("gpt-4"):
         async with stage.host():
             models = await say("/model")
-            assert models.startswith("The agent's own model answers you here.")
+            assert models.startswith("The agent's own model answers you here: claude-sonnet-4-6.")
             assert "• claude-sonnet-4-6 · reads 1,000,000 tokens, writes" in models
             assert "• gpt-4\n" in models
             assert await say("/style") == (

@@ -76,7 +76,7 @@ async def test_a_key_without_the_right_and_one_that_names_an_engineer_are_refuse
     for number, key in enumerate(
         (cid, await office.client.make_key(role="spokestack_engineer", scope="host"))
     ):
-        person = {} if key == cid else {"user_id": "ann"}  # to name somebody proves nothing
+        person = {} if key == cid else {"user_id": "guest"}  # to name somebody proves nothing
         text = f"Try {number}"
         office.stage.script.on(DRAFT, "I may not.", user=text)
         body = {"task": text, "agent_type": "builder", **person}

@@ -244,7 +244,8 @@ async def test_nobody_reads_the_session_of_another(talk: Talk, ann: str, ben: st
     for key in others.values():
         await refused(key, talk.path())
     await refused(ann, talk.path("sales-enterprise"))  # another instance of the same type
-    await refused(shared, talk.path(), "user_id=ann")  # the name alone opens nothing
+    named = f"{talk.path()}/history?session_id=ann-1&user_id=ann"
+    assert (await talk.client.get(named, shared)).status == 403  # Ann has a key of her own
     assert len(talk.stage.requests()) == had
     # Two users of one key have sessions of their own.
     talk.stage.script.on("For one.")

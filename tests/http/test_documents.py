@@ -381,6 +381,7 @@ async def test_an_engineer_says_why_a_binding_is_changed_and_an_admin_of_it_need
         403,
         "urn:switchboard:problem:reason-missing",
     )
+    assert refused.json["detail"].endswith("send the header Change-Reason or Change-Ticket.")
     assert (await api.ask("PUT", path, json=body, Change_Ticket="OPS-9")).status == 201
     admin = await api.make_key(role="instance_admin")
     assert (await api.ask("PUT", path, admin, json=body)).status == 200

@@ -227,14 +227,33 @@ async def test_a_role_taken_away_is_felt_at_the_next_request(api: Client) -> Non
 
 
 async def test_a_key_without_a_user_may_name_one_and_gets_no_role_of_theirs(api: Client) -> None:
-    grant = RoleGrant(role="instance_admin", account="acme")
-    await api.host.catalog.grant_role(OPERATOR_ACTOR, "api:acme:boss", grant, key="give boss")
     key = await api.make_key(account="acme", role="client_contact")
-    me = (await api.get("/api/v1/me?user_id=boss", key)).json
-    assert (me["person"], me["user"]) == ("api:acme:boss", "boss")
+    me = (await api.get("/api/v1/me?user_id=guest", key)).json
+    assert (me["person"], me["user"]) == ("api:acme:guest", "guest")
     assert [role["role"] for role in me["roles"]] == ["client_contact"]
     own = (await api.get("/api/v1/me", key)).json
     assert own["person"] == f"api:acme:{own['key']}"
+    assert (await api.get(f"/api/v1/me?user_id={own['key']}", key)).status == 200
+
+
+async def test_a_key_without_a_user_names_nobody_who_has_a_key_or_a_role(api: Client) -> None:
+    catalog = api.host.catalog
+    grant = RoleGrant(role="instance_admin", account="acme")
+    await catalog.grant_role(OPERATOR_ACTOR, "api:acme:chief", grant, key="give chief")
+    await catalog.until(lambda snapshot: bool(snapshot.roles_held_by("api:acme:chief")))
+    other = await api.make_key(account="acme")
+    id = (await api.get("/api/v1/me", other)).json["key"]
+    await api.make_key(account="acme", user="owner")
+    await api.revoke(await api.make_key(account="acme", user="former"))
+    engineer = {"account": "acme", "role": "spokestack_engineer", "scope": "host"}
+    for key in (await api.make_key(account="acme"), await api.make_key(**engineer)):
+        for user in ("chief", "owner", "former", id):
+            refused = await api.get(f"/api/v1/me?user_id={user}", key)
+            assert (refused.status, refused.json["field"]) == (403, "user_id"), user
+            assert refused.json["detail"].startswith("This person has a key or a role of their own")
+    elsewhere = await api.make_key(account="else")  # a name is another person in each account
+    me = (await api.get("/api/v1/me?user_id=owner", elsewhere)).json
+    assert me["person"] == "api:else:owner"
 
 
 @pytest.mark.parametrize(

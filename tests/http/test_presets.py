@@ -36,6 +36,9 @@ DEEP = {
 }
 
 
+CAPS = {"maxTokens": 2_000, "reasoningEffort": "medium", "model": "claude-sonnet-4-6"}
+
+
 def agent(id: str, text: str, **fields: Any) -> dict[str, Any]:
     own = {"id": id, "name": id.replace("_", " ").title(), "customInstructions": text}
     return {**own, "mcpServerEndpoints": [], **fields}
@@ -48,6 +51,7 @@ def write_agents(stage: Stage) -> None:
         agent("strict", "Be strict.", template=True, presets={"promptOverride": False}),
         agent("frugal", "Be frugal.", template=True, presets={"models": ["gpt-4"]}),
         agent("hidden", "You are hidden."),
+        agent("capped", "Be short.", template=True, llmOverrides=CAPS),
     ]
 
 
@@ -116,8 +120,13 @@ def problem_of(answer: ApiAnswer) -> tuple[str, str]:
 async def test_the_templates_are_the_offered_agents_and_the_allowed_models(talk: Talk) -> None:
     ann = await person(talk, "templates")
     found = (await ann.ask("GET", "/templates")).json
-    assert [one["name"] for one in found["agents"]] == ["frugal", "research_agent", "strict"]
-    assert found["agents"][1] == {
+    assert [one["name"] for one in found["agents"]] == [
+        "capped",
+        "frugal",
+        "research_agent",
+        "strict",
+    ]
+    assert found["agents"][2] == {
         "name": "research_agent",
         "display_name": "Research Agent",
         "description": None,
@@ -184,14 +193,14 @@ async def test_stream_execute_and_the_openai_face_take_a_preset_or_a_bare_agent(
     again = await client.get(f"{talk.path()}/stream", ann.key, Last_Event_ID=first)
     assert events_in(again.body.decode())[-1].kind == "done"
 
+    hi = [{"role": "user", "content": "hi"}]
     calls = (
         (f"{talk.path()}/chat", {"message": "hi"}),
         (f"{talk.path()}/stream", {"message": "hi"}),
+        ("/api/v1/agent/execute", {"task": "hi"}),
         ("/api/v1/agent/execute", {"agent_type": "nobody", "task": "hi"}),
-        (
-            "/v1/chat/completions",
-            {"model": "any", "messages": [{"role": "user", "content": "hi"}]},
-        ),
+        ("/v1/chat/completions", {"messages": hi}),
+        ("/v1/chat/completions", {"model": "any", "messages": hi}),
     )
     for path, body in calls:
         for who, model in ((own, "gpt-4"), (bare, "claude-sonnet-4-6")):
@@ -200,9 +209,14 @@ async def test_stream_execute_and_the_openai_face_take_a_preset_or_a_bare_agent(
             assert answer.status == 200, (path, answer.json)
             assert talk.stage.requests()[-1]["model"] == model, path
         answer = await client.ask("POST", path, ann.key, json={**body, **both})
-        is_openai = path.startswith("/v1/")
-        assert answer.status == (400 if is_openai else 422), path
-        assert b"agent_config_name" in answer.body
+        assert answer.status == 422, path
+        said_of = answer.json["error"] if path.startswith("/v1/") else answer.json
+        assert "agent_config_name" in (said_of.get("param"), said_of.get("field"))
+    for path, status in (("/api/v1/agent/execute", 422), ("/v1/chat/completions", 400)):
+        nameless = {"task": "hi"} if status == 422 else {"messages": hi}
+        answer = await client.ask("POST", path, ann.key, json=nameless)
+        found = answer.json.get("field") or answer.json["error"]["param"]
+        assert (answer.status, found) == (status, "agent_type" if status == 422 else "model")
 
 
 # --- what a preset may say -----------------------------------------------------------------------
@@ -223,7 +237,7 @@ async def test_a_model_outside_the_list_is_refused_with_those_inside(talk: Talk)
 
 async def test_an_agent_that_is_not_offered_is_no_base(talk: Talk) -> None:
     ann = await person(talk, "bases")
-    cure = "use one of: frugal, research_agent, strict"
+    cure = "use one of: capped, frugal, research_agent, strict"
     for base in ("hidden", "simple_chat", "nobody"):
         refused = await ann.ask("POST", json={**DEEP, "base_agent_name": base})
         assert problem_of(refused) == ("base_agent_name", cure)
@@ -234,6 +248,15 @@ async def test_an_agent_that_is_not_offered_is_no_base(talk: Talk) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [
+        ("instance_name", "none", "instance_name"),
+        ("instance_name", "default", "instance_name"),
+        ("display_name", "  ", "display_name"),
+        (
+            "config_overrides",
+            {"allowed_tools": ["find", "nope"]},
+            "config_overrides.allowed_tools[1]",
+        ),
+        ("configOverrides", {"allowedTools": ["mcp:web:*"]}, "config_overrides.allowed_tools[0]"),
         ("instance_name", "Deep Researcher", "instance_name"),
         ("instance_name", None, "instance_name"),
         ("display_name", "x" * 129, "display_name"),
@@ -255,6 +278,16 @@ async def test_a_wrong_value_is_refused_with_its_field(
     ann = await person(talk, "wrong")
     found, _ = problem_of(await ann.ask("POST", json={**DEEP, field: value}))
     assert found == named
+
+
+async def test_a_text_that_is_too_long_is_said_to_have_characters(talk: Talk) -> None:
+    ann = await person(talk, "long")
+    refused = await ann.ask("POST", json={**DEEP, "system_prompt_append": "x" * 8_001})
+    (problem,) = refused.json["problems"]
+    assert problem["message"] == "'system_prompt_append' is longer than 8000 characters"
+    tools = {"allowed_tools": ["find"] * 65}
+    refused = await ann.ask("POST", json={**DEEP, "config_overrides": tools})
+    assert "has more than 64 entries" in refused.json["problems"][0]["message"]
 
 
 async def test_a_name_is_taken_once_for_a_person_and_free_again_after_a_delete(
@@ -359,7 +392,7 @@ async def test_an_override_stands_for_the_agents_text_and_an_appended_one_behind
 
 async def test_numbers_are_clamped_and_tools_only_narrowed(talk: Talk) -> None:
     ann = await person(talk, "clamped")
-    overrides = {"max_tokens": 9_000_000, "temperature": 0.3, "allowed_tools": ["find", "other"]}
+    overrides = {"max_tokens": 9_000_000, "temperature": 0.3, "allowed_tools": ["find"]}
     made = await ann.make(primary_model="claude-haiku-4-5", config_overrides=overrides)
     request = await ann.request(agent_instance_id=made["id"])
     assert (request["max_tokens"], request["temperature"]) == (8000, 0.3)
@@ -369,6 +402,37 @@ async def test_numbers_are_clamped_and_tools_only_narrowed(talk: Talk) -> None:
     assert tools_of(request) == []
     bare = await ann.request(agent_config_name="research_agent")
     assert tools_of(bare) == ["skill__find", "skill__save"]
+
+
+async def test_a_tool_is_named_in_every_form_that_is_known_and_else_refused(talk: Talk) -> None:
+    ann = await person(talk, "tools")
+    made = await ann.make(config_overrides={"temperature": 0.2})
+    for names in (["find"], ["skill:find"], ["skill__find"], ["skill:fi*"]):
+        change = {"config_overrides": {"allowed_tools": names}}
+        assert (await ann.ask("PATCH", f"/{made['id']}", change)).status == 200, names
+        request = await ann.request(agent_instance_id=made["id"])
+        assert tools_of(request) == ["skill__find"], names
+    wrong = {"config_overrides": {"allowed_tools": ["web__find"]}}
+    refused = await ann.ask("PATCH", f"/{made['id']}", wrong)
+    cure = "use some of: skill:find, skill:save"
+    assert problem_of(refused) == ("config_overrides.allowed_tools[0]", cure)
+
+
+async def test_what_the_agent_sets_is_the_most_that_a_preset_has(talk: Talk) -> None:
+    ann = await person(talk, "ceilings")
+
+    async def asked(**overrides: Any) -> tuple[int, Any, Any]:
+        own = {"base_agent_name": "capped", "primary_model": None}
+        made = await ann.make(**own, config_overrides=overrides)
+        request = await ann.request(agent_instance_id=made["id"])
+        await ann.ask("DELETE", f"/{made['id']}")
+        effort = (request.get("output_config") or {}).get("effort")
+        return request["max_tokens"], effort, request.get("temperature")
+
+    assert await asked(max_tokens=9_000, reasoning_effort="max") == (2_000, "medium", None)
+    assert await asked(max_tokens=500, reasoning_effort="low") == (500, "low", None)
+    length, _, temperature = await asked(temperature=0.9, reasoning_effort="none")
+    assert (length, temperature) == (2_000, 0.9)
 
 
 async def test_a_change_of_the_agent_is_felt_at_the_next_turn_and_its_removal_is_said(
@@ -396,6 +460,12 @@ async def test_a_change_of_the_agent_is_felt_at_the_next_turn_and_its_removal_is
     kept = await ann.ask("PATCH", f"/{made['id']}", {"display_name": "Still mine"})
     assert kept.status == 200  # what it says already may stay
     await put(template=False)
+    default = await ann.ask("PATCH", f"/{made['id']}", {"is_default": True})
+    field, _ = problem_of(default)
+    assert field == "is_default"
+    openai = {"messages": [{"role": "user", "content": "hi"}], **who}
+    answer = await talk.client.ask("POST", "/v1/chat/completions", ann.key, json=openai)
+    assert (answer.status, answer.json["error"]["param"]) == (422, "agent_instance_id")
     status, refused = await ann.chat(**who)
     assert (status, refused["field"]) == (422, "agent_instance_id")
     assert refused["detail"].endswith("its agent 'lively' is no longer offered.")
@@ -443,6 +513,23 @@ async def test_a_key_that_names_its_person_makes_presets_for_them_alone(talk: Ta
     assert [one["id"] for one in (await eve.ask("GET")).json] == [made["id"]]
     denied = await eve.ask("GET", "?user_id=ann")
     assert (denied.status, denied.json["field"]) == (403, "user_id")
+    # From here on Eve's presets are hers alone, also before the key that made one.
+    engineer = {"user": None, "role": "spokestack_engineer", "scope": "host"}
+    for other in (shared, await person(talk, "", **engineer)):
+        body = {**DEEP, "instance_name": "forged", "user_id": "eve"}
+        tried = [
+            await other.ask("GET", "?user_id=eve"),
+            await other.ask("GET", f"/{made['id']}?user_id=eve"),
+            await other.ask("POST", json=body),
+            await other.ask("PATCH", f"/{made['id']}", {"display_name": "x", "user_id": "eve"}),
+            await other.ask("DELETE", f"/{made['id']}?user_id=eve"),
+        ]
+        assert [(one.status, one.json["field"]) for one in tried] == [(403, "user_id")] * 5
+        assert not any(APA.encode() in one.body for one in tried)
+        assert (await other.chat(agent_instance_id=made["id"], user_id="eve"))[0] == 403
+        path, task = "/api/v1/agent/execute", {"agent_type": "x", "task": "hi", "user_id": "eve"}
+        assert (await talk.client.ask("POST", path, other.key, json=task)).status == 403
+    assert (await eve.ask("GET")).json == [made]
 
 
 async def test_a_key_of_one_agent_uses_presets_of_this_agent_alone(talk: Talk) -> None:

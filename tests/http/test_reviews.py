@@ -56,8 +56,10 @@ async def test_a_new_prompt_is_in_force_once_a_second_person_has_approved_it(sta
             )
             await host.catalog.create_key(OPERATOR_ACTOR, borrowed, key="borrow")
             assert (await client.ask("POST", APPROVE, own, json=mark)).status == 403
-            # To name a reviewer proves nothing, and no key is two people.
-            team = await ask("team", "PUT", f"{PATH}?user_id=ann", {**body, "name": "Jo"})
+            # Nobody is named who has a key, and no key is two people.
+            named = await ask("team", "PUT", f"{PATH}?user_id=ann", {**body, "name": "Jo"})
+            assert (named.status, named.json["field"]) == (403, "user_id")
+            team = await ask("team", "PUT", f"{PATH}?user_id=jo", {**body, "name": "Jo"})
             assert team.status == 202
             for user in ("ben", "team"):
                 url = f"{APPROVE}?user_id={user}"

@@ -460,10 +460,10 @@ class Question:
 async def ask(office: Office, *script: Any, agent: str = "clerk") -> Question:
     """A task of somebody who may not answer; it waits."""
     client = office.talk.client
-    key = await client.make_key(account="tenant-123", user="user-456")
+    key = await client.make_key(account="tenant-123", user="asker")
     boss = await client.make_key(account="tenant-123", role="instance_admin", user="boss")
     office.script.on(*script)
-    answer = await office.execute(key, agent_type=agent, task="write hello")
+    answer = await office.execute(key, agent_type=agent, task="write hello", user_id="asker")
     assert (answer.status, answer.json["status"]) == (202, "suspended")
     task = answer.json["task_id"]
     assert answer.headers["Location"] == f"/api/v1/agent/status/{task}"
@@ -487,7 +487,7 @@ async def test_a_task_that_must_be_approved_is_suspended_and_goes_on_once_it_is(
     refused = await client.ask("POST", asked.path, asked.key, json=yes)
     assert refused.status == 403  # who asks may not answer here
     assert len(office.agent.done) == had
-    body = {**REQUEST, "stream": True, "user_id": "user-456"}
+    body = {**REQUEST, "stream": True, "user_id": "asker"}
     reading = asyncio.create_task(
         client.ask("POST", EXECUTE, asked.key, json=body, Last_Event_ID=f"{asked.task}-0-0")
     )

@@ -29,7 +29,7 @@ from registry.errors import (
     RevisionConflict,
 )
 from registry.history import History
-from registry.instance import AgentInstance
+from registry.instance import AgentInstance, patterns_named
 from registry.roles import HOST_ADMIN, Actor, RoleGrant, Target, Why
 from registry.snapshot import PACKAGED, Snapshot
 from registry.sources.file import FileSource
@@ -599,3 +599,11 @@ async def test_a_template_becomes_an_instance(stored: Folder) -> None:
     for unknown in ("nothing", "../../secret"):
         with pytest.raises(NotThere):
             await files.from_template(unknown, "acme", "x")
+
+
+def test_a_tool_may_be_named_as_models_call_it() -> None:
+    assert "mcp:time:get_current_time" in patterns_named("time__get_current_time")
+    assert "skill:find" in patterns_named("skill__find")
+    assert {"mcp:a:b__c", "mcp:a__b:c"} <= {*patterns_named("a__b__c")}
+    assert patterns_named("__find__") == ("mcp:*:__find__", "skill:__find__", "mcp:__find__:*")
+    assert patterns_named("mcp:a:b__c") == ("mcp:a:b__c",)

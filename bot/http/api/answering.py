@@ -11,13 +11,12 @@ from pydantic import BaseModel, Field
 from bot.http.api.caller import Caller
 from bot.http.api.needs import Host
 from bot.http.api.offered import find_offered
-from bot.http.api.problems import NOT_FOUND, ApiError
+from bot.http.api.problems import CONFIG_FIELD, NOT_FOUND, PRESET_FIELD, ApiError
 from registry.instance import SLASH, instance_id
 from registry.preset import preset_key
 from registry.preset_rules import fault_of
 from registry.snapshot import Snapshot
 
-PRESET, CONFIG = "agent_instance_id", "agent_config_name"
 _PRESET = "A preset of yours: its agent answers, under it. See `/api/v1/agent-instances`."
 _CONFIG = "An agent, which answers as it is."
 PresetQuery = Annotated[str | None, Query(max_length=64, description=_PRESET)]
@@ -51,14 +50,14 @@ def named(
     if preset is None and config is None:
         return None
     if preset is not None and config is not None:
-        detail = f"Send {PRESET} or {CONFIG}, not both."
-        raise ApiError(422, "invalid", detail, field=CONFIG)
+        detail = f"Send {PRESET_FIELD} or {CONFIG_FIELD}, not both."
+        raise ApiError(422, "invalid", detail, field=CONFIG_FIELD)
     snapshot = host.catalog.snapshot()
     if preset is not None:
         return _under_preset(snapshot, caller, account, preset)
     found = find_offered(snapshot, caller, config or "")
     if found is None:
-        raise ApiError(404, "not-found", NOT_FOUND, field=CONFIG)
+        raise ApiError(404, "not-found", NOT_FOUND, field=CONFIG_FIELD)
     return ChosenAgent(found.id, found.account, revision=found.revision)
 
 
@@ -68,16 +67,16 @@ def _under_preset(snapshot: Snapshot, caller: Caller, account: str, id: str) -> 
     key = preset_key(owner, id)
     preset = snapshot.preset(key)
     if preset is None:
-        raise ApiError(404, "not-found", NOT_FOUND, field=PRESET)
+        raise ApiError(404, "not-found", NOT_FOUND, field=PRESET_FIELD)
     base = preset.base_agent_name
     if account != caller.account:
         detail = f"A preset answers in the account of this key: {caller.account}."
-        raise ApiError(422, "invalid", detail, field=PRESET)
+        raise ApiError(422, "invalid", detail, field=PRESET_FIELD)
     if not reaches_base(snapshot, caller, base):
         detail = f"This key reaches {caller.agent} alone, and the preset stands on another agent."
-        raise ApiError(403, "denied", detail, field=PRESET)
+        raise ApiError(403, "denied", detail, field=PRESET_FIELD)
     if why := fault_of(snapshot, owner, preset):
-        raise ApiError(422, "preset-unusable", why, field=PRESET)
+        raise ApiError(422, "preset-unusable", why, field=PRESET_FIELD)
     return ChosenAgent(base, account, key, snapshot.agents[base].revision)
 
 

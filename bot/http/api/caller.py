@@ -95,6 +95,7 @@ class Credentials:
     wall: Callable[[], float] = time.time
     _stored: Mapping[str, Entry[ApiKey]] | None = field(default=None, init=False)
     _by_hash: dict[str, ApiKey] = field(default_factory=dict, init=False)
+    _people: dict[str, str] = field(default_factory=dict, init=False)
 
     def find(self, secret: str) -> ApiKey | None:
         """The live key of this text; None for an unknown, expired or revoked one, and for ''."""
@@ -116,6 +117,17 @@ class Credentials:
         now = self.wall()
         return any(key.is_live(now) for key in self._keys().values())
 
+    def may_name(self, key: ApiKey, user: str) -> bool:
+        """Whether a key without a user may act for somebody of its account whom a request names.
+
+        It may not for those who have, or had, a key of their own, nor for those with a role.
+        """
+        person = key.person(user)
+        if self.snapshot().roles_held_by(person):
+            return False
+        self._keys()
+        return self._people.get(person, key.id) == key.id
+
     def _keys(self) -> Mapping[str, ApiKey]:
         """Every key by its hash; made again where the registry's have changed."""
         stored = self.snapshot().document.keys
@@ -123,4 +135,5 @@ class Credentials:
             self._stored = stored
             self._by_hash = {entry.value.hash: entry.value for entry in stored.values()}
             self._by_hash |= {key.hash: key for key in self.own}
+            self._people = {key.person(): key.id for key in self._by_hash.values()}
         return self._by_hash

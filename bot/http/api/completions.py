@@ -37,7 +37,7 @@ from bot.http.api.caller import Caller
 from bot.http.api.later import HEARTBEAT, Later, data_event
 from bot.http.api.needs import CallerDep, Host, HostDep, needs_key
 from bot.http.api.offered import Offered, find_offered, offered
-from bot.http.api.problems import OPENAI, ApiError
+from bot.http.api.problems import CONFIG_FIELD, OPENAI, PRESET_FIELD, ApiError
 from bot.messages import Specialization, TaskContext
 
 MODELS, COMPLETIONS = "/v1/models", "/v1/chat/completions"
@@ -96,7 +96,12 @@ class CompletionRequest(WhoAnswers):
         }
     )
 
-    model: str = Field(max_length=200, description="An agent: see `/v1/models`.")
+    model: str | None = Field(
+        None,
+        max_length=200,
+        description="An agent: see `/v1/models`. Not looked at where a field below names who "
+        "answers; else it has to be there.",
+    )
     messages: list[GivenMessage] = Field(min_length=1)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -210,7 +215,7 @@ async def complete(
     stamp = {
         "id": f"chatcmpl-{turn.turn}",
         "created": int(host.conversations.clock.wall()),
-        "model": body.model,
+        "model": body.model or agent.id,
         "system_fingerprint": f"fp_{agent.revision[:10]}",
     }
     may_read = partial(talk.is_live, host, caller)
@@ -231,6 +236,9 @@ def _answering(host: Host, caller: Caller, body: CompletionRequest) -> ChosenAge
     own = named(host, caller, caller.account, body.agent_instance_id, body.agent_config_name)
     if own is not None:
         return own
+    if not body.model:
+        detail = f"Name a model, {PRESET_FIELD} or {CONFIG_FIELD}."
+        raise ApiError(400, "invalid", detail, field="model")
     found = _found(host, caller, body.model)
     return ChosenAgent(found.id, found.account, revision=found.revision)
 

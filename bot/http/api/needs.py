@@ -20,7 +20,7 @@ from bot.http.accounts.conversations import Conversations
 from bot.http.accounts.tasks import Tasks
 from bot.http.api.caller import Caller
 from bot.http.api.cursors import Cursors
-from bot.http.api.problems import ApiError, not_found
+from bot.http.api.problems import REASON_HEADERS, ApiError, not_found
 from bot.store.client import StoreClient
 from bot.store.key_uses import KeyUses
 from bot.store.sign_ins import SignIns
@@ -30,6 +30,7 @@ from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
 from registry.definition import LlmConfiguration
 from registry.history import History
+from registry.preset_rules import AgentToolNames, KnownTools
 from registry.roles import Action, Target, Tier, verdict
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,16 +38,21 @@ _NEEDS = "__needs__"
 _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
+async def _no_tools(_agent: str, _account: str) -> AgentToolNames:
+    return AgentToolNames()
+
+
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
     """What a list of agents tells beside their documents.
 
-    `tools` names the tools that an agent is known to have for an account, `model` the model that it
-    asks; `defaults` are the model settings of agents that say nothing. `specializations` are the
-    values that have texts, by dimension.
+    `tools` names the tools that an agent is known to have for an account, `known` waits a while for
+    its servers; `model` is the model that it asks. `defaults` are the model settings of agents that
+    say nothing. `specializations` are the values that have texts, by dimension.
     """
 
     tools: Callable[[str, str], list[str]] = lambda _agent, _account: []
+    known: KnownTools = _no_tools
     specializations: Callable[[], Mapping[str, list[str]]] = dict
     model: Callable[[str], str | None] = lambda _agent: None
     defaults: LlmConfiguration = field(default_factory=LlmConfiguration)
@@ -206,7 +212,7 @@ async def _refuse(request: Request, wanted: Needs, target: Target, *, needs_reas
         catalog = (await host(request)).catalog
         await catalog.refused(caller.actor, what, target.tier, key=caller.change_key, of=target)
     if needs_reason:
-        message = "say why: send the header Change-Reason or Change-Ticket"
+        message = f"say why: send {REASON_HEADERS}"
         raise errors.ReasonMissing(message)
     raise errors.Denied(f"the role of this key may not {wanted.action} this")
 

@@ -92,7 +92,10 @@ _OPENAI_ERROR: dict[str, Any] = {
     },
 }
 _WRITES = {"post", "put", "patch", "delete"}
-_USER = "Who the request is made for, where the key does not say it."
+_USER = (
+    "Who the request is made for, where the key does not say it; nobody who has a key or a role of "
+    "their own."
+)
 _REPEAT = "A repeat with the same text within 24 hours gets the first answer again."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request
@@ -123,20 +124,22 @@ def add_routes(app: FastAPI) -> None:
 @needs_key()
 async def list_bases(caller: CallerDep, host: HostDep) -> Templates:
     """List the agents and the models that a preset may build on."""
-    snapshot, found = host.catalog.snapshot(), list[TemplateAgent]()
-    for id in bases_for(host.catalog, caller.account):
-        if not reaches_base(snapshot, caller, id):
-            continue
-        agent = snapshot.agents[id].value
-        found.append(
-            TemplateAgent(
-                name=id,
-                display_name=agent.name,
-                description=agent.description,
-                model=host.talking.about.model(id),
-                tools=host.talking.about.tools(id, caller.account),
-            )
+    snapshot, about = host.catalog.snapshot(), host.talking.about
+    bases = [
+        id for id in bases_for(host.catalog, caller.account) if reaches_base(snapshot, caller, id)
+    ]
+    # Every replica waits for the servers, so that each of them gives the same answer.
+    known = await asyncio.gather(*(about.known(id, caller.account) for id in bases))
+    found = [
+        TemplateAgent(
+            name=id,
+            display_name=snapshot.agents[id].value.name,
+            description=snapshot.agents[id].value.description,
+            model=about.model(id),
+            tools=sorted({key.split(":", 2)[-1] for key in tools.shown}),
         )
+        for id, tools in zip(bases, known, strict=True)
+    ]
     return Templates(agents=found, models=host.catalog.allowed_models())
 
 
@@ -152,7 +155,13 @@ async def post_preset(request: Request, caller: CallerDep, host: HostDep) -> Res
     """Create a preset of your own."""
     given = await _fields(request)
     _require_base(host, caller, given)
-    preset, held = await create_preset(host.catalog, caller.actor, given, key=caller.change_key)
+    preset, held = await create_preset(
+        host.catalog,
+        caller.actor,
+        given,
+        key=caller.change_key,
+        known=host.talking.about.known,
+    )
     return docs.answer(
         _answer(preset, held), etag=_etag(preset), status=201, location=f"{PATH}/{preset.id}"
     )
@@ -185,6 +194,7 @@ async def patch_preset(
         given,
         key=caller.change_key,
         expected=_expected(if_match),
+        known=host.talking.about.known,
     )
     return docs.answer(_answer(preset, held), etag=_etag(preset))
 

@@ -16,6 +16,9 @@ from registry.sources.instance_files import CONFIG
 from registry.sources.stored_values import is_document
 
 MEDIA_TYPE = "application/problem+json"
+PRESET_FIELD, CONFIG_FIELD = "agent_instance_id", "agent_config_name"
+"""The fields of a request that name who answers."""
+REASON_HEADERS = "the header Change-Reason or Change-Ticket"
 OPENAI, OPENAI_PREFIX = "openai", "/v1/"
 """A face of the API, and where its routes are: their errors have the form that OpenAI's have."""
 RETRY_SECONDS = 1
@@ -63,7 +66,8 @@ class ApiError(Exception):
         """The status, media type and body of the answer to a request for a path."""
         if OPENAI not in faces or not path.startswith(OPENAI_PREFIX):
             return self.status, MEDIA_TYPE, self.body()
-        status = 400 if self.status == 422 else self.status
+        is_plain = self.status == 422 and self.field not in (PRESET_FIELD, CONFIG_FIELD)
+        status = 400 if is_plain else self.status
         kind, code = _OPENAI_ERRORS.get(status, ("invalid_request_error", None))
         if status >= 500:
             kind, code = "server_error", self.kind
@@ -113,6 +117,8 @@ def refusal_of(error: RegistryError) -> ApiError:
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
     detail, problems = str(error), tuple[Mapping[str, Any], ...]()
     more: Mapping[str, Any] | None = None
+    if isinstance(error, errors.ReasonMissing) and REASON_HEADERS not in detail:
+        detail = f"{detail.rstrip('.')}: send {REASON_HEADERS}"
     if isinstance(error, errors.DocumentErrors):
         problems = tuple(_listed(error.problems))
         detail = "The document is not valid."

@@ -34,7 +34,7 @@ from bot.http.api.conversations import (
 from bot.http.api.later import HEARTBEAT, Later, data_event, place
 from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
 from bot.http.api.offered import agent_named, is_for, spellings
-from bot.http.api.problems import ApiError, not_found
+from bot.http.api.problems import CONFIG_FIELD, PRESET_FIELD, ApiError, not_found
 from bot.http.api.webhooks import check_webhook
 from bot.messages import Specialization, TaskContext
 from bot.store.events import START
@@ -149,7 +149,14 @@ class ExecuteRequest(TaskRequest):
         },
     )
 
-    agent_type: str = Field(min_length=1, max_length=160, examples=["jack"])
+    agent_type: str | None = Field(
+        None,
+        min_length=1,
+        max_length=160,
+        examples=["jack"],
+        description="Not looked at where `agent_instance_id` or `agent_config_name` names who "
+        "answers; else it has to be there.",
+    )
 
 
 class Artifact(BaseModel):
@@ -392,7 +399,7 @@ async def _execute(
     caller: Caller,
     host: Host,
     body: TaskRequest,
-    how: tuple[str, int, str | None],
+    how: tuple[str | None, int, str | None],
 ) -> Response:
     name, wait, after = how
     context = body.context_for(caller)
@@ -403,7 +410,10 @@ async def _execute(
             raise not_found()
     else:
         who = named(host, caller, caller.account, body.agent_instance_id, body.agent_config_name)
-        agent = who.id if who else meant(caller, host.catalog.snapshot(), name)
+        if who is None and name is None:
+            detail = f"Name agent_type, {PRESET_FIELD} or {CONFIG_FIELD}."
+            raise ApiError(422, "invalid", detail, field="agent_type")
+        agent = who.id if who else meant(caller, host.catalog.snapshot(), name or "")
         if agent is None:
             detail = f"Unknown agent type: {name}. {_CURE}"
             raise ApiError(404, "unknown-type", detail, field="agent_type")

@@ -201,6 +201,8 @@ def caller_of(
             detail = "This request cannot name a person."
         raise ApiError(403, "denied", detail, field="user_id")
     user = only or named
+    if user is not None and key is not None and user != key.user:
+        _check_named(credentials, key, user)
     given = head.key
     if given is not None and not (
         0 < len(given) <= 255 and given.isascii() and given.isprintable()
@@ -240,6 +242,16 @@ def caller_of(
     stranger = Actor(f"api:{DEFAULT_ACCOUNT}:visitor", (), "http")
     once = change_key(DEFAULT_ACCOUNT, "", secrets.token_hex(16), once)
     return Caller(actor=stranger, account=DEFAULT_ACCOUNT, key=None, change_key=once)
+
+
+def _check_named(credentials: Credentials, key: ApiKey, user: str) -> None:
+    """Raise ApiError where a key without a user names a person who can ask for themselves."""
+    if not credentials.may_name(key, user):
+        detail = (
+            "This person has a key or a role of their own. A key without a user cannot act for "
+            "them: use their own key, or name another person."
+        )
+        raise ApiError(403, "denied", detail, field="user_id")
 
 
 def _named_user(query: bytes, body: bytes) -> str | None:
