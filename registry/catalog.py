@@ -722,7 +722,7 @@ class Catalog:
             by=change.actor.id,
             key=change.actor.key,
             at=round(change.at, 3),
-            reason=change.why.reason,
+            reason=change.why.said,
             ticket=change.why.ticket,
             needs=needs,
         )
