@@ -239,6 +239,8 @@ def describe(details: ErrorDetails) -> tuple[str, str]:
     if isinstance(wrong, InvalidValue):
         return wrong.message, wrong.cure
     phrase = _PHRASES.get(details["type"])
+    if details["type"] == "too_long" and context.get("field_type") == "Value":  # a text
+        phrase = _PHRASES["string_too_long"]
     if phrase is None:
         return f"is not valid: {details['msg'].removeprefix('Value error, ')}", ""
     return phrase.format(**context), _FORMS.get(details["type"], "")
