@@ -1,4 +1,4 @@
-"""Characters in an agent's texts that people do not see, and a model reads all the same."""
+"""Characters in the texts of an agent that people do not see, although a model reads them."""
 
 from __future__ import annotations
 
