@@ -134,13 +134,13 @@ def _compared_text(host: AdminContext, there: Comparison, how: str) -> str:
     head = f"Your draft {of}{_titled(draft)}:"
     body = changed_fields(there.changes) if there.changes else IN_FORCE
     warning = f"⚠ {_theirs(there, host)} {how}".strip() if there.is_overtaken else ""
-    again = _again(host, draft.agent) if there.head is None else ""
+    again = _answers_again(host, draft.agent) if there.head is None else ""
     own = draft.definition.llm_overrides
     advice = [f"⚠ {escape_markdown(one)}" for one in host.advice(own)] if own else []
     return paragraphs(head, body, warning, again, "\n".join(advice))
 
 
-def _again(host: AdminContext, agent: str) -> str:
+def _answers_again(host: AdminContext, agent: str) -> str:
     """Where an agent that is gone answers again once it is published; '' for nowhere."""
     snapshot = host.catalog.snapshot()
     if not any(one.agent_id == agent for one in snapshot.bindings):
