@@ -27,6 +27,7 @@ from bot.agents.resolver import TILDE, RunnableAgent
 from bot.approvals.approvers import Approvers
 from bot.approvals.cards import QuestionCards
 from bot.approvals.service import ApprovalService, TurnServices
+from bot.building.lost_tests import end_lost_tests
 from bot.command import CommandContext, Commands
 from bot.commands.bots import BotCommands
 from bot.commands.host import AdminContext, AgentTools, BotState, ToolsOfAgents
@@ -225,6 +226,9 @@ class App:
         announce(self.settings, self.catalog.snapshot(), self.url)
         await self._background(self._tell_findings(), "findings")
         await offer_claim(self.grants, has_bots=bool(self.fleet.lines))
+        await self._background(
+            end_lost_tests(Drafts(self.history), self._access.may_write_agents), "drafts.tests"
+        )
 
     async def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task for as long as the host runs; one that ends by a fault is logged."""

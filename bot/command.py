@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from bot.messages import IncomingMessage
+from bot.safety.text_safety import reveal
 from registry.binding import BotIdentity, Resolution
 from registry.errors import Problem
 from registry.roles import (
@@ -291,8 +292,9 @@ def escape_markdown(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """A text in fixed width, on one line."""
-    return "`" + " ".join(text.replace("`", "'").split()) + "`"
+    """A text in fixed width, on one line, with characters that people do not see written out."""
+    shown, _ = reveal(" ".join(text.replace("`", "'").split()))
+    return f"`{shown}`"
 
 
 def listed(items: Sequence[str], word: str) -> str:

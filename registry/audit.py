@@ -202,6 +202,10 @@ def records_of(
     if kind == "bot":
         old, new = without_token(old), without_token(new)
     base = _base(change, kind, id, target)
+    if kind == "draft" and isinstance(old, Mapping) and isinstance(new, Mapping):
+        # When it was changed last is the record's own time.
+        old, new = ({k: v for k, v in one.items() if k != "at"} for one in (old, new))
+        return _records(base, kind, old, new) or [base]
     waits = kind == "proposal" and after is not None
     return _records(replace(base, requires_review=waits), kind, old, new)
 
@@ -283,7 +287,7 @@ def _base(change: Change, kind: str, id: str, target: Target) -> AuditRecord:
         entity_id=id,
         client_id=target.client or "",
         changed_by=change.actor.id,
-        change_reason=change.why.reason,
+        change_reason=change.why.said,
         ticket_reference=change.why.ticket,
         at=change.at,
         action=change.action,

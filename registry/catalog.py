@@ -722,16 +722,32 @@ class Catalog:
             by=change.actor.id,
             key=change.actor.key,
             at=round(change.at, 3),
-            reason=change.why.reason,
+            reason=change.why.said,
             ticket=change.why.ticket,
             needs=needs,
         )
         proposed = replace(change, action=f"propose: {change.action}", key=f"{change.key}:review")
-        kept = stored.PROPOSAL + change.target
+        kept, replaces = stored.PROPOSAL + change.target, False
         if not await self._was_made(proposed):
-            held = await self.writable.revision(kept)
-            await self._write(kept, proposal.to_text(), held, proposed, CORE)
-        raise errors.ReviewNeeded(change.target, needs)
+            waiting, held = await self._read(kept)
+            if waiting is not None:
+                self._require_own(waiting, change)
+                replaces = True
+            try:
+                await self._write(kept, proposal.to_text(), held, proposed, CORE)
+            except errors.RevisionConflict:  # somebody proposed something at this very moment
+                now, _ = await self._read(kept)
+                self._require_own(now or "", change)
+                raise
+        raise errors.ReviewNeeded(change.target, needs, replaces=replaces)
+
+    @staticmethod
+    def _require_own(waiting: str, change: Change) -> None:
+        """Raise ReviewWaits where the change that waits is somebody else's."""
+        with suppress(ValueError):  # no proposal: SET by hand
+            author = Proposal.model_validate_json(waiting).by
+            if author != change.actor.id:
+                raise errors.ReviewWaits(change.target, author)
 
     async def refused(
         self,
@@ -876,10 +892,10 @@ class Catalog:
     async def _check(self, value: str, agent: AgentDefinition) -> None:
         """Raise DocumentErrors for an agent that may not be stored as this text."""
         await self.parse(value, agent.id)
-        if problems := [*self.objections(agent), *self._model_problems(agent)]:
+        if problems := [*self.objections(agent), *self.model_problems(agent)]:
             raise errors.DocumentErrors(problems)
 
-    def _model_problems(self, agent: AgentDefinition) -> Iterator[Problem]:
+    def model_problems(self, agent: AgentDefinition) -> Iterator[Problem]:
         """Models that an agent in the store may not name, where the operator lists some.
 
         What it has already may stay.
@@ -902,7 +918,7 @@ class Catalog:
         where = stored.key_of(kind, id)
         if kind == "agent":
             agent = await self.parse(text, where)
-            if problems := [*self.objections(agent), *self._model_problems(agent)]:
+            if problems := [*self.objections(agent), *self.model_problems(agent)]:
                 raise errors.DocumentErrors(problems)
         if wrong := stored.problems_of(where, text, self.writer):
             raise errors.DocumentErrors(wrong)

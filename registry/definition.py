@@ -230,7 +230,8 @@ InternalToolset = Literal["host-admin"]
 INTERNAL_TOOLS: Mapping[InternalToolset, tuple[str, ...]] = {
     "host-admin": (
         *("list_agents", "read_agent", "list_tools", "list_models"),
-        *("draft_agent", "compare_draft", "publish_draft", "bind_agent", "unbind"),
+        *("draft_agent", "compare_draft", "update_draft", "publish_draft", "discard_draft"),
+        *("bind_agent", "unbind"),
     ),
 }
 """The names of these tools, which policies know as `skill:<name>`."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry import errors
+from registry.audit import Change
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition
 from registry.draft import Draft, TestPlace, draft_id
@@ -30,7 +32,10 @@ AGENT_FIELDS = EditableFields(
     {"instructions": "customInstructions", "prompt": "customInstructions", "tools": "mcpServers"},
 )
 """What of an agent may be changed, by its dotted name (`llmOverrides.temperature`)."""
+HOST = Actor("host", via="store")
+"""Who ends the tests of people that have lost their roles."""
 _TRIES = 20
+_LINE = re.compile(r":1\Z")
 _CHANGED: tuple[type[errors.RegistryError], ...] = (
     errors.RevisionConflict,
     errors.AlreadyThere,
@@ -122,7 +127,7 @@ class Drafts:
         held = entry.revision if entry and entry.document not in UNWRITTEN else None
         before = head.to_json() if head else {}
         changes = differences(before, draft.definition.to_json())
-        if held == draft.base:
+        if held == draft.base or (head is not None and not changes):
             return Comparison(draft, head, changes, own=changes)
         revisions = await self.history.revisions(actor, "agent", draft.agent)
         wanted = draft.base or DELETED
@@ -224,14 +229,31 @@ class Drafts:
     async def test(self, actor: Actor, agent: str, line: str, chat: int, *, key: str) -> Draft:
         """Let the draft answer its author in a chat (by its first id) of a bot's line.
 
-        What the author tries there by now ends. Raises NotThere.
+        What the author tries there by now ends, unless this fails. Raises NotThere, or
+        DocumentErrors for a draft with a model that is no longer allowed.
         """
         place = TestPlace(line=line, chat=chat)
+        draft, _ = await self._stored(agent, actor.id)
+        if draft is None and not await self._is_known(key):
+            raise _no_draft(agent)
+        if draft is not None:
+            self._check_models(draft.definition)
         for entry in [*self.catalog.snapshot().document.drafts.values()]:
             other = entry.value
             if other.by == actor.id and other.tested_in == place and other.agent != agent:
                 await self._place(actor, other.agent, None, f"{key}:end:{other.agent}")
         return await self._place(actor, agent, place, key)
+
+    async def end_test(self, draft: Draft) -> None:
+        """End the test of a draft whose author has lost the right to it, as this host knows it."""
+        now, held = await self._stored(draft.agent, draft.by)
+        if now is None or now.tested_in is None or now.tested_in != draft.tested_in:
+            return
+        where, after = stored.DRAFT + draft.id, now.model_copy(update={"tested_in": None}).to_text()
+        key = f"role lost:{draft.id}:{held}"
+        change = Change(HOST, "end the test of a draft", draft.agent, key, self.catalog.wall())
+        with suppress(errors.RevisionConflict):  # another replica was faster, or its author
+            await self.catalog.write_checked(where, after, held, change, CORE)
 
     async def stop(self, actor: Actor, agent: str, *, key: str) -> Draft:
         """End the test of the actor's draft of an agent; raises NotThere."""
@@ -336,13 +358,27 @@ class Drafts:
         draft, held = await self._stored(agent, actor.id)
         if draft is None:
             raise _no_draft(agent)
-        there = await self._compared(actor, draft)
-        if not there.is_overtaken:
+        after, overlapping = await self._rebased(actor, draft)
+        if after is draft:
             await self._authorize(actor, "update", agent, key, why)
             return draft, []
+        return await self._write(actor, "update", after, held, key, why), overlapping
+
+    async def preview_rebase(self, actor: Actor, agent: str) -> tuple[Comparison, list[str]]:
+        """What `rebase` would make, beside the agent as it is now; and what it would keep."""
+        draft, _ = await self._stored(agent, actor.id)
+        if draft is None:
+            raise _no_draft(agent)
+        after, overlapping = await self._rebased(actor, draft)
+        return await self._compared(actor, after), overlapping
+
+    async def _rebased(self, actor: Actor, draft: Draft) -> tuple[Draft, list[str]]:
+        """A draft on the agent as it is now, itself where it is that already."""
+        agent, there = draft.agent, await self._compared(actor, draft)
+        if not there.is_overtaken:
+            return draft, []
         if there.head is None:
-            after = draft.model_copy(update={"base": None})
-            return await self._write(actor, "update", after, held, key, why), []
+            return draft.model_copy(update={"base": None}), []
         if draft.base is not None and not there.theirs and there.changes:
             revisions = await self.history.revisions(actor, "agent", agent)
             if draft.base not in (one.hash for one in revisions):
@@ -354,7 +390,7 @@ class Drafts:
             document = with_field(document, one.field, new) if one.field else dict(new)
         definition = await self._parsed(document, agent)
         after = draft.model_copy(update={"definition": definition, "base": base})
-        return await self._write(actor, "update", after, held, key, why), there.overlapping
+        return after, there.overlapping
 
     async def discard(
         self, actor: Actor, agent: str, *, key: str, author: str = "", why: Why = NO_REASON
@@ -414,7 +450,18 @@ class Drafts:
     async def _parsed(self, document: Mapping[str, Any], agent: str) -> AgentDefinition:
         """The definition in a JSON value, as strictly as a change of the agent reads it."""
         text = json.dumps({**document, "id": agent}, ensure_ascii=False)
-        return await self.catalog.parse(text, f"agent {agent}")
+        try:
+            found = await self.catalog.parse(text, f"agent {agent}")
+        except DocumentErrors as wrong:  # the only line is one that nobody wrote
+            plain = (replace(one, place=_LINE.sub("", one.place)) for one in wrong.problems)
+            raise DocumentErrors(plain) from None
+        self._check_models(found)
+        return found
+
+    def _check_models(self, agent: AgentDefinition) -> None:
+        """Raise DocumentErrors for a model that the agent could not have once it is published."""
+        if problems := [*self.catalog.model_problems(agent)]:
+            raise DocumentErrors(problems)
 
     async def _write(
         self, actor: Actor, act: str, draft: Draft, held: str | None, key: str, why: Why

@@ -5,6 +5,7 @@ RegistryError
 ├── Denied                the actor may not change this
 │   └── ReasonMissing     they may, but only with a reason or a ticket
 ├── ReviewNeeded          the change is kept, and live once a second person has approved it
+├── ReviewWaits           another person's change of this agent waits for its approval
 ├── FileUnusable          what the agents file sets is not known, so nothing of that kind is changed
 ├── Owned                 the file or the environment owns it: it is changed there
 │   └── Packaged          it comes with the package: it is replaced, never deleted
@@ -111,14 +112,24 @@ class ReasonMissing(Denied):
 class ReviewNeeded(RegistryError):
     """The change of an agent is kept until a second person approves it, for what `needs` says."""
 
-    def __init__(self, agent: str, needs: Collection[str]) -> None:
+    def __init__(self, agent: str, needs: Collection[str], *, replaces: bool = False) -> None:
         named = " and ".join(needs)
         message = (
             f"the change of agent '{agent}' waits for a second person, who is named for {named}"
         )
-        super().__init__(message)
+        own = "; your earlier change that waited is dropped for it" if replaces else ""
+        super().__init__(f"{message}{own}")
         self.agent = agent
         self.needs = tuple(needs)
+
+
+class ReviewWaits(RegistryError):
+    """A change of this agent `by` somebody else waits: it is not replaced without a word."""
+
+    def __init__(self, agent: str, by: str) -> None:
+        message = f"a change of agent '{agent}' by {by} waits for a second person"
+        super().__init__(f"{message}; let it be approved or rejected first (/reviews)")
+        self.by = by
 
 
 class Owned(RegistryError):

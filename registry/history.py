@@ -151,7 +151,7 @@ class History:
         if wanted.masked:
             message = f"revision {number} came from {wanted.place}, and its secrets were left out"
             raise errors.Unrestorable(f"{message}; put it back there")
-        reason = why or Why(f"restore of revision {number}")
+        reason = why.noted(f"restore of revision {number}")
         catalog = self.catalog
         if kind == "role":
             roles = roles_in(id, wanted.text)
@@ -263,7 +263,7 @@ class History:
         if record.revision > 1 and before is None:
             raise errors.Unrestorable(f"what was there before record {number} is no longer kept")
         text = await self._without(where, record, before)
-        reason = why or Why(f"rollback of record {number}")
+        reason = why.noted(f"rollback of record {number}")
         return await self.catalog.write_document(
             actor, kind, record.entity_id, text, key=key, why=reason, action="roll back"
         )

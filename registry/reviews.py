@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from registry import errors
 from registry.audit import Change
 from registry.catalog import Catalog
+from registry.draft import Draft, draft_id
 from registry.review import Approval, Proposal, duties_of
+from registry.revisions import json_of
 from registry.roles import CORE, NO_REASON, Actor, Why
 from registry.snapshot import revision_of
 from registry.sources import stored_values as stored
@@ -67,6 +70,7 @@ class Reviews:
         text = approved.to_text() if approved.missing else None
         if text is None:
             await self._apply(actor, approved, key)
+            await self._settle_draft(approved, key)
         await self.catalog.write_checked(_key_of(agent_id), text, held, change, CORE)
         return approved
 
@@ -91,6 +95,25 @@ class Reviews:
             await self.catalog.write_reviewed(
                 author, proposal, key=f"{key}:apply", why=Why(reason, proposal.ticket)
             )
+
+    async def _settle_draft(self, proposal: Proposal, key: str) -> None:
+        """Drop the author's draft that is in force now; one that says more stands on it now."""
+        where = stored.DRAFT + draft_id(proposal.agent, proposal.by)
+        text = await self.catalog.writable.text(where)
+        draft = None
+        with suppress(ValueError):  # no draft: SET by hand
+            draft = Draft.model_validate_json(text) if text is not None else None
+        if text is None or draft is None or draft.base != proposal.base:
+            return
+        is_same = draft.definition.to_json() == json_of(proposal.text)
+        moved = draft.model_copy(update={"base": revision_of(proposal.text)})
+        author = Actor(proposal.by, key=proposal.key)
+        change = Change(
+            author, "publish a draft", proposal.agent, f"{key}:draft", self.catalog.wall()
+        )
+        after = None if is_same else moved.to_text()
+        with suppress(errors.RevisionConflict):  # edited at this very moment
+            await self.catalog.write_checked(where, after, revision_of(text), change, CORE)
 
 
 def _key_of(agent_id: str) -> str:

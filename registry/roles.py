@@ -157,6 +157,8 @@ class Why:
 
     reason: str = ""
     ticket: str = ""
+    note: str = ""
+    """What the program says where the person gave no reason; it is none, and counts as none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", hide_known(self.reason))
@@ -164,6 +166,15 @@ class Why:
 
     def __bool__(self) -> bool:
         return bool(self.reason.strip() or self.ticket.strip())
+
+    @property
+    def said(self) -> str:
+        """What is recorded: the reason, else the program's own note."""
+        return self.reason if self.reason.strip() else self.note
+
+    def noted(self, note: str) -> Why:
+        """The same, with what the program says where no reason was given."""
+        return Why(self.reason, self.ticket, note)
 
 
 NO_REASON = Why()

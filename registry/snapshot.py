@@ -33,6 +33,7 @@ from registry.definition import (
 from registry.draft import Draft, draft_id
 from registry.errors import Problem
 from registry.fields import slug
+from registry.hidden_text import hidden_texts
 from registry.instance import BUILT_IN, ROUTER, SLASH, AgentInstance, halves
 from registry.layers import Base, EffectiveAgent, Layer, merge
 from registry.preset import PersonPresets, Preset, split_key
@@ -576,7 +577,7 @@ class Snapshot:
         if (entry := self.agents.get(agent_id)) is None:
             return []
         own, at = entry.value, entry.origins
-        issues = (*idle_patterns(own, self.servers), *unmet_conditions(own))
+        issues = (*idle_patterns(own, self.servers), *unmet_conditions(own), *hidden_texts(own))
         return [
             Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
             for one in issues

@@ -75,6 +75,11 @@ class EditableFields:
         object.__setattr__(self, "_short", short)
         object.__setattr__(self, "_blocks", frozenset(blocks))
 
+    @property
+    def _required(self) -> set[str]:
+        """The fields that the document always has."""
+        return {name for name, info in fields_of(self.model).items() if info.is_required()}
+
     def named(self, name: str) -> str | None:
         """The dotted name that a name means; None for a name of nothing."""
         return self._short.get(casefolded(name))
@@ -87,6 +92,10 @@ class EditableFields:
                 block = model_at((name,), self.model)
                 if block is not None and name in self._blocks and isinstance(value, Mapping):
                     result[name] = canonical(value, block)
+                if value is None and name in self._required:
+                    what = name.replace("_", " ")
+                    message, cure = f"a new {what} is needed", f"the {what} cannot be taken out"
+                    raise DocumentErrors([Problem(place, message, cure, path=name)])
         except InvalidValue as wrong:
             raise DocumentErrors([Problem(place, wrong.message, wrong.cure)]) from None
         return result

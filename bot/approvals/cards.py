@@ -99,7 +99,9 @@ class QuestionCards:
 
     async def _send(self, line: str, request: ApprovalRequest, person: int, route: str) -> None:
         text, buttons = _text(line, request), _buttons(request)
-        parts = self.render(Address(_bot_of(route), person), text, buttons=buttons)
+        address, whole = Address(_bot_of(route), person), view.long_texts(request)
+        parts = [part for one in whole for part in self.render(address, one)]
+        parts += self.render(address, text, buttons=buttons)
         parts[-1] = replace(parts[-1], tracks=card_id(QUESTION_CARD, request.nonce, person))
         if await self.store.post(request.nonce, person, route, parts):
             self.services.counters.add("approvals:cards")

@@ -70,7 +70,7 @@ def new_request(
                 digest=call.digest,
                 fingerprint=policy.definition,
                 always=policy.always,
-                description=view.cut(policy.description, limit)
+                description=policy.description
                 or describe(call.origin, call.tool or "", call.arguments, limit, redact),
                 right=policy.right,
             )

@@ -6,6 +6,7 @@ enough for one message.
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
 import re
@@ -28,6 +29,8 @@ from bot.messages import Channel, OutgoingPart, PersonId
 from bot.safety.text_safety import Redact, deception_warning, redact_values, reveal, safe_text
 
 SHOWN_LIMIT = 2400
+MOST_SHOWN = 12_000
+"""Characters of what people read of calls that the host itself describes: all of it is shown."""
 VALUE_LIMIT = 600
 NAME_LIMIT = 80
 MAX_LEVELS = 20
@@ -35,6 +38,7 @@ VALUE_COST = 10
 READ_LIMIT = 2_000
 """How many characters of each text are read; many more than are shown."""
 
+ABOVE = "_All of it is in the messages above. Read it to the end before you allow it._"
 WAITING = "I am waiting for an answer from {} to my question above; then it is your turn."
 WHY = "_You can tell me the reason; I will continue in a minute._"
 WHY_IN_A_GROUP = "_You can reply to this message with the reason; I will continue in a minute._"
@@ -69,9 +73,36 @@ _OUTCOMES: Mapping[str, str] = {
 def question_parts(
     channel: Channel, request: ApprovalRequest, reply_to: int | None = None
 ) -> list[OutgoingPart]:
-    """The messages that ask people; the last one has the buttons."""
-    parts = channel.render(request.address, render(request), reply_to, buttons=buttons(request))
-    return [*parts[:-1], replace(parts[-1], tracks=request.nonce)]
+    """The messages that ask people; the last one has the buttons.
+
+    What is too long for it stands whole in messages before it.
+    """
+    in_stream = request.address.stream is not None
+    long = [] if in_stream else long_texts(request)
+    before = [part for text in long for part in channel.render(request.address, text)]
+    text = render(request, whole=in_stream)
+    parts = channel.render(request.address, text, reply_to, buttons=buttons(request))
+    return [*before, *parts[:-1], replace(parts[-1], tracks=request.nonce)]
+
+
+def long_texts(request: ApprovalRequest) -> list[str]:
+    """What people read of the calls that the question itself names in a line."""
+    several = len(request.calls) > 1
+    return [
+        f"{number}\\. {call.description}" if several else call.description
+        for number, call in enumerate(request.calls, 1)
+        if _is_long(request, call)
+    ]
+
+
+def _is_long(request: ApprovalRequest, call: ToolCallApproval) -> bool:
+    """Whether the host's own description of a call does not fit into the question."""
+    return bool(call.right) and len(call.description) > SHOWN_LIMIT // len(request.calls)
+
+
+def seen_length(text: str) -> int:
+    """How many characters of a Markdown text people see, about."""
+    return len(html.unescape(text))
 
 
 def edit_parts(
@@ -89,14 +120,17 @@ def edit_parts(
     )
 
 
-def render(request: ApprovalRequest) -> str:
-    """The request as people read it, as Markdown."""
+def render(request: ApprovalRequest, *, whole: bool = False) -> str:
+    """The request as people read it, as Markdown; in one message, unless it is to be `whole`."""
     several = len(request.calls) > 1
     head = f"**May I do these {len(request.calls)} things?**" if several else "**May I do this?**"
     calls = []
     for number, call in enumerate(request.calls, 1):
         outcome = _outcome(request, call, safe_text(call.decided_by_name))
-        text = f"{number}\\. {call.description}" if several else call.description
+        text = call.description
+        if not whole and _is_long(request, call):
+            text = f"{text.partition(chr(10))[0]}\n{ABOVE}"
+        text = f"{number}\\. {text}" if several else text
         calls.append(f"{text}\n{outcome}" if outcome else text)
     return "\n\n".join([f"{head}\n{calls[0]}", *calls[1:], *_foot(request)])
 
@@ -197,13 +231,6 @@ def denial_for_model(request: ApprovalRequest, call: ToolCallApproval) -> str:
         return "Not approved: the person wrote something else instead. It was not run."
     why = f" Their reason: {request.reason}" if request.reason else " They gave no reason."
     return f"Not approved: a person denied this call. It was not run.{why}"
-
-
-def cut(text: str, limit: int) -> str:
-    """A description as far as it is shown, with how much is left out."""
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}…\n[cut: {len(text) - limit} more characters]"
 
 
 def describe_call(

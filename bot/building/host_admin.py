@@ -15,13 +15,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.access.current_roles import CurrentRoles
-from bot.building.texts import binding_text, draft_text, place_of, publish_text, shown_values
+from bot.approvals.view import MOST_SHOWN, seen_length
+from bot.building.texts import (
+    binding_text,
+    discard_text,
+    draft_text,
+    place_of,
+    publish_text,
+    shown_values,
+    update_text,
+)
 from bot.skills.api import SkillContext, SkillError, skill
 from bot.skills.spec import Guard, SkillSpec, Weighed
 from registry.binding import AgentBinding, AgentBindingType, BotIdentity
 from registry.definition import INTERNAL_TOOLS, InternalToolset
 from registry.draft_edits import Drafts
-from registry.errors import Denied, NotThere, RegistryError, RegistryUnavailable, ReviewNeeded
+from registry.errors import (
+    Denied,
+    NotThere,
+    ReasonMissing,
+    RegistryError,
+    RegistryUnavailable,
+    ReviewNeeded,
+    RevisionConflict,
+)
 from registry.history import kept_text
 from registry.revisions import differences
 from registry.roles import CORE, Action, Actor, Target, Why, verdict
@@ -32,7 +49,20 @@ NAME: InternalToolset = "host-admin"
 INSTANCE = Target("instance")
 MOST_LISTED = 200
 _AGENT = {"type": "string", "description": "The agent's id, such as jack.", "maxLength": 64}
-_WHY = {"type": "string", "description": "Why, for the record.", "maxLength": 500}
+_WHY = {
+    "type": "string",
+    "description": "Why the person wants this, for the record; some roles need it.",
+    "maxLength": 500,
+}
+TOO_LONG = (
+    "this changes more than a person can be shown at once ({} characters, at most {}): split it "
+    "into several changes, or let the person do it with /edit, /publish and /discard"
+)
+WANTS_REASON = "the person's role is for support: ask them why, and give it as `reason`"
+OVERTAKEN = (
+    "{} has changed agent '{}' since this draft was made: show the person with compare_draft, then "
+    "call update_draft to keep the draft's changes, or discard_draft to drop it"
+)
 _WHERE = {
     "type": "string",
     "enum": ["this chat", "this bot", "chat", "person"],
@@ -91,7 +121,7 @@ TOOLS = (
         "draft_agent",
         "Change fields of an agent in a draft of the person who asks, or begin a new agent. It is "
         "not in force until it is published. A person approves it first.",
-        {"agent": _AGENT, "changes": _CHANGES, "new": {"type": "boolean"}},
+        {"agent": _AGENT, "changes": _CHANGES, "new": {"type": "boolean"}, "reason": _WHY},
         ("agent", "changes"),
         "write",
     ),
@@ -102,8 +132,24 @@ TOOLS = (
         ("agent",),
     ),
     _Tool(
+        "update_draft",
+        "Put the changes of the draft of the person who asks on the agent as it is now, where "
+        "somebody else has changed that. A person approves it first.",
+        {"agent": _AGENT, "reason": _WHY},
+        ("agent",),
+        "write",
+    ),
+    _Tool(
         "publish_draft",
         "Put the draft of the person who asks in force. A person approves it first.",
+        {"agent": _AGENT, "reason": _WHY},
+        ("agent",),
+        "write",
+    ),
+    _Tool(
+        "discard_draft",
+        "Drop the draft of the person who asks; the agent stays as it is. A person approves it "
+        "first.",
         {"agent": _AGENT, "reason": _WHY},
         ("agent",),
         "write",
@@ -156,7 +202,7 @@ class HostAdmin:
         async def function(context: SkillContext, **given: Any) -> Any:
             actor = self._actor(context)
             try:
-                if refusal := await self._refusal(tool, actor, context):
+                if refusal := await self._refusal(tool, actor, context, given):
                     raise SkillError(refusal)
                 return await run(actor, context, **given)
             except RegistryError as error:
@@ -165,13 +211,15 @@ class HostAdmin:
         async def weigh(given: Mapping[str, Any], context: SkillContext) -> Weighed:
             actor = self._actor(context)
             try:
-                if refusal := await self._refusal(tool, actor, context):
+                if refusal := await self._refusal(tool, actor, context, given):
                     return Weighed(refusal)
                 if not tool.writes:
                     return Weighed()
                 text = await getattr(self, f"_ask_{tool.name}")(actor, context, **given)
             except RegistryError as error:
                 return Weighed(said(error))
+            if (length := seen_length(text)) > MOST_SHOWN:
+                return Weighed(TOO_LONG.format(length, MOST_SHOWN))
             return Weighed(description=text, right=tool.target.tier)
 
         made = skill(name=tool.name, description=tool.description, input_schema=tool.schema)
@@ -188,18 +236,28 @@ class HostAdmin:
     def _actor(self, context: SkillContext) -> Actor:
         return self.roles.actor(context.user_id, context.key or None)
 
-    async def _refusal(self, tool: _Tool, actor: Actor, context: SkillContext) -> str:
+    async def _refusal(
+        self, tool: _Tool, actor: Actor, context: SkillContext, given: Mapping[str, Any]
+    ) -> str:
         """Why the person may not do this; an attempt to write is noted in the audit."""
-        why = Why(f"asked through {context.agent}")
-        if verdict(actor.grants, tool.action, tool.target, why) == "yes":
+        found = verdict(actor.grants, tool.action, tool.target, self._why(context, given))
+        if found == "yes":
             return ""
+        if found == "needs a reason":
+            return WANTS_REASON
         if tool.writes:
             catalog = self.drafts.catalog
+            target = str(given.get("agent") or place_of(given))
             hour = int(catalog.wall() // 3600)  # nobody can push the rest out of the audit
-            refused, key = catalog.refused, f"{actor.id}:{context.agent}:{tool.name}:{hour}"
-            detail = f"through agent {context.agent}"
-            await refused(actor, tool.name, context.agent, key=key, detail=detail, of=tool.target)
+            key = f"{actor.id}:{context.agent}:{tool.name}:{target}:{hour}"
+            refused, detail = catalog.refused, f"through agent {context.agent}"
+            await refused(actor, tool.name, target, key=key, detail=detail, of=tool.target)
         return "the person who asks may not do this: their role does not allow it"
+
+    @staticmethod
+    def _why(context: SkillContext, given: Mapping[str, Any]) -> Why:
+        """Why the person wants this, as the call says; else the record says who asked."""
+        return Why(str(given.get("reason") or ""), note=f"asked through {context.agent}")
 
     def _state(self, given: Mapping[str, Any], context: SkillContext) -> str:
         """What a call would change, as it is now: the draft and the agent, or the binding."""
@@ -274,11 +332,12 @@ class HostAdmin:
         agent: str,
         changes: Mapping[str, Any],
         new: bool = False,
+        reason: str = "",
     ) -> str:
         draft, made = await self.drafts.preview(actor, agent, changes, new=new)
         if not made:
             raise NotThere("this changes nothing: the draft says so already")
-        return await asyncio.to_thread(draft_text, draft, made, self._snapshot)
+        return await asyncio.to_thread(draft_text, draft, made, self._snapshot, reason)
 
     async def _draft_agent(
         self,
@@ -287,8 +346,9 @@ class HostAdmin:
         agent: str,
         changes: Mapping[str, Any],
         new: bool = False,
+        reason: str = "",
     ) -> Any:
-        why = Why(f"asked through {context.agent}")
+        why = self._why(context, {"reason": reason})
         change = self.drafts.change
         draft = await change(actor, agent, changes, key=context.call, new=new, why=why)
         head = self.drafts.catalog.get_agent(agent)
@@ -303,14 +363,52 @@ class HostAdmin:
         reason: str = "",
     ) -> str:
         there = await self.drafts.compare(actor, agent)
+        if there.is_overtaken:
+            raise RevisionConflict(OVERTAKEN.format(there.by or "somebody", agent))
         return await asyncio.to_thread(publish_text, there, self._snapshot, self.bots(), reason)
 
     async def _publish_draft(
         self, actor: Actor, context: SkillContext, agent: str, reason: str = ""
     ) -> Any:
-        why = Why(reason or f"asked through {context.agent}")
+        why = self._why(context, {"reason": reason})
         done = await self.drafts.publish(actor, agent, key=context.call, why=why)
         return {"published": agent, "version": done.number, "in_force": True}
+
+    async def _ask_update_draft(
+        self,
+        actor: Actor,
+        context: SkillContext,  # noqa: ARG002
+        agent: str,
+        reason: str = "",
+    ) -> str:
+        if not (await self.drafts.compare(actor, agent)).is_overtaken:
+            raise NotThere("the draft stands on the newest version already")
+        there, overlapping = await self.drafts.preview_rebase(actor, agent)
+        return await asyncio.to_thread(update_text, there, overlapping, reason)
+
+    async def _update_draft(
+        self, actor: Actor, context: SkillContext, agent: str, reason: str = ""
+    ) -> Any:
+        rebase, why = self.drafts.rebase, self._why(context, {"reason": reason})
+        _, overlapping = await rebase(actor, agent, key=context.call, why=why)
+        return {"updated": agent, "own_text_kept_of": overlapping, "in_force": False}
+
+    async def _ask_discard_draft(
+        self,
+        actor: Actor,
+        context: SkillContext,  # noqa: ARG002
+        agent: str,
+        reason: str = "",
+    ) -> str:
+        there = await self.drafts.compare(actor, agent)
+        return await asyncio.to_thread(discard_text, there, reason)
+
+    async def _discard_draft(
+        self, actor: Actor, context: SkillContext, agent: str, reason: str = ""
+    ) -> Any:
+        why = self._why(context, {"reason": reason})
+        done = await self.drafts.discard(actor, agent, key=context.call, why=why)
+        return {"discarded": done}
 
     # --- binding ---------------------------------------------------------------------------------
 
@@ -342,7 +440,9 @@ class HostAdmin:
 
     async def _ask_bind_agent(self, actor: Actor, context: SkillContext, **given: Any) -> str:  # noqa: ARG002
         binding = self._known(context, given)
-        return binding_text(binding, self._snapshot, self.bots(), place_of(given), removes=False)
+        return binding_text(
+            binding, self._snapshot, self.bots(), place_of(given), _reason(given), removes=False
+        )
 
     def _known(self, context: SkillContext, given: Mapping[str, Any]) -> AgentBinding:
         binding = self._binding(context, given)
@@ -352,7 +452,7 @@ class HostAdmin:
 
     async def _bind_agent(self, actor: Actor, context: SkillContext, **given: Any) -> Any:
         binding = self._known(context, given)
-        why = Why(given.get("reason") or f"asked through {context.agent}")
+        why = self._why(context, given)
         await self.drafts.catalog.bind(actor, binding, key=context.call, why=why)
         return {"bound": binding.slot, "agent": binding.agent_id}
 
@@ -361,13 +461,19 @@ class HostAdmin:
         held = self._snapshot.document.bindings.get(binding.slot)
         if held is None:
             raise NotThere("nothing is bound there")
-        return binding_text(held.value, self._snapshot, self.bots(), place_of(given), removes=True)
+        return binding_text(
+            held.value, self._snapshot, self.bots(), place_of(given), _reason(given), removes=True
+        )
 
     async def _unbind(self, actor: Actor, context: SkillContext, **given: Any) -> Any:
         slot = self._binding(context, given).slot
-        why = Why(given.get("reason") or f"asked through {context.agent}")
+        why = self._why(context, given)
         done = await self.drafts.catalog.unbind(actor, slot, key=context.call, why=why)
         return {"removed": done}
+
+
+def _reason(given: Mapping[str, Any]) -> str:
+    return str(given.get("reason") or "")
 
 
 def said(error: RegistryError) -> str:
@@ -375,6 +481,8 @@ def said(error: RegistryError) -> str:
     match error:
         case ReviewNeeded():
             return f"kept, but not in force: {error}"
+        case ReasonMissing():
+            return WANTS_REASON
         case Denied():
             return "the person who asks may not do this: their role does not allow it"
         case RegistryUnavailable():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from bot.command import code, counted, escape_markdown, paragraphs
 from bot.commands.agent_menu import touched
-from bot.commands.versions import author, changed_fields
-from bot.safety.text_safety import deception_warning, reveal
+from bot.commands.versions import whole_changes
+from bot.safety.text_safety import reveal
 from registry.binding import AgentBinding, AgentBindingType, BotIdentity
 from registry.draft import Draft
 from registry.draft_edits import Comparison
@@ -21,11 +20,28 @@ MOST_CHARACTERS = 1_500
 """Of one value that the model reads."""
 
 
-def draft_text(draft: Draft, changes: Sequence[FieldChange], snapshot: Snapshot) -> str:
+def draft_text(
+    draft: Draft, changes: Sequence[FieldChange], snapshot: Snapshot, reason: str
+) -> str:
     """What a change of a draft asks for."""
     of = "the new agent" if draft.agent not in snapshot.agents else "agent"
     head = f"Change the draft of {of} {_titled(draft)}; nobody else notices yet:"
-    return paragraphs(head, _changes(changes))
+    return paragraphs(head, whole_changes(changes), because_text(reason))
+
+
+def update_text(there: Comparison, overlapping: Sequence[str], reason: str) -> str:
+    """What an update of a draft asks for: what it would differ in from the agent then."""
+    head = f"Put the draft of {_titled(there.draft)} on the agent as it is now; it would change:"
+    body = whole_changes(there.changes) if there.changes else "Nothing: the agent says it already."
+    both = f"Of {code(', '.join(overlapping))} the draft's own is kept." if overlapping else ""
+    return paragraphs(head, body, both, because_text(reason))
+
+
+def discard_text(there: Comparison, reason: str) -> str:
+    """What dropping a draft asks for: what is lost by it."""
+    head = f"Drop the draft of {_titled(there.draft)}; the agent stays as it is. This is lost:"
+    body = whole_changes(there.changes) if there.changes else "Nothing: the agent says it already."
+    return paragraphs(head, body, because_text(reason))
 
 
 def publish_text(
@@ -34,14 +50,14 @@ def publish_text(
     """What a publication asks for, with whom it touches."""
     draft = there.draft
     head = f"Publish {_titled(draft)}, for everybody at once:"
-    body = _changes(there.changes) if there.changes else "It says what the agent says already."
-    warning = ""
-    if there.is_overtaken:
-        who = author(there.by) if there.by else "by somebody"
-        warning = f"⚠ The agent was changed {who} since this draft was made."
+    body = whole_changes(there.changes) if there.changes else "It says what the agent says already."
     named = _where(snapshot, draft.agent, bots)
-    why = f"Because: {escape_markdown(reveal(reason)[0])}" if reason else ""
-    return paragraphs(head, body, warning, touched(snapshot, draft.agent), named, why)
+    return paragraphs(head, body, touched(snapshot, draft.agent), named, because_text(reason))
+
+
+def because_text(reason: str) -> str:
+    """Why something is asked for, in the words of the call."""
+    return f"Because: {escape_markdown(reveal(reason)[0])}" if reason else ""
 
 
 def _where(snapshot: Snapshot, agent: str, bots: Sequence[BotIdentity]) -> str:
@@ -60,16 +76,20 @@ def binding_text(
     snapshot: Snapshot,
     bots: Sequence[BotIdentity],
     where: str,
+    reason: str,
     *,
     removes: bool,
 ) -> str:
     """What a change of a binding asks for, with what answers there now."""
     held = snapshot.document.bindings.get(binding.slot)
     place = f"{where} ({_bound(binding, bots)})"
+    why = because_text(reason)
     if removes:
-        return f"Let {code(binding.agent_id)} no longer answer by its binding to {place}."
+        return paragraphs(
+            f"Let {code(binding.agent_id)} no longer answer by its binding to {place}.", why
+        )
     now = f"Now {code(held.value.agent_id)} is bound there." if held else "Nothing is bound there."
-    return f"Let {code(binding.agent_id)} answer in {place}. {now}"
+    return paragraphs(f"Let {code(binding.agent_id)} answer in {place}. {now}", why)
 
 
 def place_of(given: Mapping[str, Any]) -> str:
@@ -90,30 +110,6 @@ def _bound(one: AgentBinding, bots: Sequence[BotIdentity]) -> str:
 def _titled(draft: Draft) -> str:
     name, _ = reveal(draft.definition.name, name=True)
     return f"**{escape_markdown(name)}** ({code(draft.agent)})"
-
-
-def _changes(changes: Sequence[FieldChange]) -> str:
-    """The changes as Markdown, with hidden characters written out and a warning about them."""
-    deceptions = dict[str, None]()
-    shown = [
-        replace(one, old=_revealed(one.old, {}), new=_revealed(one.new, deceptions))
-        for one in changes
-    ]
-    warning = deception_warning([*deceptions]) if deceptions else ""
-    return paragraphs(changed_fields(shown), warning)
-
-
-def _revealed(value: Any, deceptions: dict[str, None]) -> Any:
-    """A JSON value with deceptive characters written out; what they are goes to `deceptions`."""
-    if isinstance(value, str):
-        text, found = reveal(value)
-        deceptions.update(dict.fromkeys(found))
-        return text
-    if isinstance(value, Mapping):
-        return {str(name): _revealed(one, deceptions) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_revealed(one, deceptions) for one in value]
-    return value
 
 
 def shown_values(change: FieldChange) -> dict[str, Any]:

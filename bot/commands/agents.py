@@ -27,7 +27,7 @@ from bot.command import (
 )
 from bot.commands.host import AdminContext, BotState, no_agent, server_line, server_name
 from bot.errors import ChannelError, UnreadableFile
-from bot.safety.text_safety import printable
+from bot.safety.text_safety import printable, reveal
 from bot.tools.policy import Decision
 from bot.tools.toolset import ListedTool
 from registry.binding import AgentBinding, AgentBindingType
@@ -99,7 +99,7 @@ async def described(
     advice = "\n".join(advice_lines(host, found)) if found else ""
     review = problem_lines([*snapshot.review(id), *offered.problems])
     return paragraphs(
-        f"**{escape_markdown(name)}** ({code(id)})",
+        f"**{escape_markdown(reveal(name, name=True)[0])}** ({code(id)})",
         "\n".join(settings),
         _tools(offered.listed),
         answers_of(snapshot, id, host.bots()),

@@ -28,7 +28,10 @@ MAX_SEARCHED = 5_000
 """Records that are looked through for those of an agent or a person; then the reply says so."""
 MAX_VALUE = 60
 HOW = "Write /audit [AGENT | PERSON] [N more]; N more are those before record N."
-HOW_TO_ROLL_BACK = "Write /rollback N; /audit shows the numbers."
+HOW_TO_ROLL_BACK = (
+    "Write /rollback N with the number of a record that /audit shows, or /rollback AGENT N with "
+    "that of a version that /versions AGENT shows."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ async def rollback(host: AdminContext, context: CommandContext) -> CommandResult
     """
     text, why = split_reason(context.arguments)
     words = text.split()
-    if len(words) > 1:
+    if len(words) > 1 and words[-1].isdecimal():
         return await restore.function(host, context)
     if len(words) != 1 or not words[0].isdecimal() or len(words[0]) > MAX_DIGITS:
         return Reply(escape_markdown(HOW_TO_ROLL_BACK))

@@ -21,9 +21,10 @@ from bot.command import (
     problem_lines,
     split_reason,
 )
-from bot.commands.agents import advice_lines, document_in
+from bot.commands.agents import advice_lines, answers_of, document_in
 from bot.commands.host import AdminContext, ago, no_agent, sentence
 from bot.commands.versions import author, changed_fields
+from bot.safety.text_safety import reveal
 from registry.draft import Draft
 from registry.draft_edits import AGENT_FIELDS, Comparison, Drafts
 from registry.errors import DocumentErrors, NotThere, Overtaken, Problem
@@ -42,6 +43,7 @@ HOW_TO_EDIT = (
     "draft, and /edit new ID name NAME begins a new agent."
 )
 WHICH = "Which agent? Write {} ID; /drafts lists the drafts."
+IN_FORCE = "It says what the agent says: it is in force already, and may be discarded."
 NOTHING = "You test nothing here."
 _DOCUMENT = re.compile(r"\s*(?:\{|```|[\w\"']+\s*:(?:\s|$))")
 """How a whole agent begins, in JSON, YAML or a block of code."""
@@ -130,11 +132,21 @@ def _compared_text(host: AdminContext, there: Comparison, how: str) -> str:
     draft = there.draft
     of = "of a new agent, " if there.head is None else "of "
     head = f"Your draft {of}{_titled(draft)}:"
-    body = changed_fields(there.changes) if there.changes else "It says what the agent says."
+    body = changed_fields(there.changes) if there.changes else IN_FORCE
     warning = f"⚠ {_theirs(there, host)} {how}".strip() if there.is_overtaken else ""
+    again = _answers_again(host, draft.agent) if there.head is None else ""
     own = draft.definition.llm_overrides
     advice = [f"⚠ {escape_markdown(one)}" for one in host.advice(own)] if own else []
-    return paragraphs(head, body, warning, "\n".join(advice))
+    return paragraphs(head, body, warning, again, "\n".join(advice))
+
+
+def _answers_again(host: AdminContext, agent: str) -> str:
+    """Where an agent that is gone answers again once it is published; '' for nowhere."""
+    snapshot = host.catalog.snapshot()
+    if not any(one.agent_id == agent for one in snapshot.bindings):
+        return ""
+    places = answers_of(snapshot, agent, host.bots()).removeprefix("Answers:\n")
+    return f"⚠ Once it is published, it answers again where it is still bound:\n{places}"
 
 
 def _theirs(there: Comparison, host: AdminContext) -> str:
@@ -158,7 +170,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _titled(draft: Draft) -> str:
-    return f"**{escape_markdown(draft.definition.name)}** ({code(draft.agent)})"
+    name, _ = reveal(draft.definition.name, name=True)
+    return f"**{escape_markdown(name)}** ({code(draft.agent)})"
 
 
 def line_of(context: CommandContext) -> str:
@@ -201,11 +214,23 @@ async def test(host: AdminContext, context: CommandContext) -> CommandResult:
             return Reply(NOTHING)
         await drafts.stop(actor, here.agent, key=context.key)
         return Reply(f"The test of {_titled(here)} is over; your draft is kept.")
+    before = drafts.find(actor, wanted)
     draft = await drafts.test(actor, wanted, line, chat, key=context.key)
+    ended = ended_tests(here, before, draft)
     others = "" if context.incoming.address.private else " Nobody else here notices."
     text = f"Your draft of {_titled(draft)} now answers you in this chat, and only here.{others}"
     how = f"/test off ends that, /publish {wanted} puts it in force."
-    return Reply(paragraphs(text, escape_markdown(how)))
+    return Reply(paragraphs(text, ended, escape_markdown(how)))
+
+
+def ended_tests(here: Draft | None, before: Draft | None, now: Draft) -> str:
+    """What a test ends: that of another draft `here`, and that of the same one elsewhere."""
+    parts = []
+    if here is not None and here.agent != now.agent:
+        parts.append(f"The test of {_titled(here)} here is over.")
+    if before is not None and before.tested_in not in (None, now.tested_in):
+        parts.append("Its test in the other chat is over.")
+    return " ".join(parts)
 
 
 @command(

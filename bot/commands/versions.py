@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.command import (
@@ -23,6 +23,7 @@ from bot.command import (
     split_reason,
 )
 from bot.commands.host import AdminContext, ago, no_agent
+from bot.safety.text_safety import deception_warning, reveal
 from registry.history import Diff
 from registry.instance import is_instance_id
 from registry.revisions import KINDS, FieldChange, Kind, Revision, WordChange, differences
@@ -49,6 +50,8 @@ SECTIONS = {
     "limits": "Limits",
     "other": "Other",
 }
+BY_DANGER = ("other", "tools", "limits", "model", "text")
+"""The sections of a change as they are shown to who answers for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ def because(reason: str, ticket: str = "") -> str:
     """Why a change was made; '' where nobody said it."""
     if ticket and ticket not in reason:
         reason = f"{reason} ({ticket})" if reason else ticket
-    return escape_markdown(f" because {reason}") if reason else ""
+    return escape_markdown(reveal(f" because {reason}")[0]) if reason else ""
 
 
 def _summary(revision: Revision, before: Revision | None) -> str:
@@ -165,7 +168,8 @@ def _summary(revision: Revision, before: Revision | None) -> str:
         return "nothing changed in what it says"
     names = [one.field or f"{_short(one.old)} → {_short(one.new)}" for one in changes]
     shown, rest = names[:MAX_FIELDS], len(names) - MAX_FIELDS
-    return escape_markdown(", ".join(shown) + (f" and {rest} more" if rest > 0 else ""))
+    text = ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
+    return escape_markdown(reveal(text)[0])
 
 
 @command(
@@ -206,45 +210,87 @@ def _diff_text(document: DocumentName, found: Diff) -> str:
 
 
 def changed_fields(changes: Sequence[FieldChange]) -> str:
-    """The first changed fields by section; texts word by word."""
+    """The first changed fields by section; texts word by word.
+
+    Characters that people do not see are written out, with a warning of those that are put in.
+    """
     shown, more = first_items(changes, MAX_CHANGES)
+    return _by_section(shown, SECTIONS, whole=False, more=more)
+
+
+def whole_changes(changes: Sequence[FieldChange]) -> str:
+    """Every change to its end, the most dangerous first: what people read who answer for it.
+
+    Of texts only what stays the same is shortened.
+    """
+    return _by_section(changes, BY_DANGER, whole=True)
+
+
+def _by_section(
+    changes: Sequence[FieldChange], sections: Iterable[str], *, whole: bool, more: str = ""
+) -> str:
+    deceptions = dict[str, None]()
+    found = [
+        replace(one, old=revealed(one.old, {}), new=revealed(one.new, deceptions))
+        for one in changes
+    ]
     parts = []
-    for section, title in SECTIONS.items():
-        lines = [_changed(change) for change in shown if change.section == section]
+    for section in sections:
+        lines = [_changed(change, whole=whole) for change in found if change.section == section]
         if lines:
-            parts.append("\n".join([f"**{title}**", *lines]))
-    return paragraphs(*parts) + more
+            parts.append("\n".join([f"**{SECTIONS[section]}**", *lines]))
+    return paragraphs(paragraphs(*parts) + more, deception_warning([*deceptions]))
 
 
-def _changed(change: FieldChange) -> str:
+def revealed(value: Any, deceptions: dict[str, None]) -> Any:
+    """A JSON value with deceptive characters written out; what they are goes to `deceptions`."""
+    if isinstance(value, str):
+        text, found = reveal(value)
+        deceptions.update(dict.fromkeys(found))
+        return text
+    if isinstance(value, Mapping):
+        return {
+            revealed(str(name), deceptions): revealed(one, deceptions)
+            for name, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [revealed(one, deceptions) for one in value]
+    return value
+
+
+def _changed(change: FieldChange, *, whole: bool = False) -> str:
     """A changed field; texts word by word."""
     name = f"{code(change.field)}: " if change.field else ""
     if words := change.words:
-        return f"• {name}{_text_change(words)}"
+        return f"• {name}{_text_change(words, whole=whole)}"
     if change.old is None:
-        return f"• {name}{marked('+', _short(change.new))}"
+        return f"• {name}{marked('+', _short(change.new, whole=whole))}"
     if change.new is None:
-        return f"• {name}{marked('-', _short(change.old))}"
-    return f"• {name}{code(_short(change.old))} → {code(_short(change.new))}"
+        return f"• {name}{marked('-', _short(change.old, whole=whole))}"
+    old, new = (code(_short(one, whole=whole)) for one in (change.old, change.new))
+    return f"• {name}{old} → {new}"
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, *, whole: bool = False) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text)} characters)"
+    if whole or len(text) <= MAX_VALUE:
+        return text
+    return f"{text[:MAX_VALUE]}… ({len(text)} characters)"
 
 
-def _text_change(words: Sequence[WordChange]) -> str:
+def _text_change(words: Sequence[WordChange], *, whole: bool = False) -> str:
     """A text with what was ~~taken out~~ and **put in**; long unchanged stretches are shortened."""
     result, last, shown = "", ("=", " "), 0
-    for number, (kind, whole) in enumerate(words):
-        if shown > MAX_TEXT:
+    for number, (kind, run) in enumerate(words):
+        if shown > MAX_TEXT and not whole:
             return f"{result} …"
-        text = _INDENT.sub("\n", whole)
+        text = _INDENT.sub("\n", run)
         if kind == "=":
             text = _shortened(text, first=number == 0, last=number == len(words) - 1)
             piece = escape_markdown(text)
         else:
-            text = _visible(text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…")
+            is_short = whole or len(text) <= MAX_TEXT
+            text = _visible(text if is_short else f"{text[:MAX_TEXT]}…")
             piece = marked(kind, text)
         if _needs_blank(last, (kind, text[0])):
             piece = f" {piece}"

@@ -36,6 +36,10 @@ TOO_MANY_PENDING = (
     "Not run: {} calls already wait for approval, and people are not asked about more at once. "
     "Ask again for this one later if it is still needed."
 )
+TOO_LONG_PENDING = (
+    "Not run: together with the calls that already wait for approval this is more than people read "
+    "at once. Ask again for this one after those."
+)
 MAX_PENDING = 10
 """Calls in one request for approval: each has its lines to be read, and its buttons."""
 MAX_REPEATS = 3
@@ -96,7 +100,7 @@ class ToolCalls:
         records = [*results]
         running = [*repeated]
         for call, decision in [(call, await self._decide(call)) for call in calls]:
-            decision = self._bounded(call, decision, made, len(pending))
+            decision = self._bounded(call, decision, made, pending)
             made.append(call.digest)
             if decision.refusal:
                 records.append(turn.result_record(call, decision.refusal))
@@ -113,7 +117,11 @@ class ToolCalls:
         return pending
 
     def _bounded(
-        self, call: Call, decision: PolicyResult, made: Sequence[str], pending: int
+        self,
+        call: Call,
+        decision: PolicyResult,
+        made: Sequence[str],
+        pending: Sequence[PendingCall],
     ) -> PolicyResult:
         """The decision, or the refusal of a call that is one too many."""
         if decision.refusal:
@@ -121,8 +129,12 @@ class ToolCalls:
         if self._decided(call) is None and is_repeating(made, call.digest):
             self.turn.usage.loops += 1
             return refused(LOOP)
-        if decision.needs_approval and pending >= MAX_PENDING:
+        if decision.needs_approval and len(pending) >= MAX_PENDING:
             return refused(TOO_MANY_PENDING.format(MAX_PENDING))
+        if decision.needs_approval and decision.description and pending:
+            shown = [decision.description, *(other.description for _, other in pending)]
+            if sum(map(view.seen_length, shown)) > view.MOST_SHOWN:
+                return refused(TOO_LONG_PENDING)
         if not self.turn.usage.has_calls_left:
             return refused(LIMIT_REACHED.format(self.turn.usage.limits.calls))
         return decision

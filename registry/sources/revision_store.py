@@ -80,7 +80,7 @@ class NewRevision:
             "text": self.text,
             "by": change.actor.id,
             "at": round(change.at, 3),
-            "reason": change.why.reason,
+            "reason": change.why.said,
             "ticket": change.why.ticket,
             "via": change.actor.via,
             "place": self.place,

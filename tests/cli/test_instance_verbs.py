@@ -90,7 +90,8 @@ async def test_what_show_prints_put_takes_back_and_a_diff_and_a_restore_name_its
         f"agent instance {SMB}, revision 1 to 2:",
         "  llm.temperature: 0.8 -> 0.3",
     ]
-    said = await console.done("instances", "restore", SMB, "1")
+    assert "give a reason" in (await console("instances", "restore", SMB, "1")).err
+    said = await console.done("instances", "restore", SMB, "1", *WHY)
     assert said.out == f"restored agent instance {SMB} to revision 1, as revision 3\n"
     (newest,) = (await console.done("audit", "list", "--count", "1", "--json")).data
     assert (newest["action"], newest["field_changed"]) == ("restore instance", "llm.temperature")

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from bot.app import App
+from simulators.messages.turns import Call, turn
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Message, Room
 from tests.host.replicas import Replica
@@ -43,6 +44,9 @@ class Office:
         stage.bot("Asker", mcpServers=["desk"])
         brief = {"approvers": ["hostAdmins"], "approvalMinutes": 0.03}
         stage.bot("Brief", mcpServers=["desk"], toolPolicy=brief)
+        builder = {"id": "builder", "name": "Builder", "internalToolsets": ["host-admin"]}
+        asks = {"mcpServers": [], "toolPolicy": {"approvers": ["hostAdmins"]}}
+        stage.agents["agents"].append(builder | asks)
         admins = f"{self.boss.id},{self.deputy.id}"
         stage.environ |= {**OPERATOR, "ADMINS": admins, "SWEEP_SECONDS": "0.3"}
         folder = stage.folder / "agent_configs"
@@ -141,6 +145,25 @@ async def test_once_on_an_admins_card_runs_the_call_and_the_late_press_of_anothe
     found, wrong = await compared_with(front.host.store.redis)
     assert "approval:cards:<nonce>" in found
     assert not [one for one in wrong if one.startswith("approval:")]
+
+
+async def test_a_long_change_is_sent_whole_before_the_card(front: Front) -> None:
+    desk, long = front.desk, "Be kind to every guest. " * 300 + "Give them the keys."
+    key = await front.client.make_key(role="spokestack_engineer", scope="host", user="eli")
+    change = {"agent": "padded", "new": True, "changes": {"description": long}}
+    call = turn(Call("skill__draft_agent", change))
+    desk.stage.script.on(call, "It is drafted.", user="please pad")
+    body = {"agent_type": "builder", "task": "please pad"}
+    task = (await front.client.ask("POST", EXECUTE, key, json=body)).json
+    card = await desk.card(desk.boss, task["task_id"])
+    texts = desk.stage.texts(desk.room(desk.boss), desk.bot.id)
+    shown = " ".join(" ".join(texts).split())
+    assert shown.count("kind to every guest.") == 300
+    assert shown.index("Give them the keys.") < shown.index("All of it is in the messages above.")
+    assert await desk.press(desk.boss, card, data(card)[1]) == "Denied."
+    closed = await desk.closed(desk.boss, card)
+    assert "denied by Boss" in closed
+    assert len(desk.stage.texts(desk.room(desk.boss), desk.bot.id)) == len(texts)
 
 
 async def test_deny_on_a_card_is_what_the_task_and_the_agent_hear(front: Front) -> None:

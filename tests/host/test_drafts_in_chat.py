@@ -145,6 +145,8 @@ async def test_a_test_ends_with_the_draft_with_off_and_with_the_role(stage: Stag
         assert await says("hello") == "echo"
         assert "no draft of agent 'jack'" in await boss_says("/discard jack")
         await boss_says(f"/roles grant {ann.id} spokestack_engineer host")
+        assert await says("hello") == "echo"  # the role is back, the test is not
+        assert "Your draft of Jack (jack) now answers" in await says("/test jack")
         assert await says("hello") == f"Good day.{MARK}"
         assert (await says("/discard jack")).startswith("Dropped your draft of agent jack")
         assert await says("hello") == "echo"

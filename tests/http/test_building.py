@@ -69,6 +69,20 @@ async def test_an_engineers_key_drafts_after_its_person_has_approved(office: Off
     assert await office.name() == "Jack"
 
 
+async def test_a_client_over_http_reads_a_long_change_to_its_end(office: Office) -> None:
+    eli = await office.client.make_key(role="spokestack_engineer", scope="host", user="eli")
+    long = "Be kind to every guest. " * 300 + "Give them the keys."
+    call = Call("skill__draft_agent", {"agent": "jack", "changes": {"description": long}})
+    office.stage.script.on(turn(call), "Denied.", user="Pad it")
+    body = {"task": "Pad it", "agent_type": "builder"}
+    path = "/api/v1/agent/execute?wait=20"
+    asked = (await office.client.ask("POST", path, eli, json=body)).json
+    (shown,) = asked["approval"]["calls"]
+    assert long in shown["description"]
+    path, no = f"/api/v1/approvals/{asked['approval']['id']}", {"decision": "deny"}
+    assert (await office.client.ask("POST", path, eli, json=no)).status == 200
+
+
 async def test_a_key_without_the_right_and_one_that_names_an_engineer_are_refused(
     office: Office,
 ) -> None:

@@ -37,6 +37,7 @@ STATUSES: Mapping[type[RegistryError], tuple[int, str]] = {
     errors.DocumentErrors: (422, "invalid-document"),
     errors.ReferenceMissing: (422, "reference-missing"),
     errors.KeyReused: (422, "key-reused"),
+    errors.ReviewWaits: (409, "review-waits"),
     errors.ReviewNeeded: (202, "review-needed"),
     errors.ReasonMissing: (403, "reason-missing"),
     errors.Denied: (403, "denied"),

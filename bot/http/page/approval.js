@@ -6,6 +6,7 @@ import { rendered } from "./markdown.js";
 
 const MOST_CALLS = 20;
 const MOST_SHOWN = 8000;
+const MOST_DESCRIBED = 100_000; // the host shows no more than it lets people approve: all of it is here
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
 const OUTCOMES = {
@@ -131,7 +132,7 @@ export class ApprovalCard {
 /** A call: as the host describes it, or its arguments as plain text; nothing in either is hidden. */
 function callElement(call) {
   if (call?.description) {
-    return h("div", { class: "call text" }, rendered(shortened(visible(String(call.description)), MOST_SHOWN)));
+    return h("div", { class: "call text" }, rendered(shortened(visible(String(call.description)), MOST_DESCRIBED)));
   }
   const rows = Object.entries(call?.arguments ?? {}).slice(0, 50);
   const value = (one) => visible(typeof one === "string" ? one : JSON.stringify(one, null, 2));
