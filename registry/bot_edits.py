@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,8 @@ from registry.errors import DocumentErrors, InvalidValue, Problem
 from registry.fields import nearest, valid_slug
 from registry.instance import SLASH
 from registry.roles import CORE, DEFAULT_ACCOUNT, NO_REASON, Actor, Target, Why, verdict
-from registry.sealing import Sealer, Unopened
-from registry.snapshot import Entry, revision_of
+from registry.sealing import Sealer, Unopened, key_id_of
+from registry.snapshot import Entry, Snapshot, revision_of
 from registry.sources.revision_store import DELETED
 from registry.stored_bot import BotStatus, StoredBot, bot_name, purpose_of
 
@@ -26,6 +26,10 @@ NO_KEY = Problem(
     "it is not set, and without it no token is stored",
     "make a key with `switchboard secrets new-key`, set it at every replica, and restart them",
 )
+LOST_KEY = "it is not set, and without it no token is read or stored"
+SEAL = "seal the token of bot"
+ROTATED = Why("the key of the tokens was changed")
+"""Why tokens are sealed anew: it is the operator's to do, in every account."""
 _TOKEN = re.compile(r"([1-9][0-9]{4,15}):[A-Za-z0-9_-]{30,100}")
 _NOT_A_TOKEN = "that is not a bot token, which looks like 123456789:AA…"  # noqa: S105 words
 _COPY = "copy it again from @BotFather"
@@ -98,7 +102,7 @@ class BotEdits:
     def require_key(self) -> Sealer:
         """What seals tokens; raises DocumentErrors with a fix where there is no key."""
         if self.sealer is None:
-            raise DocumentErrors([NO_KEY])
+            raise DocumentErrors([no_key(self.catalog.snapshot())])
         return self.sealer
 
     def account_for(self, actor: Actor, account: str | None) -> str:
@@ -311,11 +315,31 @@ class BotEdits:
 # --- what is wrong with stored bots ---
 
 
+def sealing_keys(bots: Iterable[StoredBot]) -> list[str]:
+    """The ids of the keys with which the tokens of these bots are sealed."""
+    return sorted({key_id_of(bot.token) for bot in bots} - {""})
+
+
+def no_key(snapshot: Snapshot) -> Problem:
+    """That there is no key: where tokens are sealed already, it takes the one that sealed them."""
+    keys = sealing_keys(entry.value for entry in snapshot.document.bots.values())
+    return Problem(NO_KEY.place, LOST_KEY, set_the_key(keys)) if keys else NO_KEY
+
+
+def set_the_key(keys: Collection[str]) -> str:
+    """What to do where SECRETS_KEY is not set, and tokens are sealed with these keys."""
+    named = " or ".join(keys)
+    return (
+        f"set it to the key that sealed the tokens in the store, whose key id is {named}, at every "
+        "replica, and restart them; a new key does not open them"
+    )
+
+
 def unreadable(bot: StoredBot, why: str) -> Problem:
     """That the token of a bot cannot be read, with what to do."""
     cure = (
-        "set SECRETS_KEY to that key; or set SECRETS_KEY_OLD to it and run `switchboard secrets "
-        "rotate`; or add the bot again with its token"
+        f"set SECRETS_KEY to the key with the id {key_id_of(bot.token)}; or set SECRETS_KEY_OLD to "
+        "it and run `switchboard secrets rotate`; or add the bot again with its token"
     )
     message = f"the token of {bot.called} cannot be read: {why}"
     return Problem(f"bot {bot.id}", message, cure)
@@ -330,15 +354,20 @@ class Rotation:
     problems: list[Problem] = field(default_factory=list)
 
 
-async def rotate(catalog: Catalog, actor: Actor, sealer: Sealer) -> Rotation:
-    """Seal every token with the present key; run again after a crash, it goes on where it was."""
+async def rotate(catalog: Catalog, actor: Actor, sealer: Sealer, why: Why = ROTATED) -> Rotation:
+    """Seal every token with the present key; run again after a crash, it goes on where it was.
+
+    A bot that cannot be sealed anew is among the problems, and keeps no other from it.
+    """
     done = Rotation()
     for id in [*catalog.snapshot().document.bots]:
-        await _rotate(catalog, actor, sealer, id, done)
+        await _rotate(catalog, actor, sealer, id, done, why or ROTATED)
     return done
 
 
-async def _rotate(catalog: Catalog, actor: Actor, sealer: Sealer, id: str, done: Rotation) -> None:
+async def _rotate(
+    catalog: Catalog, actor: Actor, sealer: Sealer, id: str, done: Rotation, why: Why
+) -> None:
     while True:
         entry = (await catalog.reload()).document.bots.get(id)
         if entry is None:
@@ -349,17 +378,23 @@ async def _rotate(catalog: Catalog, actor: Actor, sealer: Sealer, id: str, done:
             return
         try:
             token = sealer.open(bot.token, bot.purpose)
-        except Unopened as why:
-            done.problems.append(unreadable(bot, str(why)))
+        except Unopened as closed:
+            done.problems.append(unreadable(bot, str(closed)))
             return
         anew = bot.model_copy(update={"token": sealer.seal(token, bot.purpose)})
         key = f"rotate:{id}:{revision_of(anew.token)}"
         try:
             await catalog.put_bot(
-                actor, anew, action="seal anew bot", key=key, expected=entry.revision
+                actor, anew, action=SEAL, key=key, expected=entry.revision, why=why
             )
         except errors.RevisionConflict:
             continue
+        except errors.RegistryUnavailable:
+            raise
+        except errors.RegistryError as error:  # the others are sealed all the same
+            place, message = f"bot {id}", f"{bot.called} was not sealed anew: {error}"
+            done.problems.append(Problem(place, message, "run `switchboard secrets rotate` again"))
+            return
         done.anew += 1
         return
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -803,8 +804,8 @@ class Catalog:
         hour = self._hourly(actor, action)
         await self.refused(actor, action, name, key=hour, detail=detail, of=target)
         if said == "needs a reason":
-            raise errors.ReasonMissing(f"say why you {action}: give a reason or a ticket")
-        raise errors.Denied(f"you may not {action}: {_needed('write', target)}")
+            raise errors.ReasonMissing(f"say why you {in_words(action)}: give a reason or a ticket")
+        raise errors.Denied(f"you may not {in_words(action)}: {_needed('write', target)}")
 
     async def _may_grant(
         self, actor: Actor, action: str, name: str, grant: RoleGrant, key: str, why: Why
@@ -816,7 +817,7 @@ class Catalog:
         hour = self._hourly(actor, action)
         await self.refused(actor, action, name, key=hour, detail=detail, of=grant.target)
         if said == "needs a reason":
-            raise errors.ReasonMissing(f"say why you {action}: give a reason or a ticket")
+            raise errors.ReasonMissing(f"say why you {in_words(action)}: give a reason or a ticket")
         raise errors.Denied(f"you may not {action} {grant.role} of {grant.place}")
 
     def _hourly(self, actor: Actor, action: str) -> str:
@@ -1002,6 +1003,28 @@ class Catalog:
                 subscriber(self._snapshot)
             except Exception:  # noqa: BLE001 - one listener's fault must not stop the others
                 _log.exception("subscriber.failed")
+
+
+_SAID = {
+    "set default": "set the default agent",
+    "let in": "let anybody in",
+    "block": "block anybody",
+    "take back": "take back who was let in or blocked",
+}
+_NOUN = re.compile(r"\b(agent|instance|bot|binding|key|role|default|access)\Z")
+
+
+def in_words(action: str) -> str:
+    """An action in a sentence: "add bot" as "add a bot"."""
+    if action in _SAID:
+        return _SAID[action]
+
+    def with_article(noun: re.Match[str]) -> str:
+        if noun[1] in ("default", "access"):
+            return "the default agent" if noun[1] == "default" else noun[1]
+        return f"{'an' if noun[1][0] in 'ai' else 'a'} {noun[1]}"
+
+    return _NOUN.sub(with_article, action)
 
 
 def owns_presets(actor: Actor, owner: str) -> bool:

@@ -14,7 +14,7 @@ from bot.app import App
 from registry.bot_edits import NewBot
 from registry.errors import AlreadyThere, Unrestorable
 from registry.roles import OPERATOR_ACTOR
-from registry.sealing import new_key
+from registry.sealing import SealingKey, new_key
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
 from simulators.testing.valkey import Valkey
@@ -262,6 +262,12 @@ async def test_a_wrong_key_stops_only_the_bot_that_it_cannot_read_until_the_key_
         for bot in bots:
             await say(f"/addbot {bot.token} echo")
             await bot.updates.wait_until_polled(SOON)
+        await say("/bots move 7100002 acme because it is theirs")  # takes a reason from now on
+    # Without the key the cure names it: a new one would open nothing.
+    sealed_with = SealingKey.parse(old).id
+    status, said = await command(stage.folder, stage.variables(), "bots", "list")
+    assert f"the key that sealed the tokens in the store, whose key id is {sealed_with}" in said
+    assert "new-key" not in said
     async with stage.host(SECRETS_KEY=new) as host:
         await stage.world.until(
             lambda: any("cannot be read" in text for text in stage.texts(room, echo.id))
@@ -279,18 +285,46 @@ async def test_a_wrong_key_stops_only_the_bot_that_it_cannot_read_until_the_key_
         # The rotation is felt by the host that runs, and says what it did.
         environ = stage.variables(SECRETS_KEY=new)
         status, said = await command(stage.folder, environ, "secrets", "rotate")
-        assert (status, "cannot be read: 2" in said) == (1, True)
+        assert (status, "failed: 2" in said) == (1, True)
+        (stage.folder / "wrong").write_text(new_key())
+        wrong = ("secrets", "rotate", "--old-file", str(stage.folder / "wrong"))
+        status, said = await command(stage.folder, environ, *wrong)
+        assert status == 1
+        assert f"give the key with the id {sealed_with}" in said
+
+        # One bot that fails, here as its token was tampered with, keeps no other from it.
         (stage.folder / "old").write_text(old)
+        held = (await host.store.command("GET", "agent:bot:7100001")).decode()
+        sealed = host.catalog.snapshot().document.bots["7100001"].value.token
+        torn = sealed[:-6] + ("AAAAAA" if sealed[-6:] != "AAAAAA" else "BBBBBB")
+        await host.store.command("SET", "agent:bot:7100001", held.replace(sealed, torn))
         words = ("secrets", "rotate", "--old-file", str(stage.folder / "old"))
         status, said = await command(stage.folder, environ, *words)
-        assert (status, said.strip()) == (0, "sealed anew: 2; done before: 0")
+        assert (status, "sealed anew: 1; done before: 0\nfailed: 1" in said) == (1, True)
+        assert "bot 7100001: the token of @first_7100001_bot cannot be read" in said
+        assert f"set SECRETS_KEY to the key with the id {sealed_with}" in said
+        await bots[1].updates.wait_until_polled(SOON)
+        await host.store.command("SET", "agent:bot:7100001", held)
+        status, said = await command(stage.folder, environ, *words, "--reason", "it leaked")
+        assert (status, said.strip()) == (0, "sealed anew: 1; done before: 1")
         for bot in bots:
             await bot.updates.wait_until_polled(SOON)
         status, said = await command(stage.folder, environ, *words)
         assert (status, said.strip()) == (0, "sealed anew: 0; done before: 2")
-        records = [one for one in await audit_of(host) if one.action == "seal anew bot"]
+        records = [one for one in await audit_of(host) if one.action == "seal the token of bot"]
         assert [one.field_changed for one in records] == ["token", "token"]
         assert records[0].old_value != records[0].new_value
+        assert [one.change_reason for one in records] == [
+            "it leaked",
+            "the key of the tokens was changed",
+        ]
+
+        # A token among the words of the command line is not said again.
+        token = new_bot(stage, "Third", 7_100_003).token
+        for wrong in ((*("bots", "add"), token), ("bots", token), ("bots", "pause", token), (token,)):
+            status, said = await command(stage.folder, environ, *wrong)
+            assert status != 0
+            assert token.partition(":")[2] not in said, said
 
 
 async def serves_all(replica: Replica, stage: Stage, bots: list[Bot]) -> None:
@@ -377,7 +411,7 @@ async def test_a_bot_works_for_its_account_and_only_its_own_people_see_it(stage:
         assert host.catalog.snapshot().account_of_bot(7_100_001) == "acme"
         second = new_bot(stage, "Second", 7_100_002)
         denied = await at_desk(f"/addbot {second.token} account default")
-        assert "You may not add bot" in denied
+        assert "You may not add a bot: it takes the role" in denied
         assert not second.updates.polled
         said = await at_desk(f"/addbot {second.token} echo")
         assert "the bot belongs to account acme, where echo may not answer" in said
