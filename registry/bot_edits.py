@@ -171,6 +171,8 @@ class BotEdits:
         else:
             account = self.account_for(actor, new.account)
         await self._authorize(actor, "add bot", id, account, key, why)
+        if held is None:
+            await self._check_former(actor, id, account, why)
         agent = await self.agent_for(actor, new.agent, account)
         if (variable := self.own.get(int(id))) is not None:
             raise errors.AlreadyThere(f"bot {id} is hosted already: {variable} sets its token")
@@ -295,6 +297,23 @@ class BotEdits:
     ) -> None:
         """Raise Denied, with a record of it, before Telegram is asked anything."""
         await self.catalog.authorized(actor, action, id, Target("instance", account), key, why)
+
+    async def _check_former(self, actor: Actor, id: str, account: str, why: Why) -> None:
+        """Raise Denied or ReasonMissing where a bot was another account's until it was removed."""
+        former = await self.catalog.former_account(id)
+        if former in (None, account):
+            return
+        said = verdict(actor.grants, "write", Target("instance", former), why)
+        if said == "needs a reason":
+            raise errors.ReasonMissing(
+                f"say why you add bot {id}, which belonged to account {former} until it was "
+                "removed: give a reason or a ticket"
+            )
+        if said != "yes":
+            raise errors.Denied(
+                f"bot {id} belonged to another account until it was removed, and what was said in "
+                "it is still there: ask an admin of the host to add it"
+            )
 
     async def _identified(self, token: str, id: str, held: StoredBot | None) -> StoredBot:
         """The bot as Telegram says who it is; raises DocumentErrors."""

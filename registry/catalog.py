@@ -21,7 +21,13 @@ from registry.access import AccessGrant
 from registry.api_key import ApiKey, lends
 from registry.audit import Change, deletion, refusal
 from registry.authorization import GUEST, WriterPermissions
-from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
+from registry.binding import (
+    AgentBinding,
+    AgentBindingType,
+    Bindings,
+    BotIdentity,
+    parts_of_slot,
+)
 from registry.definition import AgentDefinition
 from registry.errors import Problem
 from registry.instance import SLASH, AgentInstance
@@ -78,6 +84,8 @@ BOT_STAYS = "a bot is not brought back by its versions: pause, resume, move, rem
 """Why the document of a bot is neither restored nor rolled back: its token is not kept."""
 T = TypeVar("T")
 _RETRIES = 20
+FORMER_REVISIONS = 10
+"""How many of the newest revisions of a bot are looked at for its last account."""
 _OF_FILES = frozenset({"agent", "binding", "default"})
 """The kinds of documents that the agents file may set."""
 
@@ -295,22 +303,28 @@ class Catalog:
             number = next((id for own, id in (*hosted, *named) if own == key), 0)
         return Target("instance", self._snapshot.account_of_bot(number))
 
+    def target_of_slot(self, slot: str) -> Target:
+        """The same for what is bound there, or would be."""
+        entry = self._snapshot.document.bindings.get(slot)
+        if entry is not None:
+            return self.target_of_binding(entry.value)
+        with suppress(ValueError):
+            named = {**parts_of_slot(slot), "agentId": "any"}
+            return self.target_of_binding(AgentBinding.model_validate(named))
+        return INSTANCE
+
     async def check_answering(self, actor: Actor, agent: str, account: str) -> None:
         """Raise Denied or DocumentErrors where an actor may let no such agent answer in an account.
 
         The account is that of a bot; in those of the account `default` every agent may answer.
         """
         await self._require_reach(actor, agent)
-        if account == DEFAULT_ACCOUNT:
+        if self._snapshot.may_answer(agent, account):
             return
-        owner, slash, _ = agent.partition(SLASH)
         message = f"the bot belongs to account {account}, where {agent} may not answer"
-        offered = self._snapshot.offered_types(account)
-        own = [*self._snapshot.instances_of(account)]
-        cure = f"name one of its own: {', '.join([*own, *offered][:20])}"
-        is_engineer = any(grant.scope == "host" for grant in actor.grants)
-        if owner != account if slash else not (is_engineer or agent in offered):
-            raise errors.DocumentErrors([Problem(agent, message, cure, path="agentId")])
+        own = [*self._snapshot.instances_of(account), *self._snapshot.offered_types(account)]
+        cure = f"name one of its own: {', '.join(own[:20])}; or mark the agent as `template`"
+        raise errors.DocumentErrors([Problem(agent, message, cure, path="agentId")])
 
     async def _require_reach(self, actor: Actor, agent_id: str) -> None:
         """Raise Denied for an instance of an account in which the actor may not write."""
@@ -329,8 +343,7 @@ class Catalog:
         why: Why = NO_REASON,
     ) -> bool:
         """Remove a binding by its slot; False where there was none."""
-        entry = self._snapshot.document.bindings.get(slot)
-        target = self.target_of_binding(entry.value) if entry else INSTANCE
+        target = self.target_of_slot(slot)
         change = await self.authorized(actor, "unbind", slot, target, key, why)
         return await self._remove(stored.BINDING + slot, change, target, expected)
 
@@ -514,6 +527,14 @@ class Catalog:
         target = stored.target_of(where, await self.writable.text(where))
         change = await self.authorized(actor, "remove bot", id, target, key, why)
         return await self._remove(where, change, target, expected)
+
+    async def former_account(self, bot: str) -> str | None:
+        """The account that a bot which was removed belonged to; None for one that never was."""
+        where = stored.BOT + bot
+        async with self.writable.using(where) as revisions:
+            kept = await revisions.history(where, FORMER_REVISIONS)
+        text = next((one.text for one in kept if one.text is not None), None)
+        return stored.target_of(where, text).account if text is not None else None
 
     async def was_made(self, key: str) -> bool:
         """Whether a change with this idempotency key was made, whatever it wrote."""

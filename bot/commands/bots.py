@@ -61,7 +61,10 @@ STAYS = (
     "What was said in it stays in the store; an admin of the host deletes it with /bots forget and "
     "its number. To make sure that nobody else uses its token, send /revoke to @BotFather."
 )
-_CREATED = "created"
+NOT_ASKED_FOR = (
+    "You have created bot {0}, but not by a button of mine of the last 24 hours, so I do not host "
+    "it. Send me its token with /addbot, or /newbot for another one."
+)
 
 STATES = {
     "paused": "is paused; /bots resume lets it run again",
@@ -272,13 +275,11 @@ async def delete_token(edits: BotEdits, context: CommandContext) -> str:
     concurrent=True,
 )
 async def new_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
-    """Offer a button that creates a bot, or take over the bot that a person has created by it."""
+    """Offer a button that creates a bot."""
     parts.edits.require_key()
     incoming, words = context.incoming, context.words
     if not incoming.address.private:
         return Reply(IN_PRIVATE)
-    if words[:1] == [_CREATED] and len(words) == 2 and words[1].isdecimal():
-        return await _take_over(parts, context, int(words[1]))
     if not context.bot.manages:
         text = NOT_A_MANAGER.format(context.bot.username or context.bot.id)
         return Reply(escape_markdown(text))
@@ -315,11 +316,26 @@ def _button(name: str) -> dict[str, Any]:
     return {"keyboard": [[key]], "resize_keyboard": True, "one_time_keyboard": True}
 
 
-async def _take_over(parts: BotCommands, context: CommandContext, bot: int) -> CommandResult:
-    """Host the bot that a person has created: token, agent, description and picture."""
+@command(
+    "newbot:created",
+    "take over the bot that a person has created by the button",
+    needs=WRITE_INSTANCES,
+    concurrent=True,
+    hidden=True,
+)
+async def take_over(parts: BotCommands, context: CommandContext) -> CommandResult:
+    """Host the bot that a person has created: token, agent, description and picture.
+
+    It must be the one that they asked for, or one of ours whose token they changed.
+    """
     line, person = _line_of(context), context.incoming.person.telegram_id
-    offer = await parts.offers.find(line, person) or NewBotOffer("")
-    actor, edits = parts.host.actor(context), parts.edits
+    actor, edits, bot = parts.host.actor(context), parts.edits, int(context.arguments)
+    offer = await parts.offers.find(line, person)
+    if offer is None:
+        held = parts.host.catalog.snapshot().document.bots.get(str(bot))
+        if held is None or held.value.manager != context.bot.id:
+            return Refused(escape_markdown(NOT_ASKED_FOR.format(bot)))
+        offer = NewBotOffer(held.value.account)
     token = await edits.ask_as(context.bot.id, "getManagedBotToken", {"user_id": bot})
     wanted = NewBot(str(token), offer.account or None, offer.agent, manager=context.bot.id)
     added = await edits.add(actor, wanted, key=context.key)

@@ -49,6 +49,8 @@ _IGNORED: Final = {
 
 FILE_COMMANDS: Final = frozenset({"addagent", "edit", "newinstance", "editinstance", "newbot"})
 """Commands that may be the caption of a file."""
+BOT_CREATED: Final = "newbot:created"
+"""The command that a `managed_bot` stands for: nobody can type its name."""
 _ID_BITS: Final = 53
 """The Bot API says that ids have 52 bits at most; other programs would round longer ones."""
 _LATEST_TIME: Final = 2**32 - 1
@@ -235,7 +237,7 @@ def _membership(change: Object, bot: BotUser) -> Decoded:
 def _managed_bot(created: Object, bot: BotUser) -> Decoded:
     """A person created a bot by our button, or changed its token: as the command that takes it."""
     person, new = _person(_get(created, "user", dict)), _get(created, "bot", dict)
-    command = Command("newbot", f"created {_id(new, 'id')}", named=True)
+    command = Command(BOT_CREATED, str(_id(new, "id")), named=True)
     address = Address(bot.id, person.telegram_id, private=True)
     return IncomingMessage(address, person, message=0, sent_at=0, text="", command=command)
 
