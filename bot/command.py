@@ -206,14 +206,14 @@ class Commands:
     """The table of commands by name, and of what the buttons of menus lead to.
 
     `actor` says who sent a command, with the roles of this moment; `refuse` notes that a person was
-    refused one.
+    refused one, and gives what else they should read.
     """
 
     def __init__(
         self,
         rows: Iterable[BotCommand],
         actor: Callable[[CommandContext], Actor],
-        refuse: Callable[[BotCommand, CommandContext], Awaitable[None]],
+        refuse: Callable[[BotCommand, CommandContext], Awaitable[str]],
         actions: Iterable[BotCommand] = (),
     ) -> None:
         self._rows = {row.name: row for row in rows}

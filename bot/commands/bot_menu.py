@@ -7,6 +7,7 @@ from bot.command import (
     WRITE_INSTANCES,
     CommandContext,
     CommandResult,
+    Refused,
     Reply,
     code,
     command,
@@ -17,9 +18,9 @@ from bot.command import (
 )
 from bot.commands.bots import (
     BOTS_USAGE,
-    HOW_TO_ADD,
     STAYS,
     BotCommands,
+    add_by_token,
     bot_lines,
     bot_name,
     change_bot,
@@ -31,6 +32,10 @@ from registry.errors import NotThere
 from registry.roles import DEFAULT_ACCOUNT
 
 LIST, CARD = "bots:list", "bots:card"
+ASK_FOR_TOKEN = (
+    "Send me the token that @BotFather gave you, alone or with an agent after it, or forward me "
+    "BotFather's message. I delete yours at once."
+)
 _BACK = Button("‹ Bots", LIST)
 
 
@@ -176,10 +181,18 @@ async def removed(parts: BotCommands, context: CommandContext, id: str) -> Comma
 
 
 @action("bots:add", needs=WRITE_INSTANCES)
-async def add(_parts: BotCommands, _context: CommandContext) -> CommandResult:
-    """Say how a bot is added by its token."""
-    text = f"Send me the token alone, or with an agent. {HOW_TO_ADD}"
-    return View(escape_markdown(text), [[_BACK]])
+async def add(parts: BotCommands, _context: CommandContext) -> CommandResult:
+    """Ask for a token."""
+    parts.edits.require_key()
+    return Ask(escape_markdown(ASK_FOR_TOKEN), "bots:token", (), [[_BACK]])
+
+
+@action("bots:token", needs=WRITE_INSTANCES)
+async def add_asked(parts: BotCommands, context: CommandContext, text: str) -> CommandResult:
+    """Add the bot whose token is in this text."""
+    if not context.incoming.had_token:
+        return Refused(escape_markdown(f"I see no token in that. {ASK_FOR_TOKEN}"))
+    return await add_by_token(parts, context, text)
 
 
 @action("bots:new", needs=WRITE_INSTANCES)
@@ -191,6 +204,6 @@ async def new(_parts: BotCommands, _context: CommandContext) -> CommandResult:
 
 ACTIONS = (
     *(list_bots, show_card, switch, rename, renamed, move, moved),
-    *(remove, removed, add, new),
+    *(remove, removed, add, add_asked, new),
 )
 """What the buttons of these menus do."""

@@ -24,7 +24,7 @@ from bot.command import (
 )
 from bot.commands.host import AdminContext, BotState, refusal_text
 from bot.errors import StoreError
-from bot.ops.bot_tokens import sealed_token
+from bot.ops.bot_tokens import SEEN, around_token, sealed_token
 from bot.store.bots import NewBotOffer, NewBotOffers
 from registry.bot_edits import Added, BotEdits, NewBot, lost_bindings, may_see
 from registry.errors import DocumentErrors, RegistryError, RegistryUnavailable
@@ -51,6 +51,17 @@ LEFT = (
     "I could not delete your message with the token. Delete it yourself; if others could read it, "
     "send /revoke to @BotFather, and add the bot again with its new token."
 )
+TAKEN_OUT = (
+    "There was the token of a bot in your message, so I deleted it. Who has the token has the bot: "
+    "if others may have seen it, send /revoke to @BotFather."
+)
+STAYS_THERE = (
+    "There is the token of a bot in your message, and I could not delete it. Delete it yourself. "
+    "Who has the token has the bot: if others may have seen it, send /revoke to @BotFather."
+)
+HOW_INSTEAD = "To add that bot here, send me /addbot and its token in a private chat."
+SEVERAL = "There are several tokens in your message. Send one alone."
+_MARKS = ".,:;!?()[]<>\"'`«»“”„"
 NOT_A_MANAGER = (
     "I may not create bots. To change that, open the Mini App of @BotFather, choose @{0}, turn on "
     "Bot Management Mode, and restart the host. Or create the bot there, and send me: /addbot TOKEN"
@@ -192,38 +203,45 @@ def _line(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
 )
 async def add_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
     """Add a bot by its token, whose message is deleted before anything else is done."""
-    left = await delete_token(parts.edits, context)
+    return await add_by_token(parts, context, context.arguments)
+
+
+async def add_by_token(parts: BotCommands, context: CommandContext, text: str) -> CommandResult:
+    """Delete the message with the token, and add the bot; the text says for whom."""
+    left = escape_markdown(LEFT) if await is_left(parts.edits, context) else ""
     try:
-        reply = await _add_bot(parts, context)
+        reply = await _add_bot(parts, context, text)
     except RegistryUnavailable:
         raise
     except RegistryError as error:
         return Refused(paragraphs(left, refusal_text(error)))
-    return Reply(paragraphs(left, reply))
+    return replace(reply, text=paragraphs(left, reply.text))
 
 
-async def _add_bot(parts: BotCommands, context: CommandContext) -> str:
-    edits = parts.edits
+async def _add_bot(parts: BotCommands, context: CommandContext, text: str) -> Reply:
+    edits, incoming = parts.edits, context.incoming
     sealer = edits.require_key()
-    if not context.incoming.address.private:
-        return IN_PRIVATE
-    text, why = split_reason(context.arguments)
-    words = text.split()
-    held = sealed_token(words[0]) if words else None
+    if not incoming.address.private:
+        return Refused(IN_PRIVATE)
+    held = sealed_token(incoming.token)
     if held is None:
-        return escape_markdown(HOW_TO_ADD)
+        return Refused(escape_markdown(SEVERAL if incoming.had_token else HOW_TO_ADD))
     try:
         token = sealer.open(held[1], purpose_of(held[0]))
     except Unopened:
-        return (
+        return Refused(
             "The token in your message can no longer be read: the key has changed. Send it again."
         )
-    agent, account, is_clear = _agent_and_account(words[1:])
-    if not is_clear:
-        return escape_markdown(HOW_TO_ADD)
+    about, why = split_reason(text)
+    rest, beside = around_token(about)
+    agent, account, is_clear = _agent_and_account(rest.split())
+    if not is_clear:  # other words are around it: an agent that stands beside it is meant
+        known = parts.host.catalog.snapshot().runnable
+        names = (word.strip(_MARKS).lower() for word in beside)
+        agent = next((name for name in names if name in known), None)
     actor = parts.host.actor(context)
     added = await edits.add(actor, NewBot(token, account, agent), key=context.key, why=why)
-    return _added(added)
+    return Reply(_added(added))
 
 
 def _agent_and_account(words: Sequence[str]) -> tuple[str | None, str | None, bool]:
@@ -251,17 +269,32 @@ def _added(added: Added) -> str:
     return f"{done}{where}. {who}"
 
 
-async def delete_token(edits: BotEdits, context: CommandContext) -> str:
-    """Delete a message that had a token; a warning where that failed, else ''."""
+async def is_left(edits: BotEdits, context: CommandContext) -> bool:
+    """Delete a message that had a token; whether that failed."""
     incoming = context.incoming
     if not incoming.had_token:
-        return ""
+        return False
     there = {"chat_id": incoming.address.chat, "message_id": incoming.message}
     try:
         await edits.ask_as(context.bot.id, "deleteMessage", there)
     except DocumentErrors:
-        return escape_markdown(LEFT)
-    return ""
+        return True
+    return False
+
+
+async def warned_of_token(edits: BotEdits, context: CommandContext) -> str:
+    """Delete a message that had a token, and say what is to be done; '' where it had none."""
+    if not context.incoming.had_token:
+        return ""
+    return escape_markdown(STAYS_THERE if await is_left(edits, context) else TAKEN_OUT)
+
+
+@command(SEEN, "delete a message with the token of a bot", concurrent=True, hidden=True)
+async def token_seen(parts: BotCommands, context: CommandContext) -> CommandResult:
+    """Delete a message with a token that was not sent to add a bot, and say so."""
+    text = await warned_of_token(parts.edits, context)
+    may_add = WRITE_INSTANCES.is_met(parts.host.actor(context).grants)
+    return Reply(paragraphs(text, HOW_INSTEAD if may_add else ""))
 
 
 # --- /newbot ---

@@ -34,6 +34,8 @@ PREFIX = "mn"
 OLD = "This menu is old. Send its command again for a new one."
 NOT_YOURS = "Somebody else opened this menu. Send its command yourself for one of your own."
 CLOSED = "Done."
+TAKE_TOKENS = frozenset({"bots:token"})
+"""The actions whose text may have the token of a bot: any other question stays open."""
 MOST_TEXT = 6_000
 LEAST_TEXT = 3_000
 """Characters of Markdown that always fit into one message."""
@@ -170,8 +172,10 @@ class ChatMenus:
         replied = any(one.kind == "reply" and one.own for one in incoming.excerpts)
         if form is None or not (address.private or replied) or not incoming.text:
             return False
-        before = await self.store.load(entry.line.name, form.nonce)
         name, *arguments = form.step
+        if incoming.had_token and name not in TAKE_TOKENS:
+            return False
+        before = await self.store.load(entry.line.name, form.nonce)
         wanted = await self._carried_out(context(incoming), name, [*arguments, incoming.text])
         if isinstance(wanted, Refused):  # it may be corrected: the question stays open
             rows = before.rows if before else ()

@@ -22,7 +22,7 @@ from bot.messages import (
     Signal,
     User,
 )
-from bot.ops.bot_tokens import HAD_TOKEN
+from bot.ops.bot_tokens import COMMAND, HAD_TOKEN, SEEN
 from bot.telegram.excerpts import (
     FILE,
     Object,
@@ -35,7 +35,6 @@ from bot.telegram.excerpts import (
 )
 
 _IGNORED: Final = {
-    "edited": ("edited_message",),
     "channel": ("channel_post", "edited_channel_post"),
     "business": (
         *("business_connection", "business_message"),
@@ -127,6 +126,9 @@ def _message(message: Object, bot: BotUser) -> Decoded:
     command = written.command
     if written.foreign and not address.private:
         command = None
+    noted = message.get(HAD_TOKEN)
+    if noted and not (command and command.name == COMMAND and not command.other):
+        command = Command(SEEN, written.text, named=True)
     if command is not None and command.name == "stop" and not command.other:
         return Signal(address, "stop", person)
     return IncomingMessage(
@@ -134,7 +136,7 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         person=person,
         message=number,
         sent_at=sent_at,
-        text="" if is_anothers(message) else written.text,
+        text="" if is_anothers(message) and not noted else written.text,
         command=command,
         unsupported=unsupported,
         addressed=address.private or _is_addressed(message, written, bot),
@@ -142,8 +144,14 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         excerpts=() if command is not None else excerpts_of(message, bot.id),
         title=as_text(chat.get("title")),
         album=as_text(message.get("media_group_id")),
-        had_token=message.get(HAD_TOKEN) is True,
+        had_token=bool(noted),
+        token=as_text(noted),
     )
+
+
+def _edited(message: Object, bot: BotUser) -> Decoded:
+    """An edit is ignored, unless there is a token in it now."""
+    return _message(message, bot) if message.get(HAD_TOKEN) else Ignored("edited")
 
 
 def _with_file_command(read: ParsedText, plain: ParsedText) -> ParsedText:
@@ -251,6 +259,7 @@ def _is_inside(member: Object) -> bool:
 
 _MEANINGS: Final = {
     "message": _message,
+    "edited_message": _edited,
     "callback_query": _press,
     "stopped_message_generation": _stopped,
     "my_chat_member": _membership,

@@ -199,7 +199,9 @@ async def test_without_a_key_or_a_role_no_bot_is_added_and_the_message_is_gone(
         assert "make a key with `switchboard secrets new-key`" in refused
         assert refused == await say(first.token)
         assert "✗ SECRETS_KEY" in await say("/newbot")
-        assert "Only admins of this host" in await ask(f"/addbot {second.token}")
+        refused = await ask(f"/addbot {second.token}")
+        assert "Only admins of this host" in refused
+        assert "send /revoke to @BotFather" in refused
         for one in (room, theirs):
             assert [m.text for m in one.messages.values() if "7100" in m.text] == []
         assert "refused: /addbot" in [record.action for record in await audit_of(host)]
@@ -209,11 +211,12 @@ async def test_without_a_key_or_a_role_no_bot_is_added_and_the_message_is_gone(
         said = await stage.ask(boss, group, echo, f"/addbot {second.token}")
         assert said.startswith("I could not delete your message with the token. Delete it yourself")
 
-        # In any other message the model reads no token either.
-        stage.script.on("seen", again=True)
-        assert await ask(f"my token is\n{second.token}, is it good?") == "seen"
-        (request,) = stage.requests()
-        assert "7100002:****" in str(request)
+        # Any other message with a token is deleted as well, and no model reads it.
+        said = await ask(f"my token is\n{second.token}, is it good?")
+        assert said.startswith("There was the token of a bot in your message, so I deleted it.")
+        assert "/addbot" not in said
+        assert not any("7100002" in m.text for m in theirs.messages.values())
+        assert stage.requests() == []
     left = everything_in(valkey.folder, stage.folder) + str(stage.requests()).encode()
     for token in (first.token, second.token):
         assert token.partition(":")[2].encode() not in left
