@@ -53,6 +53,11 @@ class Refused(Reply):
 
 
 @dataclass(frozen=True, slots=True)
+class ReasonNeeded(Refused):
+    """What was asked for needs a reason; a menu asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartNewConversation(CommandResult):
     """Set a boundary, so that what was said before is no longer read; then say this."""
 
@@ -66,7 +71,8 @@ class CommandContext:
     `agent` is the name of the agent that answers here, `resolution` says why. A change under `key`
     is made once, however often the message is handled. `fetch` reads a file of this bot by its id,
     up to a number of bytes. `grants` are the permanent permissions of this conversation by name,
-    `spent` is what was used today by kind of scope, `spent_by` what an agent used anywhere.
+    `spent` is what was used today by kind of scope, `spent_by` what an agent used anywhere. `why`
+    is the reason that a menu asked for.
     """
 
     incoming: IncomingMessage
@@ -80,6 +86,7 @@ class CommandContext:
     revoke_grant: Callable[[str], Awaitable[None]]
     spent: Callable[[], Awaitable[dict[str, dict[str, int]]]]
     spent_by: Callable[[str], Awaitable[dict[str, int]]]
+    why: Why = NO_REASON
 
     @property
     def words(self) -> list[str]:

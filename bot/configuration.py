@@ -465,7 +465,7 @@ def unknown_names(document: Document, bots: Collection[BotIdentity]) -> Iterator
         known |= {f"@{one.value.username.lower()}" for one in document.bots.values()}
         for key, place in _bound_bots(document):
             if key.startswith("@") and key not in known:
-                cure = "correct the name, or set that bot's token as BOTS__<n>__TOKEN"
+                cure = "correct the name, or add that bot: /addbot, or BOTS__<n>__TOKEN"
                 yield Problem(place, f"no hosted bot is {key}", cure, level="warning")
 
 

@@ -27,6 +27,7 @@ NO_KEY = Problem(
     "make a key with `switchboard secrets new-key`, set it at every replica, and restart them",
 )
 LOST_KEY = "it is not set, and without it no token is read or stored"
+FORGET = "delete the data of bot"
 SEAL = "seal the token of bot"
 ROTATED = Why("the key of the tokens was changed")
 """Why tokens are sealed anew: it is the operator's to do, in every account."""
@@ -34,6 +35,9 @@ _TOKEN = re.compile(r"([1-9][0-9]{4,15}):[A-Za-z0-9_-]{30,100}")
 _NOT_A_TOKEN = "that is not a bot token, which looks like 123456789:AA…"  # noqa: S105 words
 _COPY = "copy it again from @BotFather"
 _MOST_NAMES = 20
+_DIGITS = 17
+MOST_BOTS = 100
+"""Of one account; those of the environment do not count."""
 
 AskBotApi = Callable[[str, str, Mapping[str, Any]], Awaitable[Any]]
 """Calls a method of the Bot API with a token; raises DocumentErrors with the reason and a fix."""
@@ -58,12 +62,21 @@ class NewBot:
     manager: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BotData:
+    """How much a bot has in the store: its keys, and the chats that they are of."""
+
+    keys: int = 0
+    chats: int = 0
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class BotEdits:
     """Adds, pauses, resumes, renames, moves and removes stored bots.
 
     `own` are the bots of the environment, the variable of each token by the bot's id;
-    `own_token` gives such a token. `delete_data` deletes what was said in a bot.
+    `own_token` gives such a token. `delete_data` deletes what was said in a bot, `find_data` says
+    how much that is.
     """
 
     catalog: Catalog
@@ -72,6 +85,7 @@ class BotEdits:
     own: Mapping[int, str] = field(default_factory=dict)
     own_token: Callable[[int], str | None] = lambda _bot: None
     delete_data: Callable[[int], Awaitable[int]] | None = None
+    find_data: Callable[[int], Awaitable[BotData]] | None = None
 
     # --- reading ---
 
@@ -83,21 +97,26 @@ class BotEdits:
     def find(self, actor: Actor, name: str) -> Entry[StoredBot]:
         """A stored bot by its id or @username; raises NotThere, and Owned for one that is not."""
         wanted = name.strip().lstrip("@").casefold()
-        for number, variable in self.own.items():
-            if wanted == str(number) and may_see(
-                actor, self.catalog.snapshot().account_of_bot(number)
-            ):
-                raise errors.Owned(f"bot {number}", variable)
         seen = self.seen(actor)
         for id, entry in seen.items():
             if wanted in (id, entry.value.username.casefold()):
                 return entry
+        for number in self.own:
+            if wanted == str(number) and may_see(
+                actor, self.catalog.snapshot().account_of_bot(number)
+            ):
+                self._require_stored(number)
         names = [*seen, *(f"@{entry.value.username}" for entry in seen.values())]
         near = nearest(name[:64], names, 0.7)
         raise errors.NotThere(
             f"there is no bot '{name[:64]}' that was added at run time"
             + (f"; did you mean {near}?" if near else "")
         )
+
+    def _require_stored(self, bot: int) -> None:
+        """Raise Owned for a bot whose token the environment sets: it is changed only there."""
+        if (variable := self.own.get(bot)) is not None:
+            raise errors.Owned(f"bot {bot}", variable)
 
     def require_key(self) -> Sealer:
         """What seals tokens; raises DocumentErrors with a fix where there is no key."""
@@ -172,6 +191,7 @@ class BotEdits:
             account = self.account_for(actor, new.account)
         await self._authorize(actor, "add bot", id, account, key, why)
         if held is None:
+            self._check_number(account)
             await self._check_former(actor, id, account, why)
         agent = await self.agent_for(actor, new.agent, account)
         if (variable := self.own.get(int(id))) is not None:
@@ -219,6 +239,7 @@ class BotEdits:
         """Give a bot another name, in Telegram as well."""
         entry = self.find(actor, name)
         bot = entry.value
+        self._require_stored(bot.number)
         await self._authorize(actor, "rename bot", bot.id, bot.account, key, why)
         try:
             given = bot_name(new_name)
@@ -233,6 +254,8 @@ class BotEdits:
     ) -> StoredBot:
         """Let a bot belong to another account; both must allow it."""
         wanted = self.account_for(actor, account)
+        if wanted != self.find(actor, name).value.account:
+            self._check_number(wanted)
         return await self._change(actor, name, {"account": wanted}, "move bot", key, why)
 
     async def remove(self, actor: Actor, name: str, *, key: str, why: Why = NO_REASON) -> StoredBot:
@@ -250,18 +273,46 @@ class BotEdits:
     async def forget(self, actor: Actor, bot: int, *, key: str, why: Why = NO_REASON) -> int:
         """Delete what was said in a bot that is no longer hosted; how many keys that were.
 
-        Only admins of the host may: nothing brings it back.
+        Only admins of the host may: nothing brings it back. Raises NotThere for a bot that never
+        was.
         """
         catalog, name = self.catalog, str(bot)
-        if bot in self.own or name in catalog.snapshot().document.bots:
-            message, cure = f"bot {bot} is still hosted", "remove it first"
-            raise DocumentErrors([Problem(f"bot {bot}", message, cure)])
-        await catalog.authorized(actor, "delete the data of bot", name, CORE, key, why)
+        if not await catalog.was_made(key):
+            await self.forgettable(actor, bot, key=key, why=why)
         if self.delete_data is None:
             raise errors.RegistryUnavailable("there is no store")
         count = await self.delete_data(bot)
-        await catalog.note(actor, "delete the data of bot", name, CORE, key=key, why=why)
+        await catalog.note(actor, FORGET, name, CORE, key=key, why=why)
         return count
+
+    async def forgettable(
+        self, actor: Actor, bot: int, *, key: str, why: Why = NO_REASON
+    ) -> BotData:
+        """What `forget` would delete; raises what it would."""
+        catalog, name = self.catalog, str(bot)
+        await catalog.authorized(actor, FORGET, name, CORE, key, why)
+        if bot in self.own or name in catalog.snapshot().document.bots:
+            place = self.own.get(bot)
+            cure = f"take it out of {place} and restart" if place else "remove it first"
+            raise DocumentErrors([Problem(f"bot {bot}", f"bot {bot} is still hosted", cure)])
+        found = await self.data_of(bot)
+        if not found.keys and await catalog.former_account(name) is None:
+            raise errors.NotThere(f"there never was a bot {bot} here: nothing is stored of it")
+        return found
+
+    async def data_of(self, bot: int) -> BotData:
+        """How much a bot has in the store."""
+        return await self.find_data(bot) if self.find_data else BotData()
+
+    async def number_of(self, name: str) -> int | None:
+        """The number of a bot by its number or @username, also of one that was removed."""
+        wanted = name.strip().lstrip("@").casefold()
+        if wanted.isascii() and wanted.isdecimal():
+            return int(wanted) if len(wanted) < _DIGITS else None
+        stored = self.catalog.snapshot().document.bots.items()
+        held = [(id, entry.value.username) for id, entry in stored]
+        found = [*held, *(await self.catalog.removed_bots())]
+        return next((int(id) for id, username in found if username.casefold() == wanted), None)
 
     async def describe(self, bot: StoredBot) -> None:
         """Tell Telegram what the agent that answers in a bot is for."""
@@ -286,6 +337,7 @@ class BotEdits:
         why: Why,
     ) -> StoredBot:
         entry = self.find(actor, name)
+        self._require_stored(entry.value.number)
         bot = entry.value.model_copy(update=dict(fields))
         await self.catalog.put_bot(
             actor, bot, action=action, key=key, expected=entry.revision, why=why
@@ -297,6 +349,14 @@ class BotEdits:
     ) -> None:
         """Raise Denied, with a record of it, before Telegram is asked anything."""
         await self.catalog.authorized(actor, action, id, Target("instance", account), key, why)
+
+    def _check_number(self, account: str) -> None:
+        """Raise DocumentErrors where an account has as many bots as it may."""
+        bots = self.catalog.snapshot().document.bots.values()
+        if sum(entry.value.account == account for entry in bots) >= MOST_BOTS:
+            message = f"account {account} has {MOST_BOTS} bots already, which is the most"
+            cure = "remove one first, or set this one as BOTS__<n>__TOKEN"
+            raise DocumentErrors([Problem("bot", message, cure)])
 
     async def _check_former(self, actor: Actor, id: str, account: str, why: Why) -> None:
         """Raise Denied or ReasonMissing where a bot was another account's until it was removed."""

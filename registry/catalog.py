@@ -38,7 +38,6 @@ from registry.review import Proposal, reviews_needed
 from registry.revisions import Kind, json_of
 from registry.roles import (
     CORE,
-    DEFAULT_ACCOUNT,
     NO_REASON,
     Action,
     Actor,
@@ -84,6 +83,7 @@ BOT_STAYS = "a bot is not brought back by its versions: pause, resume, move, rem
 """Why the document of a bot is neither restored nor rolled back: its token is not kept."""
 T = TypeVar("T")
 _RETRIES = 20
+MOST_REMOVED = 200
 FORMER_REVISIONS = 10
 """How many of the newest revisions of a bot are looked at for its last account."""
 _OF_FILES = frozenset({"agent", "binding", "default"})
@@ -535,6 +535,16 @@ class Catalog:
             kept = await revisions.history(where, FORMER_REVISIONS)
         text = next((one.text for one in kept if one.text is not None), None)
         return stored.target_of(where, text).account if text is not None else None
+
+    async def removed_bots(self) -> list[tuple[str, str]]:
+        """The bots that were removed, some of them: the id and the username of each."""
+        async with self.writable.using() as revisions:
+            found = []
+            for id in await revisions.deleted(stored.BOT, MOST_REMOVED):
+                kept = await revisions.history(stored.BOT + id, FORMER_REVISIONS)
+                values = (json_of(one.text) for one in kept if one.text is not None)
+                found += [(id, str(one.get("username") or "")) for one in values if one][:1]
+        return found
 
     async def was_made(self, key: str) -> bool:
         """Whether a change with this idempotency key was made, whatever it wrote."""

@@ -39,7 +39,11 @@ async def list_bots(registry: Registry, given: Namespace) -> Said:
         {"id": id, "account": snapshot.account_of_bot(id), "state": "running", "set_in": variable}
         for id, variable in edits.own.items()
     ]
-    found += map(_data, snapshot.document.bots.values())
+    stored = snapshot.document.bots.values()
+    found += [_data(entry) for entry in stored if entry.value.number not in edits.own]
+    for one in found:
+        if str(one["id"]) in snapshot.document.bots and "set_in" in one:
+            one["also_stored"] = True
     found = [one for one in found if given.account in (None, one["account"])]
     rows = (
         [
@@ -47,11 +51,17 @@ async def list_bots(registry: Registry, given: Namespace) -> Said:
             f"@{one['username']}" if one.get("username") else "",
             one["account"],
             one["state"],
-            one.get("set_in") or f"added {time_of(one['added'] or 0)} by {one['added_by'] or '?'}",
+            _set_in(one) or f"added {time_of(one['added'] or 0)} by {one['added_by'] or '?'}",
         ]
         for one in found
     )
     return Said([*table(rows)] or ["no bots"], found, notes=[*_unreadable(registry)])
+
+
+def _set_in(one: dict[str, Any]) -> str:
+    """Where a bot of the environment is set; '' for another."""
+    also = " (and added to the store: `bots remove` takes it out there)"
+    return f"{one.get('set_in') or ''}{also if one.get('also_stored') else ''}"
 
 
 def _unreadable(registry: Registry) -> Iterator[str]:
@@ -115,14 +125,21 @@ async def remove_bot(registry: Registry, given: Namespace) -> Said:
     bot = await registry.bots.remove(ACTOR, given.id, key=registry.key("remove"), why=why_of(given))
     slots = [*lost_bindings(registry.catalog, bot)]
     notes = [DATA_STAYS, *(f"still bound to it: {slot}" for slot in slots)]
+    if variable := registry.bots.own.get(bot.number):
+        notes.append(f"it goes on: {variable} sets its token as well; remove it there, and restart")
     return Said([f"removed {bot.called}"], {"id": bot.number, "change": "removed"}, notes=notes)
 
 
 async def forget_bot(registry: Registry, given: Namespace) -> Said:
     """Delete what was said in a bot that is no longer hosted."""
+    edits, key = registry.bots, registry.key("forget")
     if not given.yes:
-        raise WrongWords(f"this deletes all that was said in bot {given.id}: repeat it with --yes")
-    count = await registry.bots.forget(ACTOR, given.id, key=registry.key("forget"))
+        data = await edits.forgettable(ACTOR, given.id, key=key)
+        raise WrongWords(
+            f"this deletes all that was said in bot {given.id}, {data.keys} keys of {data.chats} "
+            "chats: repeat it with --yes"
+        )
+    count = await edits.forget(ACTOR, given.id, key=key)
     line = f"deleted {count} keys of bot {given.id}"
     return Said([line], {"id": given.id, "keys": count})
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _TOKEN = re.compile(r"([0-9]{5,16})\s?:\s?[A-Za-z0-9_-]{20,}")
-TOKEN_IN_WORDS = (
-    "a token is read from standard input, or asked for; this one may be in your shell's history: "
-    "send /revoke to @BotFather if others can read that"
+NOT_AMONG_WORDS = (
+    "it is read from standard input, or asked for; this one may be in your shell's history: send "
+    "/revoke to @BotFather if others can read that"
 )
 _Lines = Coroutine[Any, Any, Sequence[str]]
 SWITCH_SECONDS = 0.0005
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest:
         cure = f"`switchboard {words[0]} --help` lists what it takes"
         if any(map(_TOKEN.search, rest)):
-            cure = TOKEN_IN_WORDS
+            cure = NOT_AMONG_WORDS
         _complain(f"{words[0]} takes no {rest[0]!r}; {cure}")
         return 2
     try:

@@ -247,7 +247,7 @@ async def bound(
             binding_key=held.binding_key if held else key,
             bot=held.bot if held else None,
         )
-        await catalog.bind(actor, binding, key=context.key)
+        await catalog.bind(actor, binding, key=context.key, why=context.why)
     else:
         chat = AgentBindingType.ChatId
         held = bindings.scoped(chat, key, context.bot)
@@ -257,7 +257,7 @@ async def bound(
             binding_key=held.binding_key if held else key,
             bot=held.bot if held else str(context.bot.id),
         )
-        await catalog.bind(actor, binding, key=context.key)
+        await catalog.bind(actor, binding, key=context.key, why=context.why)
     words = {
         "default": "is the default agent",
         "bot": "answers in that bot",
@@ -279,7 +279,7 @@ async def unbind(
 @action("agents:unbound", needs=WRITE_ACCOUNT)
 async def unbound(host: AdminContext, context: CommandContext, id: str, slot: str) -> CommandResult:
     """Remove a binding."""
-    done = await host.catalog.unbind(host.actor(context), slot, key=context.key)
+    done = await host.catalog.unbind(host.actor(context), slot, key=context.key, why=context.why)
     return await card(host, context, id, "Removed." if done else "It was removed already.")
 
 

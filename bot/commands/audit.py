@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.command import (
     READ_AUDIT,
@@ -18,7 +18,7 @@ from bot.command import (
     split_reason,
 )
 from bot.commands.host import AdminContext, ago
-from bot.commands.versions import author, because, restore
+from bot.commands.versions import author, because, bot_number, restore
 from registry.audit import AuditRecord
 from registry.revisions import KINDS
 from registry.roles import Actor, Target, verdict
@@ -42,7 +42,7 @@ class _Wanted:
 
     def fits(self, record: AuditRecord) -> bool:
         """Whether a record is wanted."""
-        if self.kind and record.kind != self.kind and not record.kind == "":
+        if self.kind and record.kind not in ("", self.kind):  # refusals have none
             return False
         names = (record.entity_id, record.changed_by, f"tg:{self.about}")
         return not self.about or self.about in names[:2] or record.changed_by == names[2]
@@ -76,6 +76,8 @@ async def audit(host: AdminContext, context: CommandContext) -> CommandResult:
     wanted = _wanted(context.words)
     if wanted is None:
         return Reply(escape_markdown(HOW))
+    if wanted.about.startswith("@"):
+        wanted = replace(wanted, about=bot_number(host, wanted.about))
     found, last = await _records(host, host.actor(context), wanted)
     now = host.catalog.wall()
     lines = [_line(record, now) for record in found[:MAX_SHOWN]]

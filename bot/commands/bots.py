@@ -26,7 +26,7 @@ from bot.commands.host import AdminContext, BotState, refusal_text
 from bot.errors import StoreError
 from bot.ops.bot_tokens import SEEN, around_token, sealed_token
 from bot.store.bots import NewBotOffer, NewBotOffers
-from registry.bot_edits import Added, BotEdits, NewBot, lost_bindings, may_see
+from registry.bot_edits import Added, BotEdits, NewBot, may_see
 from registry.errors import DocumentErrors, RegistryError, RegistryUnavailable
 from registry.roles import DEFAULT_ACCOUNT, Target, Why
 from registry.sealing import Unopened
@@ -36,7 +36,7 @@ from registry.stored_bot import StoredBot, purpose_of
 MAX_BOTS = 60
 PICTURE_BYTES = 512 * 1024
 BOTS_USAGE = (
-    "[pause BOT | resume BOT | rename BOT NAME | move BOT ACCOUNT | remove BOT | forget ID] "
+    "[pause BOT | resume BOT | rename BOT NAME | move BOT ACCOUNT | remove BOT | forget BOT] "
     "[because …]"
 )
 ADD_USAGE = "TOKEN [AGENT] [account ACCOUNT] [because …]"
@@ -69,8 +69,8 @@ NOT_A_MANAGER = (
 OFFER = "Press the button below to create the bot{0}. I take it over as soon as it is there."
 CREATE = "Create a bot"
 STAYS = (
-    "What was said in it stays in the store; an admin of the host deletes it with /bots forget and "
-    "its number. To make sure that nobody else uses its token, send /revoke to @BotFather."
+    "What was said in it stays in the store; an admin of the host deletes it with /forget and its "
+    "number. To make sure that nobody else uses its token, send /revoke to @BotFather."
 )
 NOT_ASKED_FOR = (
     "You have created bot {0}, but not by a button of mine of the last 24 hours, so I do not host "
@@ -139,7 +139,7 @@ def bot_lines(
 
 
 async def change_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
-    """Pause, resume, rename, move or remove the bot that the words name."""
+    """Pause, resume, rename or move the bot that the words name."""
     text, why = split_reason(context.arguments)
     actor, edits, key = parts.host.actor(context), parts.edits, context.key
     act, *rest = text.split()
@@ -156,15 +156,6 @@ async def change_bot(parts: BotCommands, context: CommandContext) -> CommandResu
         case ["move", name, account]:
             bot = await edits.move(actor, name, account, key=key, why=why)
             return Reply(f"{bot_name(bot)} belongs to account {code(bot.account)} now.")
-        case ["remove", name]:
-            bot = await edits.remove(actor, name, key=key, why=why)
-            slots = [*lost_bindings(parts.host.catalog, bot)]
-            bound = f"Still bound to it: {counted(len(slots), 'binding')}." if slots else ""
-            done = f"Removed {bot_name(bot)}: I no longer answer in it."
-            return Reply(paragraphs(done, bound, escape_markdown(STAYS)))
-        case ["forget", number] if number.isdecimal() and len(number) < 20:
-            count = await edits.forget(actor, int(number), key=key, why=why)
-            return Reply(f"Deleted what was said in bot {code(number)}: {counted(count, 'key')}.")
     return Refused(escape_markdown(HOW))
 
 

@@ -17,6 +17,7 @@ from bot.command import (
     BotCommand,
     CommandContext,
     CommandResult,
+    ReasonNeeded,
     Refused,
     Reply,
     code,
@@ -150,6 +151,8 @@ def retrying(row: BotCommand) -> BotCommand:
                 log.warning("command.waits", error=str(error), again_in=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE_S)
+            except ReasonMissing as error:
+                return ReasonNeeded(refusal_text(error))
             except (RegistryError, UnreadableFile) as error:
                 return Refused(refusal_text(error))
 

@@ -79,7 +79,8 @@ def all_commands(
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
     rows += [page.page.using((make_link, shown_once))]
-    of_bots = (bot_menu.bots, bots.add_bot, bots.new_bot, bots.take_over, bots.token_seen)
+    of_bots = [bot_menu.bots, bots.add_bot, bots.new_bot, bot_menu.forget]
+    of_bots += [bots.take_over, bots.token_seen]
     rows += [retrying(row.using(bot_commands)) for row in of_bots]
     rows += [retrying(row.using(admin_context)) for row in last]
     rows += [retrying(dead_letters.dead_letters.using((admin_context, store)))]

@@ -96,9 +96,13 @@ def _bot_by_name(host: AdminContext, document: DocumentName | None) -> DocumentN
     """The same document; a bot that is named by its @username under its number."""
     if document is None or document.kind != "bot" or document.id.isdecimal():
         return document
-    bots, name = host.catalog.snapshot().document.bots, document.id.removeprefix("@")
-    found = next((id for id, one in bots.items() if one.value.username.lower() == name), None)
-    return replace(document, id=found) if found else document
+    return replace(document, id=bot_number(host, document.id))
+
+
+def bot_number(host: AdminContext, name: str) -> str:
+    """The number of a bot of the store, by its @username; the name itself where none has it."""
+    bots, wanted = host.catalog.snapshot().document.bots, name.removeprefix("@").lower()
+    return next((id for id, one in bots.items() if one.value.username.lower() == wanted), name)
 
 
 def _kind_of(id: str) -> Kind:

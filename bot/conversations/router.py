@@ -113,11 +113,11 @@ class Router:
     async def handle(self, entry: LineEntry, event: Event) -> Outcome:
         """Lead one entry to its outcome."""
         if not self.gate.admits(event):
-            if isinstance(event, IncomingMessage) and event.had_token:
-                if self._may_answer(entry, event.person, "token", UNGATED_A_MINUTE):
-                    await self._command(entry, event, Command(SEEN, ""))
-                    return Outcome.DONE
-            await self.gate.refuse(entry, event)
+            token = event if isinstance(event, IncomingMessage) and event.had_token else None
+            if token and self._may_answer(entry, token.person, "token", UNGATED_A_MINUTE):
+                await self._command(entry, token, Command(SEEN, ""))
+            else:
+                await self.gate.refuse(entry, event)
         elif isinstance(event, IncomingMessage):
             if not await self._is_settled(entry, event):
                 return await self.turns.start(entry, event)

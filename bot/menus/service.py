@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from weakref import WeakValueDictionary
 
-from bot.command import CommandContext, CommandResult, Commands, Refused, Reply
+from bot.command import (
+    CommandContext,
+    CommandResult,
+    Commands,
+    ReasonNeeded,
+    Refused,
+    Reply,
+    reason_of,
+)
 from bot.menus.menu import Ask, Button, Notice, Row, View
 from bot.messages import (
     Address,
@@ -34,6 +42,12 @@ PREFIX = "mn"
 OLD = "This menu is old. Send its command again for a new one."
 NOT_YOURS = "Somebody else opened this menu. Send its command yourself for one of your own."
 CLOSED = "Done."
+WHY = (
+    "Why? Nothing was changed so far: in this account your role is for support, so send me the "
+    "reason, or a ticket such as `#OPS-12`. The audit keeps it."
+)
+BECAUSE = "menu:because"
+"""In place of an action: the text is why the action that follows is done."""
 TAKE_TOKENS = frozenset({"bots:token"})
 """The actions whose text may have the token of a bot: any other question stays open."""
 MOST_TEXT = 6_000
@@ -123,6 +137,8 @@ class ChatMenus:
         if isinstance(wanted, Notice):
             await self._say(entry, press, wanted.text)
             return
+        if isinstance(wanted, ReasonNeeded):
+            wanted = _reason_asked(name, arguments, menu.rows)
         channel, address = entry.line.channel, press.address
         parts = [channel.callback_answer(press, wanted.notice if isinstance(wanted, View) else "")]
         text, rows = _content(wanted, menu.rows)
@@ -176,10 +192,19 @@ class ChatMenus:
         if incoming.had_token and name not in TAKE_TOKENS:
             return False
         before = await self.store.load(entry.line.name, form.nonce)
-        wanted = await self._carried_out(context(incoming), name, [*arguments, incoming.text])
-        if isinstance(wanted, Refused):  # it may be corrected: the question stays open
+        made = context(incoming)
+        if name == BECAUSE:
+            name, *arguments = arguments
+            made = replace(made, why=reason_of(incoming.text))
+            wanted = await self._carried_out(made, name, arguments)
+        else:
+            arguments = [*arguments, incoming.text]
+            wanted = await self._carried_out(made, name, arguments)
+        if isinstance(wanted, ReasonNeeded):
+            wanted = _reason_asked(name, arguments, before.rows if before else ())
+        elif isinstance(wanted, Refused):  # it may be corrected: the question stays open
             rows = before.rows if before else ()
-            wanted = Ask(wanted.text, name, tuple(arguments), _buttons(rows))
+            wanted = Ask(wanted.text, form.step[0], form.step[1:], _buttons(rows))
         elif wanted is None or isinstance(wanted, Notice):
             wanted = Reply(wanted.text if wanted else OLD)
         shown = self._show_new(entry, incoming, wanted)
@@ -236,6 +261,11 @@ class ChatMenus:
             if len(parts) == 1:
                 break
         return parts
+
+
+def _reason_asked(name: str, arguments: Sequence[str], rows: StoredRows) -> Ask:
+    """Ask why something is done, before it is; the buttons from before stay."""
+    return Ask(WHY, BECAUSE, (name, *arguments), _buttons(rows))
 
 
 def _cut(text: str, most: int) -> str:

@@ -59,6 +59,13 @@ def talk(stage: Stage, person: Person, bot: Bot) -> tuple[Room, Callable[[str], 
     return room, saying(stage, person, room, bot)
 
 
+async def removed(stage: Stage, person: Person, bot: Bot, words: str) -> tuple[str, str]:
+    """A person sends a command that asks once, and confirms: the question, and what comes of it."""
+    menu = MenuUser(stage, person, bot)
+    asked = await menu.open(words)
+    return asked, await menu.tap(menu.labels[0])
+
+
 async def test_a_bot_by_token_and_one_by_a_tap_are_polled_at_once_and_their_tokens_are_nowhere(
     stage: Stage, valkey: Valkey, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,9 +116,11 @@ async def test_a_bot_by_token_and_one_by_a_tap_are_polled_at_once_and_their_toke
         assert f"• @poet_bot {made.id}" in listed
 
         # Removed: its poll ends, and what was said stays.
-        removed = await say("/bots remove @first_7100001_bot because it is old")
-        assert removed.startswith("Removed @first_7100001_bot: I no longer answer in it.")
-        assert "Still bound to it: 1 binding." in removed
+        words = "/bots remove @first_7100001_bot because it is old"
+        asked, done = await removed(stage, boss, echo, words)
+        assert "Remove @first_7100001_bot? Nobody answers in it any more, in 1 chat." in asked
+        assert "1 binding will bind nothing: telegrambot:7100001." in asked
+        assert done.startswith("Removed @first_7100001_bot: I no longer answer in it.")
         await until(lambda: not first.updates.polled, SOON)
         client = valkey.client()
         kept = [key async for key in client.scan_iter(match="{bot:7100001}*")]
@@ -136,11 +145,11 @@ async def test_a_bot_by_token_and_one_by_a_tap_are_polled_at_once_and_their_toke
 async def test_a_bot_is_paused_renamed_moved_and_removed_with_a_thumb(stage: Stage) -> None:
     echo, boss, ann = stage.bot("Echo"), stage.person("Boss"), stage.person("Ann")
     stage.environ |= {"ADMINS": str(boss.id), "SECRETS_KEY": new_key()}
+    stage.environ |= {"BUDGETS__CHAT__TOKENS": "99999"}
     first = new_bot(stage, "First", 7_100_001)
     _, say = talk(stage, boss, echo)
     stage.script.on("here I am", again=True)
     async with stage.host() as host:
-        await say(f"/roles grant {boss.id} instance_admin account acme because I run it")
         assert "Added @first_7100001_bot." in await say(f"/addbot {first.token} echo")
         await first.updates.wait_until_polled(SOON)
         menu = MenuUser(stage, boss, echo)
@@ -167,20 +176,39 @@ async def test_a_bot_is_paused_renamed_moved_and_removed_with_a_thumb(stage: Sta
         moved = await menu.write("acme because it is theirs #OPS-7")
         assert "It belongs to account acme." in moved
         await menu.tap("Remove")
-        assert "Remove @first_7100001_bot? Nobody answers in it any more." in menu.text
-        assert "1 binding will bind nothing." in menu.text
+        assert "Remove @first_7100001_bot? Nobody answers in it any more, in 1 chat" in menu.text
+        assert "1 binding will bind nothing: telegrambot:7100001." in menu.text
         await menu.tap("Keep")
         await menu.tap("Remove")
-        assert "Removed @first_7100001_bot." in await menu.tap("Remove")
+        assert "Why?" in await menu.tap("Remove")  # it is another account's by now
+        assert first.updates.polled
+        gone = await menu.write("it is old #OPS-8")
+        assert "Removed @first_7100001_bot: I no longer answer in it." in gone
         await until(lambda: not first.updates.polled, SOON)
 
         # What was said in it goes when an admin of the host says so, and not before it is removed.
-        deleted = await say("/bots forget 7100001")
+        budgets = await host.store.command("KEYS", "budget:chat:bot:7100001:*")
+        assert budgets
+        asked, deleted = await removed(stage, boss, echo, "/forget @first_7100001_bot")
+        assert "Delete what was said in bot 7100001, in 1 chat?" in asked
         assert deleted.startswith("Deleted what was said in bot 7100001: ")
+        assert await host.store.command("KEYS", "budget:chat:bot:7100001:*") == []
+        assert "Nothing of bot 7100001 is left" in await say("/forget 7100001")
+        for words in ("/forget 7199999", "/bots forget 7199999", "/forget @nobody_bot"):
+            assert "There never was a bot" in await say(words)
         assert await host.store.command("KEYS", "{bot:7100001}*") == [b"{bot:7100001}:fence"]
         assert "is still hosted" in await say(f"/bots forget {echo.id}")
         actions = [record.action for record in await audit_of(host)]
         assert actions[:1] == ["delete the data of bot"]
+        (record,) = [one for one in await audit_of(host) if one.action == "remove bot"]
+        assert (record.change_reason, record.ticket_reference) == ("it is old #OPS-8", "OPS-8")
+
+        # The history, the differences and the audit of a bot are found by its number.
+        assert "Versions of bot 7100001, newest first:" in await say("/versions bot 7100001")
+        assert "bot 7100001, from version" in await say("/diff bot 7100001")
+        assert "remove bot 7100001" in await say("/audit bot 7100001")
+        assert "There never was bot 7199999" in await say("/versions bot 7199999")
+        assert "a bot is not brought back by its versions" in await say("/restore bot 7100001 1")
         wanted = ["remove bot", "move bot", "rename bot", "resume bot", "pause bot", "bind"]
         assert [one for one in actions if one in wanted] == wanted
 
@@ -324,7 +352,12 @@ async def test_a_wrong_key_stops_only_the_bot_that_it_cannot_read_until_the_key_
 
         # A token among the words of the command line is not said again.
         token = new_bot(stage, "Third", 7_100_003).token
-        for wrong in ((*("bots", "add"), token), ("bots", token), ("bots", "pause", token), (token,)):
+        for wrong in (
+            (*("bots", "add"), token),
+            ("bots", token),
+            ("bots", "pause", token),
+            (token,),
+        ):
             status, said = await command(stage.folder, environ, *wrong)
             assert status != 0
             assert token.partition(":")[2] not in said, said
@@ -462,7 +495,7 @@ async def test_a_new_bot_is_pushed_to_where_the_others_are_and_no_more_once_it_i
         stage.world.say(ann, room, "are you there?")
         await say("/bots resume 7100001")
         assert (await stage.answer(room, first, 2)).text == "pushed"
-        await say("/bots remove 7100001")
+        await removed(stage, boss, echo, "/bots remove 7100001")
         await until(lambda: not first.webhook.url, SOON)
         entries = await host.store.command("XRANGE", f"{{bot:{echo.id}}}:inbox", "-", "+")
     assert first.token.partition(":")[2] not in str(entries)

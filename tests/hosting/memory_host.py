@@ -289,8 +289,9 @@ def no_cards(*_: object, **__: object) -> Any:
     raise AssertionError
 
 
-async def nobody_is_refused(*_: object) -> None:
+async def nobody_is_refused(*_: object) -> str:
     """The commands of this host are for everybody."""
+    return ""
 
 
 def main(*arguments: str) -> None:

@@ -152,7 +152,11 @@ async def list_bindings(
     snapshot = host.catalog.snapshot()
     bindings = snapshot.document.bindings
     target_of = host.catalog.target_of_binding
-    seen = (slot for slot, one in bindings.items() if may_see(caller.actor, target_of(one.value).account))
+    seen = (
+        slot
+        for slot, one in bindings.items()
+        if may_see(caller.actor, target_of(one.value).account)
+    )
     slots = sorted(slot for slot in seen if slot > after)
     page, more = slots[:limit], len(slots) > limit
     found = [
