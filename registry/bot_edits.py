@@ -295,12 +295,12 @@ class BotEdits:
             place = self.own.get(bot)
             cure = f"take it out of {place} and restart" if place else "remove it first"
             raise DocumentErrors([Problem(f"bot {bot}", f"bot {bot} is still hosted", cure)])
-        found = await self.data_of(bot)
+        found = await self.left_of(bot)
         if not found.keys and await catalog.former_account(name) is None:
             raise errors.NotThere(f"there never was a bot {bot} here: nothing is stored of it")
         return found
 
-    async def data_of(self, bot: int) -> BotData:
+    async def left_of(self, bot: int) -> BotData:
         """How much a bot has in the store."""
         return await self.find_data(bot) if self.find_data else BotData()
 
@@ -470,7 +470,7 @@ async def _rotate(
             continue
         except errors.RegistryUnavailable:
             raise
-        except errors.RegistryError as error:  # the others are sealed all the same
+        except errors.RegistryError as error:  # the others are sealed anyway
             place, message = f"bot {id}", f"{bot.called} was not sealed anew: {error}"
             done.problems.append(Problem(place, message, "run `switchboard secrets rotate` again"))
             return

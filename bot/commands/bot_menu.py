@@ -178,7 +178,7 @@ async def remove(parts: BotCommands, context: CommandContext, id: str) -> Comman
 
 async def removal(parts: BotCommands, bot: StoredBot, reason: str = "") -> View:
     """The question before a bot is removed, with what that touches; a `reason` may be known."""
-    name, data = escape_markdown(bot.called), await parts.edits.data_of(bot.number)
+    name, data = escape_markdown(bot.called), await parts.edits.left_of(bot.number)
     text = paragraphs(
         f"Remove {name}? Nobody answers in it any more{_chats(data, ', in')}.",
         _lost(parts, bot, "{} will bind nothing"),
@@ -208,7 +208,7 @@ def _still_set(parts: BotCommands, bot: StoredBot) -> str:
     if variable is None:
         return ""
     return (
-        f"It goes on all the same: {code(variable)} sets its token as well. Take it out of the "
+        f"It still goes on: {code(variable)} sets its token as well. Take it out of the "
         "host's environment there, and restart the host."
     )
 
@@ -222,7 +222,12 @@ async def removed(
     bot = await parts.edits.remove(parts.host.actor(context), id, key=context.key, why=why)
     still = _still_set(parts, bot)
     done = f"Removed {bot_name(bot)}" + ("." if still else ": I no longer answer in it.")
-    about = paragraphs(done, still, _lost(parts, bot, "Still bound to it, without effect: {}"), escape_markdown(STAYS))
+    about = paragraphs(
+        done,
+        still,
+        _lost(parts, bot, "Still bound to it, without effect: {}"),
+        escape_markdown(STAYS),
+    )
     return View(about, [[_BACK]])
 
 
@@ -251,9 +256,7 @@ async def forgetting(
     """The question before what was said in a bot is deleted."""
     edits, number = parts.edits, await parts.edits.number_of(name)
     if number is None:
-        return Refused(
-            f"There never was a bot {code(name[:64])} here. /bots lists them."
-        )
+        return Refused(f"There never was a bot {code(name[:64])} here. /bots lists them.")
     why = reason_of(reason)
     data = await edits.forgettable(parts.host.actor(context), number, key=context.key, why=why)
     if not data.keys:

@@ -1,8 +1,8 @@
 """Bot tokens that people send: taken out of an update before it is stored anywhere.
 
 Each is masked where it stands. The only token of a private message is also sealed beside it, so
-that whoever adds a bot by it need not send it again. What becomes of a message with a token is the
-command `SEEN`, unless it is an /addbot.
+that a bot can be added by it. A message with a token is read as the command `SEEN`, unless it is an
+/addbot.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ALONE: Final = re.compile(
     rf"[\s\"'`<«“„]*{_ID}[ \t\u00a0]{{0,3}}:[ \t\u00a0]{{0,3}}{_SECRET}[\"'`>»”“]*"
     r"(?:\s+[a-z0-9][a-z0-9_/-]{0,128})?\s*"
 )
-_MASKED: Final = re.compile(rf"\S*{_ID}[ \t\u00a0]{{0,3}}:[ \t\u00a0]{{0,3}}\*{{30,100}}\S*")
+_MASKED: Final = re.compile(rf"{_ID}[ \t\u00a0]{{0,3}}:[ \t\u00a0]{{0,3}}\*{{30,100}}")
 _SEALED: Final = re.compile(rf"({_ID})@(v1\.\S+)")
 _OF_OTHERS: Final = frozenset({"reply_to_message", "external_reply", "quote", "pinned_message"})
 """Fields of a message that its sender did not write."""
@@ -64,9 +64,22 @@ def around_token(text: str) -> tuple[str, list[str]]:
     found = _MASKED.search(text)
     if found is None:
         return text, []
-    before, after = text[: found.start()], text[found.end() :]
+    before, after = _outside(text, found)
     beside = [*after.partition("\n")[0].split()[:1], *before.rpartition("\n")[2].split()[-1:]]
-    return _MASKED.sub(" ", text), beside
+    while (again := _MASKED.search(after)) is not None:
+        between, after = _outside(after, again)
+        before = f"{before} {between}"
+    return f"{before} {after}", beside
+
+
+def _outside(text: str, found: re.Match[str]) -> tuple[str, str]:
+    """What stands before and after the word that a masked token is in."""
+    before, after = text[: found.start()], text[found.end() :]
+    if before and not before[-1].isspace():
+        before = before[: len(before) - len(before.split()[-1])]
+    if after and not after[0].isspace():
+        after = after[len(after.split()[0]) :]
+    return before, after
 
 
 def _note(message: dict[str, Any], seal: Seal | None) -> None:

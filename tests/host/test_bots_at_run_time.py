@@ -352,13 +352,8 @@ async def test_a_wrong_key_stops_only_the_bot_that_it_cannot_read_until_the_key_
 
         # A token among the words of the command line is not said again.
         token = new_bot(stage, "Third", 7_100_003).token
-        for wrong in (
-            (*("bots", "add"), token),
-            ("bots", token),
-            ("bots", "pause", token),
-            (token,),
-        ):
-            status, said = await command(stage.folder, environ, *wrong)
+        for typed in (f"bots add {token}", f"bots {token}", f"bots pause {token}", token):
+            status, said = await command(stage.folder, environ, *typed.split())
             assert status != 0
             assert token.partition(":")[2] not in said, said
 
