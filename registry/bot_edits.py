@@ -277,8 +277,9 @@ class BotEdits:
         was.
         """
         catalog, name = self.catalog, str(bot)
-        if not await catalog.was_made(key):
-            await self.forgettable(actor, bot, key=key, why=why)
+        found = await self._data_to_forget(actor, bot, key, why)
+        if not found.keys and not await catalog.was_made(key):
+            await self._check_known(bot)
         if self.delete_data is None:
             raise errors.RegistryUnavailable("there is no store")
         count = await self.delete_data(bot)
@@ -289,16 +290,25 @@ class BotEdits:
         self, actor: Actor, bot: int, *, key: str, why: Why = NO_REASON
     ) -> BotData:
         """What `forget` would delete; raises what it would."""
+        found = await self._data_to_forget(actor, bot, key, why)
+        if not found.keys:
+            await self._check_known(bot)
+        return found
+
+    async def _data_to_forget(self, actor: Actor, bot: int, key: str, why: Why) -> BotData:
+        """What a bot has left; raises Denied, and DocumentErrors for one that is hosted."""
         catalog, name = self.catalog, str(bot)
         await catalog.authorized(actor, FORGET, name, CORE, key, why)
         if bot in self.own or name in catalog.snapshot().document.bots:
             place = self.own.get(bot)
             cure = f"take it out of {place} and restart" if place else "remove it first"
             raise DocumentErrors([Problem(f"bot {bot}", f"bot {bot} is still hosted", cure)])
-        found = await self.left_of(bot)
-        if not found.keys and await catalog.former_account(name) is None:
+        return await self.left_of(bot)
+
+    async def _check_known(self, bot: int) -> None:
+        """Raise NotThere for a bot that never was in the store."""
+        if await self.catalog.former_account(str(bot)) is None:
             raise errors.NotThere(f"there never was a bot {bot} here: nothing is stored of it")
-        return found
 
     async def left_of(self, bot: int) -> BotData:
         """How much a bot has in the store."""

@@ -250,13 +250,17 @@ async def forget(parts: BotCommands, context: CommandContext) -> CommandResult:
     return await forgetting(parts, context, words[0], why.reason)
 
 
+def _never(name: str) -> str:
+    return f"There never was a bot {code(name[:64])} here. /bots lists those that there are."
+
+
 async def forgetting(
     parts: BotCommands, context: CommandContext, name: str, reason: str
 ) -> CommandResult:
     """The question before what was said in a bot is deleted."""
     edits, number = parts.edits, await parts.edits.number_of(name)
     if number is None:
-        return Refused(f"There never was a bot {code(name[:64])} here. /bots lists them.")
+        return Refused(_never(name))
     why = reason_of(reason)
     data = await edits.forgettable(parts.host.actor(context), number, key=context.key, why=why)
     if not data.keys:
@@ -277,7 +281,10 @@ async def forgotten(
 ) -> CommandResult:
     """Delete what was said in a bot."""
     actor, why = parts.host.actor(context), reason_of(reason) or context.why
-    count = await parts.edits.forget(actor, int(id), key=context.key, why=why)
+    number = await parts.edits.number_of(id)
+    if number is None:
+        return Refused(_never(id))
+    count = await parts.edits.forget(actor, number, key=context.key, why=why)
     return Reply(f"Deleted what was said in bot {code(id)}: {counted(count, 'key')}.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from bot.messages import (
@@ -150,8 +150,11 @@ def _message(message: Object, bot: BotUser) -> Decoded:
 
 
 def _edited(message: Object, bot: BotUser) -> Decoded:
-    """An edit is ignored, unless there is a token in it now."""
-    return _message(message, bot) if message.get(HAD_TOKEN) else Ignored("edited")
+    """An edit is ignored, also as a command; but a token that it brings in is seen."""
+    found = _message(message, bot) if message.get(HAD_TOKEN) else None
+    if not isinstance(found, IncomingMessage):
+        return Ignored("edited")
+    return replace(found, command=Command(SEEN, found.text, named=True))
 
 
 def _with_file_command(read: ParsedText, plain: ParsedText) -> ParsedText:
