@@ -85,7 +85,7 @@ from bot.startup import (
     offer_claim,
 )
 from bot.store import keys
-from bot.store.bots import NewBotOffers, forget_bot
+from bot.store.bots import NewBotOffers, forget_bot, left_of_bot
 from bot.store.cards import QuestionCardStore
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import EmbeddedValkey, HostLock
@@ -523,6 +523,7 @@ class App:
             settings.bot_variables,
             settings.token_of,
             partial(forget_bot, self.store),
+            partial(left_of_bot, self.store),
         )
         defaults, advice = settings.llm.as_configuration(), model_advice(settings)
 

@@ -54,8 +54,8 @@ class Refused(Reply):
 
 
 @dataclass(frozen=True, slots=True)
-class ReasonWanted(Refused):
-    """Nothing was done: the person's role has to say why."""
+class ReasonNeeded(Refused):
+    """What was asked for needs a reason; a menu asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class CommandContext:
     is made once, however often the message is handled. `fetch` reads a file of this bot by its id,
     up to a number of bytes. `grants` are the permanent permissions of this conversation by name,
     `spent` is what was used today by kind of scope, `spent_by` what an agent used anywhere. `why`
-    is the reason that a person gave for what a button of a menu does.
+    is the reason that a menu asked for.
     """
 
     incoming: IncomingMessage
@@ -214,14 +214,14 @@ class Commands:
     """The table of commands by name, and of what the buttons of menus lead to.
 
     `actor` says who sent a command, with the roles of this moment; `refuse` notes that a person was
-    refused one.
+    refused one, and gives what else they should read.
     """
 
     def __init__(
         self,
         rows: Iterable[BotCommand],
         actor: Callable[[CommandContext], Actor],
-        refuse: Callable[[BotCommand, CommandContext], Awaitable[None]],
+        refuse: Callable[[BotCommand, CommandContext], Awaitable[str]],
         actions: Iterable[BotCommand] = (),
     ) -> None:
         self._rows = {row.name: row for row in rows}

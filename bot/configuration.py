@@ -450,7 +450,7 @@ def _unread_file(settings: Settings) -> Iterator[Problem]:
 
 def _unknown_bots(document: Document, bots: Collection[BotIdentity]) -> Iterator[Problem]:
     """Bindings by a hash or an id that no configured bot has."""
-    known = {key for bot in bots for key in bot.keys}
+    known = {*document.bots, *(key for bot in bots for key in bot.keys)}
     for key, place in _bound_bots(document):
         if _HASH_OR_ID.match(key) and key not in known:
             message = f"no configured bot has the hash or id {key[:12]}…"
@@ -465,7 +465,7 @@ def unknown_names(document: Document, bots: Collection[BotIdentity]) -> Iterator
         known |= {f"@{one.value.username.lower()}" for one in document.bots.values()}
         for key, place in _bound_bots(document):
             if key.startswith("@") and key not in known:
-                cure = "correct the name, or set that bot's token as BOTS__<n>__TOKEN"
+                cure = "correct the name, or add that bot: /addbot, or BOTS__<n>__TOKEN"
                 yield Problem(place, f"no hosted bot is {key}", cure, level="warning")
 
 

@@ -167,7 +167,8 @@ class IncomingMessage:
     do not take yet; `addressed` is False where a group did not speak to this bot. `quoted` is the
     message that a command replies to; of any other message `excerpts` has what it brings of others'
     words. `album` is the same for all pictures of one album. A task over HTTP has a `context`.
-    `had_token`: the token of a bot was in it, and was taken out before it was stored.
+    `had_token`: the token of a bot was in it, and was taken out before it was stored; `token` is
+    that one, sealed, where it was the only one of a private message.
     """
 
     address: Address
@@ -184,6 +185,7 @@ class IncomingMessage:
     album: str = ""
     context: TaskContext | None = None
     had_token: bool = False
+    token: str = field(default="", repr=False)
 
     @property
     def has_words(self) -> bool:

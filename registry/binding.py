@@ -96,6 +96,13 @@ class AgentBinding(RegistryModel):
         return json.dumps(value, ensure_ascii=False)
 
 
+def parts_of_slot(slot: str) -> dict[str, str]:
+    """What a slot says, in the names of a binding."""
+    kind, _, rest = slot.partition(":")
+    key, scoped, bot = rest.partition(":bot:")
+    return {"type": kind, "bindingKey": key, **({"bot": bot} if scoped else {})}
+
+
 def token_hash(token: str) -> str:
     """The SHA-256 of a bot token in hex: the key that the spec binds a bot by."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -152,6 +159,8 @@ class BotIdentity:
         return (*keys, "@" + self.username.lower().lstrip("@")) if self.username else keys
 
 
+OF_ONE_BOT = ("chat in this bot", "person in this bot", "bot")
+"""The rules of bindings that are for one bot alone."""
 Rule = Literal[
     "chat in this bot",
     "person in this bot",

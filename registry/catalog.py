@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,13 @@ from registry.access import AccessGrant
 from registry.api_key import ApiKey, lends
 from registry.audit import Change, deletion, refusal
 from registry.authorization import GUEST, WriterPermissions
-from registry.binding import AgentBinding, AgentBindingType, Bindings, BotIdentity
+from registry.binding import (
+    AgentBinding,
+    AgentBindingType,
+    Bindings,
+    BotIdentity,
+    parts_of_slot,
+)
 from registry.definition import AgentDefinition
 from registry.errors import Problem
 from registry.instance import SLASH, AgentInstance
@@ -31,7 +38,6 @@ from registry.review import Proposal, reviews_needed
 from registry.revisions import Kind, json_of
 from registry.roles import (
     CORE,
-    DEFAULT_ACCOUNT,
     NO_REASON,
     Action,
     Actor,
@@ -77,6 +83,9 @@ BOT_STAYS = "a bot is not brought back by its versions: pause, resume, move, rem
 """Why the document of a bot is neither restored nor rolled back: its token is not kept."""
 T = TypeVar("T")
 _RETRIES = 20
+MOST_REMOVED = 200
+FORMER_REVISIONS = 10
+"""How many of the newest revisions of a bot are looked at for its last account."""
 _OF_FILES = frozenset({"agent", "binding", "default"})
 """The kinds of documents that the agents file may set."""
 
@@ -294,22 +303,28 @@ class Catalog:
             number = next((id for own, id in (*hosted, *named) if own == key), 0)
         return Target("instance", self._snapshot.account_of_bot(number))
 
+    def target_of_slot(self, slot: str) -> Target:
+        """The same for what is bound there, or would be."""
+        entry = self._snapshot.document.bindings.get(slot)
+        if entry is not None:
+            return self.target_of_binding(entry.value)
+        with suppress(ValueError):
+            named = {**parts_of_slot(slot), "agentId": "any"}
+            return self.target_of_binding(AgentBinding.model_validate(named))
+        return INSTANCE
+
     async def check_answering(self, actor: Actor, agent: str, account: str) -> None:
         """Raise Denied or DocumentErrors where an actor may let no such agent answer in an account.
 
         The account is that of a bot; in those of the account `default` every agent may answer.
         """
         await self._require_reach(actor, agent)
-        if account == DEFAULT_ACCOUNT:
+        if self._snapshot.may_answer(agent, account):
             return
-        owner, slash, _ = agent.partition(SLASH)
         message = f"the bot belongs to account {account}, where {agent} may not answer"
-        offered = self._snapshot.offered_types(account)
-        own = [*self._snapshot.instances_of(account)]
-        cure = f"name one of its own: {', '.join([*own, *offered][:20])}"
-        is_engineer = any(grant.scope == "host" for grant in actor.grants)
-        if owner != account if slash else not (is_engineer or agent in offered):
-            raise errors.DocumentErrors([Problem(agent, message, cure, path="agentId")])
+        own = [*self._snapshot.instances_of(account), *self._snapshot.offered_types(account)]
+        cure = f"name one of its own: {', '.join(own[:20])}; or mark the agent as `template`"
+        raise errors.DocumentErrors([Problem(agent, message, cure, path="agentId")])
 
     async def _require_reach(self, actor: Actor, agent_id: str) -> None:
         """Raise Denied for an instance of an account in which the actor may not write."""
@@ -328,8 +343,7 @@ class Catalog:
         why: Why = NO_REASON,
     ) -> bool:
         """Remove a binding by its slot; False where there was none."""
-        entry = self._snapshot.document.bindings.get(slot)
-        target = self.target_of_binding(entry.value) if entry else INSTANCE
+        target = self.target_of_slot(slot)
         change = await self.authorized(actor, "unbind", slot, target, key, why)
         return await self._remove(stored.BINDING + slot, change, target, expected)
 
@@ -513,6 +527,24 @@ class Catalog:
         target = stored.target_of(where, await self.writable.text(where))
         change = await self.authorized(actor, "remove bot", id, target, key, why)
         return await self._remove(where, change, target, expected)
+
+    async def former_account(self, bot: str) -> str | None:
+        """The account that a bot which was removed belonged to; None for one that never was."""
+        where = stored.BOT + bot
+        async with self.writable.using(where) as revisions:
+            kept = await revisions.history(where, FORMER_REVISIONS)
+        text = next((one.text for one in kept if one.text is not None), None)
+        return stored.target_of(where, text).account if text is not None else None
+
+    async def removed_bots(self) -> list[tuple[str, str]]:
+        """The bots that were removed, some of them: the id and the username of each."""
+        async with self.writable.using() as revisions:
+            found = []
+            for id in await revisions.deleted(stored.BOT, MOST_REMOVED):
+                kept = await revisions.history(stored.BOT + id, FORMER_REVISIONS)
+                values = (json_of(one.text) for one in kept if one.text is not None)
+                found += [(id, str(one.get("username") or "")) for one in values if one][:1]
+        return found
 
     async def was_made(self, key: str) -> bool:
         """Whether a change with this idempotency key was made, whatever it wrote."""
@@ -819,8 +851,8 @@ class Catalog:
         hour = self._hourly(actor, action)
         await self.refused(actor, action, name, key=hour, detail=detail, of=target)
         if said == "needs a reason":
-            raise errors.ReasonMissing(f"say why you {action}: give a reason or a ticket")
-        raise errors.Denied(f"you may not {action}: {_needed('write', target)}")
+            raise errors.ReasonMissing(f"say why you {in_words(action)}: give a reason or a ticket")
+        raise errors.Denied(f"you may not {in_words(action)}: {_needed('write', target)}")
 
     async def _may_grant(
         self, actor: Actor, action: str, name: str, grant: RoleGrant, key: str, why: Why
@@ -832,7 +864,7 @@ class Catalog:
         hour = self._hourly(actor, action)
         await self.refused(actor, action, name, key=hour, detail=detail, of=grant.target)
         if said == "needs a reason":
-            raise errors.ReasonMissing(f"say why you {action}: give a reason or a ticket")
+            raise errors.ReasonMissing(f"say why you {in_words(action)}: give a reason or a ticket")
         raise errors.Denied(f"you may not {action} {grant.role} of {grant.place}")
 
     def _hourly(self, actor: Actor, action: str) -> str:
@@ -1018,6 +1050,28 @@ class Catalog:
                 subscriber(self._snapshot)
             except Exception:  # noqa: BLE001 - one listener's fault must not stop the others
                 _log.exception("subscriber.failed")
+
+
+_SAID = {
+    "set default": "set the default agent",
+    "let in": "let anybody in",
+    "block": "block anybody",
+    "take back": "take back who was let in or blocked",
+}
+_NOUN = re.compile(r"\b(agent|instance|bot|binding|key|role|default|access)\Z")
+
+
+def in_words(action: str) -> str:
+    """An action in a sentence: "add bot" as "add a bot"."""
+    if action in _SAID:
+        return _SAID[action]
+
+    def with_article(noun: re.Match[str]) -> str:
+        if noun[1] in ("default", "access"):
+            return "the default agent" if noun[1] == "default" else noun[1]
+        return f"{'an' if noun[1][0] in 'ai' else 'a'} {noun[1]}"
+
+    return _NOUN.sub(with_article, action)
 
 
 def owns_presets(actor: Actor, owner: str) -> bool:

@@ -313,7 +313,8 @@ class History:
         text = await self.catalog.writable.text(where) if kind in ("key", "bot") else None
         if kind == "key" and text and not sees_grant(actor.grants, key_in(id, text).grant):
             raise errors.Denied("you may not read the history of this key")
-        target = stored.target_of(where, text)
+        is_binding = kind == "binding"
+        target = self.catalog.target_of_slot(id) if is_binding else stored.target_of(where, text)
         await self.catalog.require(actor, "read", target, f"read the history of a {kind}")
         return where
 

@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeVar
 from registry.access import AccessGrant
 from registry.api_key import ApiKey
 from registry.binding import (
+    OF_ONE_BOT,
     AgentBinding,
     AgentBindingType,
     Bindings,
@@ -505,11 +506,45 @@ class Snapshot:
         """Which agent answers in a chat of a bot, by which rule and why."""
         found = resolve(self.bindings, self.default, bot, chat, person, self.runnable)
         account = self.account_of_bot(bot.id)
-        owner, slash, _ = (found.agent_id or "").partition(SLASH)
-        if slash and account not in (DEFAULT_ACCOUNT, owner):
+        if account == DEFAULT_ACCOUNT or found.agent_id is None:
+            return found
+        if self.may_answer(found.agent_id, account):
+            return found
+        if SLASH in found.agent_id:
             why = f"'{found.agent_id}' is of another account than this bot, which is of {account}"
-            return Resolution(None, found.rule, why)
-        return found
+        elif self._is_operators(found, bot, chat, person):
+            return found
+        else:
+            why = f"'{found.agent_id}' is not offered to account {account}, which this bot is of"
+        return Resolution(None, found.rule, why)
+
+    def may_answer(self, id: str, account: str) -> bool:
+        """Whether an agent or an instance may answer in the bots of an account.
+
+        In those of `default` every one may, else its own instances and what is offered to it.
+        """
+        owner, slash, _ = id.partition(SLASH)
+        if account == DEFAULT_ACCOUNT:
+            return True
+        if slash:
+            return owner == account
+        entry = self.agents.get(id)
+        return (entry is not None and entry.value.template) or id in self.offered_types(account)
+
+    def _is_operators(
+        self, found: Resolution, bot: BotIdentity, chat: int | None, person: int | None
+    ) -> bool:
+        """Whether a binding for this bot alone, by which it answers, is the operator's own."""
+        if found.rule not in OF_ONE_BOT:
+            return False
+        by_rule = {
+            "chat in this bot": self.bindings.scoped(AgentBindingType.ChatId, str(chat), bot),
+            "person in this bot": self.bindings.scoped(AgentBindingType.UserId, str(person), bot),
+            "bot": self.bindings.of_bot(bot),
+        }
+        binding = by_rule[found.rule]
+        entry = self.document.bindings.get(binding.slot) if binding else None
+        return entry is not None and entry.operator
 
     def effective(
         self, agent_id: str, host_defaults: LlmConfiguration, tuning: Iterable[Layer] = ()

@@ -227,7 +227,11 @@ class AgentResolver:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
         owner, account = telegram_owner(person.telegram_id), snapshot.account_of_bot(line.bot)
-        if address.private and (one := preset_here(snapshot, found, address.bot, owner)):
+        one = preset_here(snapshot, found, address.bot, owner) if address.private else None
+        if one and (
+            one.base_agent_name == found.agent_id
+            or snapshot.may_answer(one.base_agent_name, account)
+        ):
             own = Resolution(one.base_agent_name, "preset", f"the preset '{one.instance_name}'")
             found, agent = self._preset(snapshot, own, preset_key(owner, one.id))
         else:

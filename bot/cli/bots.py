@@ -10,7 +10,7 @@ from typing import Any
 from bot.cli.registry import ACTOR, Registry, Said, table, time_of, why_of
 from bot.errors import ConfigError, WrongWords
 from bot.variables import InvalidFile, read_secret
-from registry.bot_edits import NO_KEY, NewBot, is_of_key, lost_bindings, rotate
+from registry.bot_edits import NewBot, is_of_key, lost_bindings, no_key, rotate, sealing_keys
 from registry.errors import InvalidValue
 from registry.sealing import Sealer, SealingKey, new_key
 from registry.snapshot import Entry
@@ -39,7 +39,11 @@ async def list_bots(registry: Registry, given: Namespace) -> Said:
         {"id": id, "account": snapshot.account_of_bot(id), "state": "running", "set_in": variable}
         for id, variable in edits.own.items()
     ]
-    found += map(_data, snapshot.document.bots.values())
+    stored = snapshot.document.bots.values()
+    found += [_data(entry) for entry in stored if entry.value.number not in edits.own]
+    for one in found:
+        if str(one["id"]) in snapshot.document.bots and "set_in" in one:
+            one["also_stored"] = True
     found = [one for one in found if given.account in (None, one["account"])]
     rows = (
         [
@@ -47,11 +51,17 @@ async def list_bots(registry: Registry, given: Namespace) -> Said:
             f"@{one['username']}" if one.get("username") else "",
             one["account"],
             one["state"],
-            one.get("set_in") or f"added {time_of(one['added'] or 0)} by {one['added_by'] or '?'}",
+            _set_in(one) or f"added {time_of(one['added'] or 0)} by {one['added_by'] or '?'}",
         ]
         for one in found
     )
     return Said([*table(rows)] or ["no bots"], found, notes=[*_unreadable(registry)])
+
+
+def _set_in(one: dict[str, Any]) -> str:
+    """Where a bot of the environment is set; '' for another."""
+    also = " (and added to the store: `bots remove` takes it out there)"
+    return f"{one.get('set_in') or ''}{also if one.get('also_stored') else ''}"
 
 
 def _unreadable(registry: Registry) -> Iterator[str]:
@@ -59,7 +69,7 @@ def _unreadable(registry: Registry) -> Iterator[str]:
     bots = [entry.value for entry in registry.catalog.snapshot().document.bots.values()]
     sealer = registry.bots.sealer
     if bots and sealer is None:
-        yield f"SECRETS_KEY is not set, so no token can be read; {NO_KEY.cure}"
+        yield str(no_key(registry.catalog.snapshot()))
         return
     for bot in bots:
         if sealer is not None and not is_of_key(bot, sealer):
@@ -115,14 +125,21 @@ async def remove_bot(registry: Registry, given: Namespace) -> Said:
     bot = await registry.bots.remove(ACTOR, given.id, key=registry.key("remove"), why=why_of(given))
     slots = [*lost_bindings(registry.catalog, bot)]
     notes = [DATA_STAYS, *(f"still bound to it: {slot}" for slot in slots)]
+    if variable := registry.bots.own.get(bot.number):
+        notes.append(f"it goes on: {variable} sets its token as well; remove it there, and restart")
     return Said([f"removed {bot.called}"], {"id": bot.number, "change": "removed"}, notes=notes)
 
 
 async def forget_bot(registry: Registry, given: Namespace) -> Said:
     """Delete what was said in a bot that is no longer hosted."""
+    edits, key = registry.bots, registry.key("forget")
     if not given.yes:
-        raise WrongWords(f"this deletes all that was said in bot {given.id}: repeat it with --yes")
-    count = await registry.bots.forget(ACTOR, given.id, key=registry.key("forget"))
+        data = await edits.forgettable(ACTOR, given.id, key=key)
+        raise WrongWords(
+            f"this deletes all that was said in bot {given.id}, {data.keys} keys of {data.chats} "
+            "chats: repeat it with --yes"
+        )
+    count = await edits.forget(ACTOR, given.id, key=key)
     line = f"deleted {count} keys of bot {given.id}"
     return Said([line], {"id": given.id, "keys": count})
 
@@ -133,8 +150,12 @@ async def forget_bot(registry: Registry, given: Namespace) -> Said:
 async def make_key(_registry: Registry, _given: Namespace) -> Said:
     """A fresh key; stdout has the key alone."""
     key = new_key()
-    notes = ["set SECRETS_KEY to it at every replica, and keep a copy: without it no token is read"]
-    return Said([key], {"key": key}, notes=notes)
+    id = SealingKey.parse(key).id
+    notes = [
+        "set SECRETS_KEY to it at every replica, and keep a copy: without it no token is read",
+        f"its key id, by which errors name it, is {id}",
+    ]
+    return Said([key], {"key": key, "id": id}, notes=notes)
 
 
 async def rotate_key(registry: Registry, given: Namespace) -> Said:
@@ -145,10 +166,22 @@ async def rotate_key(registry: Registry, given: Namespace) -> Said:
             old = SealingKey.parse(read_secret(given.old_file))
         except (InvalidFile, InvalidValue) as wrong:
             raise ConfigError(f"--old-file: {wrong.message}; {wrong.cure}") from None
+        _check_old(registry, sealer, old)
         sealer = Sealer(sealer.key, old)
-    done = await rotate(registry.catalog, ACTOR, sealer)
+    done = await rotate(registry.catalog, ACTOR, sealer, why_of(given))
     lines = [f"sealed anew: {done.anew}; done before: {done.before}"]
-    lines += [f"cannot be read: {len(done.problems)}"] if done.problems else []
-    data = {"anew": done.anew, "before": done.before, "unread": len(done.problems)}
+    lines += [f"failed: {len(done.problems)}"] if done.problems else []
+    data = {"anew": done.anew, "before": done.before, "failed": len(done.problems)}
     code = 1 if done.problems else 0
     return Said(lines, data, code, [*map(str, done.problems)])
+
+
+def _check_old(registry: Registry, sealer: Sealer, old: SealingKey) -> None:
+    """Raise ConfigError where a key sealed none of the tokens that are still to be sealed anew."""
+    bots = [entry.value for entry in registry.catalog.snapshot().document.bots.values()]
+    needed = sealing_keys(bot for bot in bots if not is_of_key(bot, sealer))
+    if needed and old.id not in needed:
+        raise ConfigError(
+            f"--old-file: its key has the id {old.id}, and sealed no token in the store; give the "
+            f"key with the id {' or '.join(needed)}"
+        )

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 T = TypeVar("T")
+_TOKEN = re.compile(r"([0-9]{5,16})\s?:\s?[A-Za-z0-9_-]{20,}")
+NOT_AMONG_WORDS = (
+    "it is read from standard input, or asked for; this one may be in your shell's history: send "
+    "/revoke to @BotFather if others can read that"
+)
 _Lines = Coroutine[Any, Any, Sequence[str]]
 SWITCH_SECONDS = 0.0005
 NO_BOT = (
@@ -35,21 +41,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     words = ["--help"] if words == ["help"] else words
     if wrong := _no_verb(words):
-        print(f"switchboard: {wrong}", file=sys.stderr)
+        _complain(wrong)
         return 2
     given, rest = parser_of(words[0]).parse_known_args(words)
     if rest:
         cure = f"`switchboard {words[0]} --help` lists what it takes"
-        print(f"switchboard: {words[0]} takes no {rest[0]!r}; {cure}", file=sys.stderr)
+        if any(map(_TOKEN.search, rest)):
+            cure = NOT_AMONG_WORDS
+        _complain(f"{words[0]} takes no {rest[0]!r}; {cure}")
         return 2
     try:
         return int(given.verb(given))
     except ConfigError as error:
         for line in str(error).splitlines():
-            print(f"switchboard: {line}", file=sys.stderr)
+            _complain(line)
         return 2 if isinstance(error, WrongWords) else 1
     except KeyboardInterrupt:
         return 130
+
+
+def _complain(text: str) -> None:
+    """Print a line on stderr, without the tokens in it."""
+    print(f"switchboard: {_without_tokens(text)}", file=sys.stderr)
+
+
+def _without_tokens(text: str) -> str:
+    return _TOKEN.sub(r"\1:***", text)
 
 
 REGISTRY_VERBS = {
@@ -152,7 +169,7 @@ class _Parser(argparse.ArgumentParser):
             message, cure = f"there is no {word}", f"; there are {known.replace(chr(39), '')}"
         elif what.startswith("argument "):
             message, cure = rest, ""
-        self.exit(2, f"switchboard: {message}{cure}\n")
+        self.exit(2, f"switchboard: {_without_tokens(message)}{cure}\n")
 
 
 class _Version(argparse.Action):

@@ -32,7 +32,7 @@ from bot.cli.store import no_store, opened_store
 from bot.errors import ConfigError, StoreError, WrongWords
 from bot.settings import Settings
 from bot.startup import agents_source, instance_files
-from bot.store.bots import forget_bot
+from bot.store.bots import forget_bot, left_of_bot
 from bot.store.client import StoreClient
 from registry.api_key import ApiKey
 from registry.bot_edits import BotEdits
@@ -168,9 +168,9 @@ def _bot_edits(settings: Settings, catalog: Catalog, client: StoreClient | None)
             return await ask_bot_api(session, url, token, method, params)
 
     catalog.own_bots = settings.own_bots
-    forget = partial(forget_bot, client) if client else None
+    data = [partial(one, client) if client else None for one in (forget_bot, left_of_bot)]
     own = (settings.bot_variables, settings.token_of)
-    return BotEdits(catalog, settings.sealer(), ask, *own, forget)
+    return BotEdits(catalog, settings.sealer(), ask, *own, *data)  # type: ignore[arg-type]
 
 
 # --- words ---------------------------------------------------------------------------------------

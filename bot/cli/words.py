@@ -337,7 +337,7 @@ def _secrets(parser: argparse.ArgumentParser) -> None:
     acts = _add_acts(parser, "new-key | rotate", "bot")
     acts.reading("new-key", "print a new key for SECRETS_KEY", bots.make_key)
     about = "seal with SECRETS_KEY what was sealed with the key before it"
-    one = acts.add("rotate", about, bots.rotate_key)
+    one = acts.add("rotate", about, bots.rotate_key, writes=True)
     about = "a file with the key before it (default: SECRETS_KEY_OLD)"
     one.add_argument("--old-file", metavar="FILE", help=about)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.command import (
     READ_AUDIT,
@@ -18,8 +18,9 @@ from bot.command import (
     split_reason,
 )
 from bot.commands.host import AdminContext, ago
-from bot.commands.versions import author, because, restore
+from bot.commands.versions import author, because, bot_number, restore
 from registry.audit import AuditRecord
+from registry.revisions import KINDS
 from registry.roles import Actor, Target, verdict
 
 MAX_SHOWN = 15
@@ -27,7 +28,7 @@ PAGE = 500
 MAX_SEARCHED = 5_000
 """Records that are looked through for those of an agent or a person; then the reply says so."""
 MAX_VALUE = 60
-HOW = "Write /audit [AGENT | PERSON] [N more]; N more are those before record N."
+HOW = "Write /audit [AGENT | PERSON | bot ID] [N more]; N more are those before record N."
 HOW_TO_ROLL_BACK = (
     "Write /rollback N with the number of a record that /audit shows, or /rollback AGENT N with "
     "that of a version that /versions AGENT shows."
@@ -40,32 +41,37 @@ class _Wanted:
 
     about: str = ""
     before: int | None = None
+    kind: str = ""
 
     def fits(self, record: AuditRecord) -> bool:
         """Whether a record is wanted."""
+        if self.kind and record.kind not in ("", self.kind):  # refusals have none
+            return False
         names = (record.entity_id, record.changed_by, f"tg:{self.about}")
         return not self.about or self.about in names[:2] or record.changed_by == names[2]
 
     @property
     def typed(self) -> str:
         """The words after /audit."""
-        return f"{self.about} " if self.about else ""
+        return "".join(f"{word} " for word in (self.kind, self.about) if word)
 
 
 def _wanted(words: Sequence[str]) -> _Wanted | None:
     before = None
     if words[-1:] == ["more"] and len(words) > 1 and words[-2].isdecimal():
         before, words = int(words[-2]), words[:-2]
+    kind = words[0].lower() if len(words) == 2 and words[0].lower() in KINDS else ""
+    words = words[1:] if kind else words
     if len(words) > 1:
         return None
-    return _Wanted(words[0] if words else "", before)
+    return _Wanted(words[0] if words else "", before, kind)
 
 
 @command(
     "audit",
     "show who changed what, and who was refused",
     needs=READ_AUDIT,
-    usage="[AGENT | PERSON] [N more]",
+    usage="[AGENT | PERSON | bot ID] [N more]",
     concurrent=True,
 )
 async def audit(host: AdminContext, context: CommandContext) -> CommandResult:
@@ -73,6 +79,8 @@ async def audit(host: AdminContext, context: CommandContext) -> CommandResult:
     wanted = _wanted(context.words)
     if wanted is None:
         return Reply(escape_markdown(HOW))
+    if wanted.about.startswith("@"):
+        wanted = replace(wanted, about=bot_number(host, wanted.about))
     found, last = await _records(host, host.actor(context), wanted)
     now = host.catalog.wall()
     lines = [_line(record, now) for record in found[:MAX_SHOWN]]

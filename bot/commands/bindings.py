@@ -10,6 +10,7 @@ from functools import partial
 
 from bot.command import (
     WRITE_ACCOUNT,
+    WRITE_INSTANCES,
     CommandContext,
     CommandResult,
     Reply,
@@ -103,7 +104,7 @@ def _place(target: Target, context: CommandContext) -> str:
 @command(
     "bind",
     "let an agent answer here, or elsewhere",
-    needs=WRITE_ACCOUNT,
+    needs=WRITE_INSTANCES,
     usage=f"AGENT {WHERE} [because …]",
 )
 async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
@@ -132,7 +133,7 @@ async def bind(host: AdminContext, context: CommandContext) -> CommandResult:
     return Reply(paragraphs(answers, *_others(host, context, target, binding.agent_id)))
 
 
-@command("unbind", "remove a binding", needs=WRITE_ACCOUNT, usage=f"{WHERE} [because …]")
+@command("unbind", "remove a binding", needs=WRITE_INSTANCES, usage=f"{WHERE} [because …]")
 async def unbind(host: AdminContext, context: CommandContext) -> CommandResult:
     """Remove a binding."""
     text, why = split_reason(context.arguments)

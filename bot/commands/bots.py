@@ -24,9 +24,9 @@ from bot.command import (
 )
 from bot.commands.host import AdminContext, BotState, refusal_text
 from bot.errors import StoreError
-from bot.ops.bot_tokens import sealed_token
+from bot.ops.bot_tokens import SEEN, around_token, sealed_token
 from bot.store.bots import NewBotOffer, NewBotOffers
-from registry.bot_edits import Added, BotEdits, NewBot, lost_bindings, may_see
+from registry.bot_edits import Added, BotEdits, NewBot, may_see
 from registry.errors import DocumentErrors, RegistryError, RegistryUnavailable
 from registry.roles import DEFAULT_ACCOUNT, Target, Why
 from registry.sealing import Unopened
@@ -36,7 +36,7 @@ from registry.stored_bot import StoredBot, purpose_of
 MAX_BOTS = 60
 PICTURE_BYTES = 512 * 1024
 BOTS_USAGE = (
-    "[pause BOT | resume BOT | rename BOT NAME | move BOT ACCOUNT | remove BOT | forget ID] "
+    "[pause BOT | resume BOT | rename BOT NAME | move BOT ACCOUNT | remove BOT | forget BOT] "
     "[because …]"
 )
 ADD_USAGE = "TOKEN [AGENT] [account ACCOUNT] [because …]"
@@ -51,6 +51,17 @@ LEFT = (
     "I could not delete your message with the token. Delete it yourself; if others could read it, "
     "send /revoke to @BotFather, and add the bot again with its new token."
 )
+TAKEN_OUT = (
+    "There was the token of a bot in your message, so I deleted it. Who has the token has the bot: "
+    "if others may have seen it, send /revoke to @BotFather."
+)
+STAYS_THERE = (
+    "There is the token of a bot in your message, and I could not delete it. Delete it yourself. "
+    "Who has the token has the bot: if others may have seen it, send /revoke to @BotFather."
+)
+HOW_INSTEAD = "To add that bot here, send me /addbot and its token in a private chat."
+SEVERAL = "There are several tokens in your message. Send one alone."
+_MARKS = ".,:;!?()[]<>\"'`«»“”„"
 NOT_A_MANAGER = (
     "I may not create bots. To change that, open the Mini App of @BotFather, choose @{0}, turn on "
     "Bot Management Mode, and restart the host. Or create the bot there, and send me: /addbot TOKEN"
@@ -58,10 +69,13 @@ NOT_A_MANAGER = (
 OFFER = "Press the button below to create the bot{0}. I take it over as soon as it is there."
 CREATE = "Create a bot"
 STAYS = (
-    "What was said in it stays in the store; an admin of the host deletes it with /bots forget and "
-    "its number. To make sure that nobody else uses its token, send /revoke to @BotFather."
+    "What was said in it stays in the store; an admin of the host deletes it with /forget and its "
+    "number. To make sure that nobody else uses its token, send /revoke to @BotFather."
 )
-_CREATED = "created"
+NOT_ASKED_FOR = (
+    "You have created bot {0}, but not by a button of mine of the last 24 hours, so I do not host "
+    "it. Send me its token with /addbot, or /newbot for another one."
+)
 
 STATES = {
     "paused": "is paused; /bots resume lets it run again",
@@ -125,7 +139,7 @@ def bot_lines(
 
 
 async def change_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
-    """Pause, resume, rename, move or remove the bot that the words name."""
+    """Pause, resume, rename or move the bot that the words name."""
     text, why = split_reason(context.arguments)
     actor, edits, key = parts.host.actor(context), parts.edits, context.key
     act, *rest = text.split()
@@ -142,15 +156,6 @@ async def change_bot(parts: BotCommands, context: CommandContext) -> CommandResu
         case ["move", name, account]:
             bot = await edits.move(actor, name, account, key=key, why=why)
             return Reply(f"{bot_name(bot)} belongs to account {code(bot.account)} now.")
-        case ["remove", name]:
-            bot = await edits.remove(actor, name, key=key, why=why)
-            slots = [*lost_bindings(parts.host.catalog, bot)]
-            bound = f"Still bound to it: {counted(len(slots), 'binding')}." if slots else ""
-            done = f"Removed {bot_name(bot)}: I no longer answer in it."
-            return Reply(paragraphs(done, bound, escape_markdown(STAYS)))
-        case ["forget", number] if number.isdecimal() and len(number) < 20:
-            count = await edits.forget(actor, int(number), key=key, why=why)
-            return Reply(f"Deleted what was said in bot {code(number)}: {counted(count, 'key')}.")
     return Refused(escape_markdown(HOW))
 
 
@@ -189,38 +194,45 @@ def _line(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
 )
 async def add_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
     """Add a bot by its token, whose message is deleted before anything else is done."""
-    left = await delete_token(parts.edits, context)
+    return await add_by_token(parts, context, context.arguments)
+
+
+async def add_by_token(parts: BotCommands, context: CommandContext, text: str) -> CommandResult:
+    """Delete the message with the token, and add the bot; the text says for whom."""
+    left = escape_markdown(LEFT) if await is_left(parts.edits, context) else ""
     try:
-        reply = await _add_bot(parts, context)
+        reply = await _add_bot(parts, context, text)
     except RegistryUnavailable:
         raise
     except RegistryError as error:
         return Refused(paragraphs(left, refusal_text(error)))
-    return Reply(paragraphs(left, reply))
+    return replace(reply, text=paragraphs(left, reply.text))
 
 
-async def _add_bot(parts: BotCommands, context: CommandContext) -> str:
-    edits = parts.edits
+async def _add_bot(parts: BotCommands, context: CommandContext, text: str) -> Reply:
+    edits, incoming = parts.edits, context.incoming
     sealer = edits.require_key()
-    if not context.incoming.address.private:
-        return IN_PRIVATE
-    text, why = split_reason(context.arguments)
-    words = text.split()
-    held = sealed_token(words[0]) if words else None
+    if not incoming.address.private:
+        return Refused(IN_PRIVATE)
+    held = sealed_token(incoming.token)
     if held is None:
-        return escape_markdown(HOW_TO_ADD)
+        return Refused(escape_markdown(SEVERAL if incoming.had_token else HOW_TO_ADD))
     try:
         token = sealer.open(held[1], purpose_of(held[0]))
     except Unopened:
-        return (
+        return Refused(
             "The token in your message can no longer be read: the key has changed. Send it again."
         )
-    agent, account, is_clear = _agent_and_account(words[1:])
-    if not is_clear:
-        return escape_markdown(HOW_TO_ADD)
+    about, why = split_reason(text)
+    rest, beside = around_token(about)
+    agent, account, is_clear = _agent_and_account(rest.split())
+    if not is_clear:  # other words are around it: an agent that stands beside it is meant
+        known = parts.host.catalog.snapshot().runnable
+        names = (word.strip(_MARKS).lower() for word in beside)
+        agent = next((name for name in names if name in known), None)
     actor = parts.host.actor(context)
     added = await edits.add(actor, NewBot(token, account, agent), key=context.key, why=why)
-    return _added(added)
+    return Reply(_added(added))
 
 
 def _agent_and_account(words: Sequence[str]) -> tuple[str | None, str | None, bool]:
@@ -248,17 +260,32 @@ def _added(added: Added) -> str:
     return f"{done}{where}. {who}"
 
 
-async def delete_token(edits: BotEdits, context: CommandContext) -> str:
-    """Delete a message that had a token; a warning where that failed, else ''."""
+async def is_left(edits: BotEdits, context: CommandContext) -> bool:
+    """Delete a message that had a token; whether that failed."""
     incoming = context.incoming
     if not incoming.had_token:
-        return ""
+        return False
     there = {"chat_id": incoming.address.chat, "message_id": incoming.message}
     try:
         await edits.ask_as(context.bot.id, "deleteMessage", there)
     except DocumentErrors:
-        return escape_markdown(LEFT)
-    return ""
+        return True
+    return False
+
+
+async def warned_of_token(edits: BotEdits, context: CommandContext) -> str:
+    """Delete a message that had a token, and say what is to be done; '' where it had none."""
+    if not context.incoming.had_token:
+        return ""
+    return escape_markdown(STAYS_THERE if await is_left(edits, context) else TAKEN_OUT)
+
+
+@command(SEEN, "delete a message with the token of a bot", concurrent=True, hidden=True)
+async def token_seen(parts: BotCommands, context: CommandContext) -> CommandResult:
+    """Delete a message with a token that was not sent to add a bot, and say so."""
+    text = await warned_of_token(parts.edits, context)
+    may_add = WRITE_INSTANCES.is_met(parts.host.actor(context).grants)
+    return Reply(paragraphs(text, HOW_INSTEAD if may_add else ""))
 
 
 # --- /newbot ---
@@ -272,13 +299,11 @@ async def delete_token(edits: BotEdits, context: CommandContext) -> str:
     concurrent=True,
 )
 async def new_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
-    """Offer a button that creates a bot, or take over the bot that a person has created by it."""
+    """Offer a button that creates a bot."""
     parts.edits.require_key()
     incoming, words = context.incoming, context.words
     if not incoming.address.private:
         return Reply(IN_PRIVATE)
-    if words[:1] == [_CREATED] and len(words) == 2 and words[1].isdecimal():
-        return await _take_over(parts, context, int(words[1]))
     if not context.bot.manages:
         text = NOT_A_MANAGER.format(context.bot.username or context.bot.id)
         return Reply(escape_markdown(text))
@@ -315,11 +340,26 @@ def _button(name: str) -> dict[str, Any]:
     return {"keyboard": [[key]], "resize_keyboard": True, "one_time_keyboard": True}
 
 
-async def _take_over(parts: BotCommands, context: CommandContext, bot: int) -> CommandResult:
-    """Host the bot that a person has created: token, agent, description and picture."""
+@command(
+    "newbot:created",
+    "take over the bot that a person has created by the button",
+    needs=WRITE_INSTANCES,
+    concurrent=True,
+    hidden=True,
+)
+async def take_over(parts: BotCommands, context: CommandContext) -> CommandResult:
+    """Host the bot that a person has created: token, agent, description and picture.
+
+    It must be the one that they asked for, or one of ours whose token they changed.
+    """
     line, person = _line_of(context), context.incoming.person.telegram_id
-    offer = await parts.offers.find(line, person) or NewBotOffer("")
-    actor, edits = parts.host.actor(context), parts.edits
+    actor, edits, bot = parts.host.actor(context), parts.edits, int(context.arguments)
+    offer = await parts.offers.find(line, person)
+    if offer is None:
+        held = parts.host.catalog.snapshot().document.bots.get(str(bot))
+        if held is None or held.value.manager != context.bot.id:
+            return Refused(escape_markdown(NOT_ASKED_FOR.format(bot)))
+        offer = NewBotOffer(held.value.account)
     token = await edits.ask_as(context.bot.id, "getManagedBotToken", {"user_id": bot})
     wanted = NewBot(str(token), offer.account or None, offer.agent, manager=context.bot.id)
     added = await edits.add(actor, wanted, key=context.key)

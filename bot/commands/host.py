@@ -17,7 +17,7 @@ from bot.command import (
     BotCommand,
     CommandContext,
     CommandResult,
-    ReasonWanted,
+    ReasonNeeded,
     Refused,
     Reply,
     code,
@@ -168,8 +168,8 @@ def retrying(row: BotCommand) -> BotCommand:
                 log.warning("command.waits", error=str(error), again_in=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE_S)
-            except ReasonMissing:
-                return ReasonWanted(NO_WHY)
+            except ReasonMissing as error:
+                return ReasonNeeded(refusal_text(error))
             except (RegistryError, UnreadableFile) as error:
                 return Refused(refusal_text(error))
 

@@ -78,8 +78,9 @@ def all_commands(
     rows += [retrying(roles.roles.using((admin_context, people_context.access)))]
     rows += [retrying(keys.keys.using((admin_context, last_uses, shown_once)))]
     rows += [page.page.using((make_link, shown_once))]
-    own = (bot_menu.bots, bots.add_bot, bots.new_bot)
-    rows += [retrying(row.using(bot_commands)) for row in own]
+    of_bots = [bot_menu.bots, bots.add_bot, bots.new_bot, bot_menu.forget]
+    of_bots += [bots.take_over, bots.token_seen]
+    rows += [retrying(row.using(bot_commands)) for row in of_bots]
     rows += [retrying(row.using(admin_context)) for row in last]
     rows += [retrying(dead_letters.dead_letters.using((admin_context, store)))]
     tapped = (*agent_menu.ACTIONS, *edit_menu.ACTIONS, *new_agent.ACTIONS, *preset_menu.ACTIONS)
@@ -87,9 +88,9 @@ def all_commands(
     actions += [retrying(row.using((admin_context, store))) for row in dead_letters.ACTIONS]
     actions += [retrying(row.using(bot_commands)) for row in bot_menu.ACTIONS]
 
-    async def refuse(row: BotCommand, context: CommandContext) -> None:
+    async def refuse(row: BotCommand, context: CommandContext) -> str:
         await admin_context.audit_refusal(row, context)
-        await bots.delete_token(bot_commands.edits, context)
+        return await bots.warned_of_token(bot_commands.edits, context)
 
     return Commands(rows, admin_context.actor, refuse, actions)
 

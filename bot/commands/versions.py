@@ -36,7 +36,7 @@ MAX_TEXT = 2_000
 MAX_VALUE = 300
 KEPT = 40
 """Characters of unchanged text that are shown on each side of a change."""
-WHICH = "AGENT | INSTANCE | binding SLOT | default"
+WHICH = "AGENT | INSTANCE | binding SLOT | bot ID | default"
 HOW = (
     f"Write {{}}. /agents and /instances list them, and /agent ID says what is bound to one. "
     f"{', '.join(KINDS[:-1])} or {KINDS[-1]} before an id says what it is the id of."
@@ -85,13 +85,27 @@ def named_document(words: Sequence[str], here: str | None = None) -> DocumentNam
     kind = first.lower()
     if kind == "default":
         return DocumentName("default", DEFAULT_ID, tuple(rest))
-    is_kind = kind in KINDS and rest and (kind in ("agent", "role") or not rest[0].isdecimal())
+    of_numbers = ("agent", "role", "bot")
+    is_kind = kind in KINDS and rest and (kind in of_numbers or not rest[0].isdecimal())
     if not is_kind:
         return DocumentName(_kind_of(kind), kind, tuple(rest))
     id = rest[0] if kind == "key" else rest[0].lower()
     if kind == "role" and id.isdecimal():
         id = f"tg:{id}"
     return DocumentName(kind, id, tuple(rest[1:]))  # type: ignore[arg-type]
+
+
+def _bot_by_name(host: AdminContext, document: DocumentName | None) -> DocumentName | None:
+    """The same document; a bot that is named by its @username under its number."""
+    if document is None or document.kind != "bot" or document.id.isdecimal():
+        return document
+    return replace(document, id=bot_number(host, document.id))
+
+
+def bot_number(host: AdminContext, name: str) -> str:
+    """The number of a bot of the store, by its @username; the name itself where none has it."""
+    bots, wanted = host.catalog.snapshot().document.bots, name.removeprefix("@").lower()
+    return next((id for id, one in bots.items() if one.value.username.lower() == wanted), name)
 
 
 def _kind_of(id: str) -> Kind:
@@ -107,7 +121,7 @@ def _kind_of(id: str) -> Kind:
 )
 async def versions(host: AdminContext, context: CommandContext) -> CommandResult:
     """List the revisions of a document, newest first, with who wrote each and what changed."""
-    document = named_document(context.words, context.resolution.agent_id)
+    document = _bot_by_name(host, named_document(context.words, context.resolution.agent_id))
     if document is None or document.rest:
         return Reply(escape_markdown(HOW.format(f"/versions [{WHICH}]")))
     found = await host.history.revisions(host.actor(context), document.kind, document.id)
@@ -129,6 +143,8 @@ def _never(host: AdminContext, document: DocumentName) -> str:
         return no_agent(host.catalog.snapshot(), document.id)
     if document.kind == "instance":
         return f"There never was an agent instance {document}; /instances lists them."
+    if document.kind == "bot":
+        return f"There never was {document}; /bots lists those that there are, by their numbers."
     return f"There never was {document}."
 
 
@@ -181,7 +197,7 @@ def _summary(revision: Revision, before: Revision | None) -> str:
 )
 async def diff(host: AdminContext, context: CommandContext) -> CommandResult:
     """Show what differs between two revisions of a document, by default the last two."""
-    document = named_document(context.words, context.resolution.agent_id)
+    document = _bot_by_name(host, named_document(context.words, context.resolution.agent_id))
     if document is None or len(document.rest) > 2 or not all(map(_is_number, document.rest)):
         return Reply(escape_markdown(HOW.format(f"/diff [{WHICH}] [FROM [TO]]")))
     actor, (kind, id) = host.actor(context), (document.kind, document.id)

@@ -20,6 +20,7 @@ from bot.command import (
     Reply,
     StartNewConversation,
     escape_markdown,
+    paragraphs,
 )
 from bot.commands.table import NOTHING_RUNS, new
 from bot.conversations.turns import Outcome, Turns
@@ -41,6 +42,7 @@ from bot.messages import (
     Signal,
     User,
 )
+from bot.ops.bot_tokens import SEEN
 from bot.ops.logging import Counters
 from bot.store.outbox import ACCESS_CARD, MENU, parse_card_id
 from bot.turn.results import parse_letter, parse_retry
@@ -111,7 +113,11 @@ class Router:
     async def handle(self, entry: LineEntry, event: Event) -> Outcome:
         """Lead one entry to its outcome."""
         if not self.gate.admits(event):
-            await self.gate.refuse(entry, event)
+            token = event if isinstance(event, IncomingMessage) and event.had_token else None
+            if token and self._may_answer(entry, token.person, "token", UNGATED_A_MINUTE):
+                await self._command(entry, token, Command(SEEN, ""))
+            else:
+                await self.gate.refuse(entry, event)
         elif isinstance(event, IncomingMessage):
             if not await self._is_settled(entry, event):
                 return await self.turns.start(entry, event)
@@ -130,8 +136,11 @@ class Router:
         if incoming.address.private:
             await self.on_private_message(incoming.person, entry.line)
         is_told = bool(incoming.unsupported) and self._is_told(entry, incoming)
-        if incoming.command:
-            await self._command(entry, incoming, incoming.command)
+        command = incoming.command
+        if command and command.name == SEEN and await self._answers_menu(entry, incoming):
+            return True
+        if command:
+            await self._command(entry, incoming, command)
         elif incoming.unsupported and not incoming.has_words:
             self.counters.add("unsupported")
             text = "" if is_told else UNSUPPORTED.format(incoming.unsupported)
@@ -211,15 +220,16 @@ class Router:
             await self.turns.stores.inbox.finish(entry)
         elif row.needs and not self.commands.permits(row, context):
             self.counters.add("refused:admin")
-            await self.commands.refuse(row, context)
-            await self._refuse(entry, incoming, row.needs.refusal, agent)
+            more = await self.commands.refuse(row, context)
+            await self._refuse(entry, incoming, paragraphs(row.needs.refusal, more), agent)
         elif row.name in UNGATED and not self._may_answer(
             entry, person, "ungated", UNGATED_A_MINUTE
         ):
             await self.turns.stores.inbox.finish(entry)
         else:
             own = agent.id if agent else None
-            await self.menus.on_command(entry, incoming)
+            if command.name != SEEN:
+                await self.menus.on_command(entry, incoming)
             await self._carry_out(entry, incoming, own, await row.function(context))
 
     async def _carry_out(

@@ -12,7 +12,7 @@ from bot.hosting.fleet import Fleet
 from bot.hosting.line import HostedLine
 from bot.ops.redaction import Secrets
 from bot.ops.tasks import cancel_and_wait
-from registry.bot_edits import NO_KEY, unreadable
+from registry.bot_edits import sealing_keys, set_the_key, unreadable
 from registry.errors import Problem
 from registry.sealing import Sealer, Unopened
 from registry.snapshot import Entry, Snapshot
@@ -95,7 +95,7 @@ class StoredBots:
     def _problem(self, bot: StoredBot, why: str) -> Problem:
         if self.sealer is None:
             message = f"the token of {bot.called} cannot be read: SECRETS_KEY is not set here"
-            return Problem(f"bot {bot.id}", message, NO_KEY.cure)
+            return Problem(f"bot {bot.id}", message, set_the_key(sealing_keys([bot])))
         return unreadable(bot, why)
 
     def _is_same(self, bot: StoredBot, sealed: str) -> bool:

@@ -17,7 +17,7 @@ from bot.command import (
     CommandContext,
     CommandResult,
     Commands,
-    ReasonWanted,
+    ReasonNeeded,
     Refused,
     Reply,
     reason_of,
@@ -42,9 +42,14 @@ PREFIX = "mn"
 OLD = "This menu is old. Send its command again for a new one."
 NOT_YOURS = "Somebody else opened this menu. Send its command yourself for one of your own."
 CLOSED = "Done."
-WHY = "Your role is for support, so say why: send the reason, or a ticket such as `#OPS-12`."
-BECAUSE, CANCELLED = "menus:because", "menus:cancelled"
-"""What asks for a reason and then does it after all, and what does nothing."""
+WHY = (
+    "Why? Nothing was changed so far: in this account your role is for support, so send me the "
+    "reason, or a ticket such as `#OPS-12`. The audit keeps it."
+)
+BECAUSE = "menu:because"
+"""In place of an action: the text is why the action that follows is done."""
+TAKE_TOKENS = frozenset({"bots:token"})
+"""The actions whose text may have the token of a bot: any other question stays open."""
 MOST_TEXT = 6_000
 LEAST_TEXT = 3_000
 """Characters of Markdown that always fit into one message."""
@@ -126,15 +131,14 @@ class ChatMenus:
         message = IncomingMessage(press.address, press.person, sent, int(self.clock.wall()))
         name, *arguments = menu.steps[index]
         wanted = await self._carried_out(context(message), name, arguments)
-        if isinstance(wanted, ReasonWanted):
-            cancel = [[Button("Cancel", CANCELLED)]]
-            wanted = Ask(WHY, BECAUSE, (name, *arguments), cancel)
         if wanted is None:
             await self._say(entry, press, OLD)
             return
         if isinstance(wanted, Notice):
             await self._say(entry, press, wanted.text)
             return
+        if isinstance(wanted, ReasonNeeded):
+            wanted = _reason_asked(name, arguments, menu.rows)
         channel, address = entry.line.channel, press.address
         parts = [channel.callback_answer(press, wanted.notice if isinstance(wanted, View) else "")]
         text, rows = _content(wanted, menu.rows)
@@ -144,14 +148,9 @@ class ChatMenus:
         await self.store.settle(entry, parts, [after], form)
 
     async def _carried_out(
-        self, context: CommandContext, name: str, arguments: Sequence[str]
+        self, context: CommandContext, name: str, arguments: Iterable[str]
     ) -> CommandResult | None:
         """What an action wants; None where no such action is there (any more)."""
-        if name == CANCELLED:
-            return Reply("Nothing was changed.")
-        if name == BECAUSE:
-            name, *arguments, reason = arguments
-            context = replace(context, why=reason_of(reason))
         row = self.commands.action(name)
         if row is None:
             return None
@@ -190,12 +189,23 @@ class ChatMenus:
         replied = any(one.kind == "reply" and one.own for one in incoming.excerpts)
         if form is None or not (address.private or replied) or not incoming.text:
             return False
-        before = await self.store.load(entry.line.name, form.nonce)
         name, *arguments = form.step
-        wanted = await self._carried_out(context(incoming), name, [*arguments, incoming.text])
-        if isinstance(wanted, Refused):  # it may be corrected: the question stays open
+        if incoming.had_token and name not in TAKE_TOKENS:
+            return False
+        before = await self.store.load(entry.line.name, form.nonce)
+        made = context(incoming)
+        if name == BECAUSE:
+            name, *arguments = arguments
+            made = replace(made, why=reason_of(incoming.text))
+            wanted = await self._carried_out(made, name, arguments)
+        else:
+            arguments = [*arguments, incoming.text]
+            wanted = await self._carried_out(made, name, arguments)
+        if isinstance(wanted, ReasonNeeded):
+            wanted = _reason_asked(name, arguments, before.rows if before else ())
+        elif isinstance(wanted, Refused):  # it may be corrected: the question stays open
             rows = before.rows if before else ()
-            wanted = Ask(wanted.text, name, tuple(arguments), _buttons(rows))
+            wanted = Ask(wanted.text, form.step[0], form.step[1:], _buttons(rows))
         elif wanted is None or isinstance(wanted, Notice):
             wanted = Reply(wanted.text if wanted else OLD)
         shown = self._show_new(entry, incoming, wanted)
@@ -252,6 +262,11 @@ class ChatMenus:
             if len(parts) == 1:
                 break
         return parts
+
+
+def _reason_asked(name: str, arguments: Sequence[str], rows: StoredRows) -> Ask:
+    """Ask why something is done, before it is; the buttons from before stay."""
+    return Ask(WHY, BECAUSE, (name, *arguments), _buttons(rows))
 
 
 def _cut(text: str, most: int) -> str:

@@ -1,7 +1,8 @@
 """Bot tokens that people send: taken out of an update before it is stored anywhere.
 
-A token in a private /addbot, or one that is sent alone in private, is sealed in its place, so that
-the command can use it. Any other one is masked; nobody can use it any more.
+Each is masked where it stands. The only token of a private message is also sealed beside it, so
+that a bot can be added by it. A message with a token is read as the command `SEEN`, unless it is an
+/addbot.
 """
 
 from __future__ import annotations
@@ -13,16 +14,26 @@ from typing import Any, Final
 from bot.ops.lenient_json import dumps, loads_object
 
 COMMAND: Final = "addbot"
+SEEN: Final = "token:seen"
+"""The command that any other message with a token stands for: nobody can type its name."""
 HAD_TOKEN: Final = "had_token"  # noqa: S105 the name of a field
-"""What is noted in a message whose token was taken out."""
+"""What is noted in a message whose token was taken out: true, or the sealed token."""
 _ID, _SECRET = r"[0-9]{5,16}", r"[A-Za-z0-9_-]{30,100}"
-_TOKEN: Final = re.compile(rf"(?<![A-Za-z0-9_-])({_ID}):({_SECRET})")
-_IN_BYTES: Final = re.compile(rf"({_ID}):({_SECRET})".encode())
-_LIKELY: Final = re.compile(rb":[A-Za-z0-9_-]{30}")
+_GAP = r"(?: |\\t|\\u00[aA]0|\xc2\xa0){0,3}"
+"""Blanks, as JSON has them."""
+_IN_BYTES: Final = re.compile(
+    rf"(?<![0-9])({_ID})(:|{_GAP}:{_GAP}(?=AA))({_SECRET})".encode("latin-1")
+)
+_LIKELY: Final = re.compile(rf":{_GAP}[A-Za-z0-9_-]{{30}}".encode("latin-1"))
 """What every token has: a much quicker test."""
-_ALONE: Final = re.compile(rf"\s*{_ID}:{_SECRET}\s*\Z")
-_COMMAND: Final = re.compile(rf"\s*/{COMMAND}(?:@\w+)?\s", re.IGNORECASE)
-_IN_PLACE: Final = re.compile(rf"({_ID})@(v1\.\S+)\Z")
+_ALONE: Final = re.compile(
+    rf"[\s\"'`<«“„]*{_ID}[ \t\u00a0]{{0,3}}:[ \t\u00a0]{{0,3}}{_SECRET}[\"'`>»”“]*"
+    r"(?:\s+[a-z0-9][a-z0-9_/-]{0,128})?\s*"
+)
+_MASKED: Final = re.compile(rf"{_ID}[ \t\u00a0]{{0,3}}:[ \t\u00a0]{{0,3}}\*{{30,100}}")
+_SEALED: Final = re.compile(rf"({_ID})@(v1\.\S+)")
+_OF_OTHERS: Final = frozenset({"reply_to_message", "external_reply", "quote", "pinned_message"})
+"""Fields of a message that its sender did not write."""
 
 Seal = Callable[[str, str], str]
 """Seals a token for the bot with this id."""
@@ -33,43 +44,62 @@ def without_tokens(raw: bytes, seal: Seal | None) -> bytes:
     if _LIKELY.search(raw) is None or _IN_BYTES.search(raw) is None:
         return raw
     update = loads_object(raw) or {}
-    message = update.get("message")
-    if isinstance(message, dict):
-        message[HAD_TOKEN] = True
-        if _is_private(message):
-            _put_in_place(message, seal)
+    for kind in ("message", "edited_message"):
+        if isinstance(message := update.get(kind), dict):
+            _note(message, seal)
     return _IN_BYTES.sub(_masked, dumps(update))
 
 
-def sealed_token(word: str) -> tuple[str, str] | None:
-    """The bot's id and the sealed token that a word of a command stands for."""
-    found = _IN_PLACE.match(word)
+def sealed_token(noted: Any) -> tuple[str, str] | None:
+    """The bot's id and the sealed token, where a message has just one."""
+    found = _SEALED.fullmatch(noted) if isinstance(noted, str) else None
     return (found[1], found[2]) if found else None
 
 
-def _is_private(message: dict[str, Any]) -> bool:
-    chat = message.get("chat")
-    return isinstance(chat, dict) and chat.get("type") == "private"
+def around_token(text: str) -> tuple[str, list[str]]:
+    """A text without its masked token, and the words beside that: the next one, and the one before.
+
+    Only words in the same line are beside it.
+    """
+    found = _MASKED.search(text)
+    if found is None:
+        return text, []
+    before, after = _outside(text, found)
+    beside = [*after.partition("\n")[0].split()[:1], *before.rpartition("\n")[2].split()[-1:]]
+    while (again := _MASKED.search(after)) is not None:
+        between, after = _outside(after, again)
+        before = f"{before} {between}"
+    return f"{before} {after}", beside
 
 
-def _put_in_place(message: dict[str, Any], seal: Seal | None) -> None:
-    """Seal the first token of a command, or one that stands alone, which is taken for a command."""
-    text = message.get("text")
-    if not isinstance(text, str):
+def _outside(text: str, found: re.Match[str]) -> tuple[str, str]:
+    """What stands before and after the word that a masked token is in."""
+    before, after = text[: found.start()], text[found.end() :]
+    if before and not before[-1].isspace():
+        before = before[: len(before) - len(before.split()[-1])]
+    if after and not after[0].isspace():
+        after = after[len(after.split()[0]) :]
+    return before, after
+
+
+def _note(message: dict[str, Any], seal: Seal | None) -> None:
+    """Note in a message that its sender wrote a token, and in private which one."""
+    own = dumps({name: value for name, value in message.items() if name not in _OF_OTHERS})
+    found = {(one[1].decode(), one[3].decode()) for one in _IN_BYTES.finditer(own)}
+    if not found:
         return
-    if _ALONE.match(text):
-        text = message["text"] = f"/{COMMAND} {text.strip()}"
-        message.pop("entities", None)
-    elif not _COMMAND.match(text):
+    message[HAD_TOKEN] = True
+    chat, text = message.get("chat"), message.get("text")
+    if not (isinstance(chat, dict) and chat.get("type") == "private"):
         return
-    token = _TOKEN.search(text)
-    if token is None or seal is None:
-        return
-    place = f"{token[1]}@{seal(token[0], token[1])}"
-    message["text"] = text[: token.start()] + place + text[token.end() :]
-    message.pop("entities", None)  # their positions are of the text before
+    if seal is not None and len(found) == 1:
+        ((bot, secret),) = found
+        message[HAD_TOKEN] = f"{bot}@{seal(f'{bot}:{secret}', bot)}"
+    if isinstance(text, str) and _ALONE.fullmatch(text) and "forward_origin" not in message:
+        message["text"] = f"/{COMMAND} {text.strip()}"
+        message.pop("entities", None)  # their positions are of the text before
 
 
 def _masked(token: re.Match[bytes]) -> bytes:
     """A token without its secret, and as long as before: positions in the text stay true."""
-    return token[1] + b":" + b"*" * len(token[2])
+    return token[1] + token[2] + b"*" * len(token[3])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 
 from bot.store import keys
 from bot.store.client import StoreClient
+from registry.bot_edits import BotData
 
 OFFERED_SECONDS = 24 * 3600
 _PAGE = 500
 _MOST_SCANS = 1_000_000
+_CONVERSATION = re.compile(rb":conv:(-?[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +51,35 @@ class NewBotOffers:
 # --- what a bot has left ---
 
 
-async def forget_line(client: StoreClient, line: str) -> int:
-    """Delete the keys of a line, but the number of its last owner; how many they were.
+async def forget_bot(client: StoreClient, bot: int) -> int:
+    """Delete the keys of a bot, but the number of its line's last owner; how many they were.
 
     It goes through the whole store in small steps. Raises StoreUnavailable; a repeat goes on.
     """
-    cursor, count = b"0", 0
-    keep = keys.fence(line).encode()
-    pattern = f"{{{line}}}:*"
-    for _ in range(_MOST_SCANS):
-        cursor, found = await client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
-        names = [name for name in found if name != keep]
-        if names:
-            count += int(await client.command("DEL", *names))
-        if int(cursor) == 0:
-            break
+    count = 0
+    async for names in _keys_of(client, bot):
+        count += int(await client.command("DEL", *names))
     return count
 
 
-async def forget_bot(client: StoreClient, bot: int) -> int:
-    """The same of the line of a bot."""
-    return await forget_line(client, f"bot:{bot}")
+async def left_of_bot(client: StoreClient, bot: int) -> BotData:
+    """How much a bot has left in the store."""
+    count, chats = 0, set[bytes]()
+    async for names in _keys_of(client, bot):
+        count += len(names)
+        chats |= {found[1] for name in names if (found := _CONVERSATION.search(name))}
+    return BotData(count, len(chats))
+
+
+async def _keys_of(client: StoreClient, bot: int) -> AsyncIterator[list[bytes]]:
+    """The keys of the line of a bot and the budgets of its chats, some at a time."""
+    line = f"bot:{bot}"
+    keep = keys.fence(line).encode()
+    for pattern in (f"{{{line}}}:*", keys.budget(f"chat:{line}:*")):
+        cursor = b"0"
+        for _ in range(_MOST_SCANS):
+            cursor, found = await client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+            if names := [name for name in found if name != keep]:
+                yield names
+            if int(cursor) == 0:
+                break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from bot.messages import (
@@ -22,7 +22,7 @@ from bot.messages import (
     Signal,
     User,
 )
-from bot.ops.bot_tokens import HAD_TOKEN
+from bot.ops.bot_tokens import COMMAND, HAD_TOKEN, SEEN
 from bot.telegram.excerpts import (
     FILE,
     Object,
@@ -35,7 +35,6 @@ from bot.telegram.excerpts import (
 )
 
 _IGNORED: Final = {
-    "edited": ("edited_message",),
     "channel": ("channel_post", "edited_channel_post"),
     "business": (
         *("business_connection", "business_message"),
@@ -49,6 +48,8 @@ _IGNORED: Final = {
 
 FILE_COMMANDS: Final = frozenset({"addagent", "edit", "newinstance", "editinstance", "newbot"})
 """Commands that may be the caption of a file."""
+BOT_CREATED: Final = "newbot:created"
+"""The command that a `managed_bot` stands for: nobody can type its name."""
 _ID_BITS: Final = 53
 """The Bot API says that ids have 52 bits at most; other programs would round longer ones."""
 _LATEST_TIME: Final = 2**32 - 1
@@ -125,6 +126,9 @@ def _message(message: Object, bot: BotUser) -> Decoded:
     command = written.command
     if written.foreign and not address.private:
         command = None
+    noted = message.get(HAD_TOKEN)
+    if noted and not (command and command.name == COMMAND and not command.other):
+        command = Command(SEEN, written.text, named=True)
     if command is not None and command.name == "stop" and not command.other:
         return Signal(address, "stop", person)
     return IncomingMessage(
@@ -132,7 +136,7 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         person=person,
         message=number,
         sent_at=sent_at,
-        text="" if is_anothers(message) else written.text,
+        text="" if is_anothers(message) and not noted else written.text,
         command=command,
         unsupported=unsupported,
         addressed=address.private or _is_addressed(message, written, bot),
@@ -140,8 +144,17 @@ def _message(message: Object, bot: BotUser) -> Decoded:
         excerpts=() if command is not None else excerpts_of(message, bot.id),
         title=as_text(chat.get("title")),
         album=as_text(message.get("media_group_id")),
-        had_token=message.get(HAD_TOKEN) is True,
+        had_token=bool(noted),
+        token=as_text(noted),
     )
+
+
+def _edited(message: Object, bot: BotUser) -> Decoded:
+    """An edit is ignored, also as a command; but a token that it brings in is seen."""
+    found = _message(message, bot) if message.get(HAD_TOKEN) else None
+    if not isinstance(found, IncomingMessage):
+        return Ignored("edited")
+    return replace(found, command=Command(SEEN, found.text, named=True))
 
 
 def _with_file_command(read: ParsedText, plain: ParsedText) -> ParsedText:
@@ -235,7 +248,7 @@ def _membership(change: Object, bot: BotUser) -> Decoded:
 def _managed_bot(created: Object, bot: BotUser) -> Decoded:
     """A person created a bot by our button, or changed its token: as the command that takes it."""
     person, new = _person(_get(created, "user", dict)), _get(created, "bot", dict)
-    command = Command("newbot", f"created {_id(new, 'id')}", named=True)
+    command = Command(BOT_CREATED, str(_id(new, "id")), named=True)
     address = Address(bot.id, person.telegram_id, private=True)
     return IncomingMessage(address, person, message=0, sent_at=0, text="", command=command)
 
@@ -249,6 +262,7 @@ def _is_inside(member: Object) -> bool:
 
 _MEANINGS: Final = {
     "message": _message,
+    "edited_message": _edited,
     "callback_query": _press,
     "stopped_message_generation": _stopped,
     "my_chat_member": _membership,

@@ -97,7 +97,7 @@ async def test_a_rotation_goes_on_where_it_ended(
         await console.done("bots", "add")
     assert "sealed with another key" in (await console.done("bots", "list")).err
     stuck = await console("secrets", "rotate", "--json")
-    assert (stuck.code, stuck.data) == (1, {"anew": 0, "before": 1, "unread": 2})
+    assert (stuck.code, stuck.data) == (1, {"anew": 0, "before": 1, "failed": 2})
     monkeypatch.setenv("SECRETS_KEY_OLD", old)
     turned = await console.done("secrets", "rotate", "--json")
     assert turned.data == {"anew": 2, "before": 1, "unread": 0}

@@ -59,7 +59,7 @@ async def test_an_instance_is_created_changed_left_alone_shown_and_deleted(
     assert "inactive" not in (await console.done("bindings", "list")).out
     key = ("keys", "create", "--account", "acme", "--agent", "sales-smb", "--json")
     assert (await console.done(*key)).data["agent"] == "sales-smb"
-    assert "say why you delete instance: give a reason or a ticket, with --reason" in (
+    assert "say why you delete an instance: give a reason or a ticket, with --reason" in (
         await console.refused("instances", "delete", SMB)
     )
     deleted = await console.done("instances", "delete", SMB, *WHY)

@@ -46,6 +46,7 @@ TAKES = {
     "bots": [READ],
     "addbot": [EDIT],
     "newbot": [EDIT],
+    "forget": [EDIT_AGENT],
     "status": [EDIT_AGENT],
     "deadletters": [EDIT_AGENT],
     "models": [READ_AGENT],
@@ -74,6 +75,8 @@ ANYWHERE = {
     "bots",
     "addbot",
     "newbot",
+    "bind",
+    "unbind",
 }
 """These may be tried with a role in whichever account; the catalog judges each document."""
 NO_REASONS = {"people", "newagent", "deadletters"}

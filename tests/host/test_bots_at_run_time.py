@@ -14,7 +14,7 @@ from bot.app import App
 from registry.bot_edits import NewBot
 from registry.errors import AlreadyThere, Unrestorable
 from registry.roles import OPERATOR_ACTOR
-from registry.sealing import new_key
+from registry.sealing import SealingKey, new_key
 from simulators.telegram.people import Bot, Person
 from simulators.telegram.rooms import Room
 from simulators.testing.valkey import Valkey
@@ -57,6 +57,13 @@ def everything_in(*folders: Path) -> bytes:
 def talk(stage: Stage, person: Person, bot: Bot) -> tuple[Room, Callable[[str], Awaitable[str]]]:
     room = stage.world.private(person, bot)
     return room, saying(stage, person, room, bot)
+
+
+async def removed(stage: Stage, person: Person, bot: Bot, words: str) -> tuple[str, str]:
+    """A person sends a command that asks once, and confirms: the question, and what comes of it."""
+    menu = MenuUser(stage, person, bot)
+    asked = await menu.open(words)
+    return asked, await menu.tap(menu.labels[0])
 
 
 async def test_a_bot_by_token_and_one_by_a_tap_are_polled_at_once_and_their_tokens_are_nowhere(
@@ -109,9 +116,11 @@ async def test_a_bot_by_token_and_one_by_a_tap_are_polled_at_once_and_their_toke
         assert f"• @poet_bot {made.id}" in listed
 
         # Removed: its poll ends, and what was said stays.
-        removed = await say("/bots remove @first_7100001_bot because it is old")
-        assert removed.startswith("Removed @first_7100001_bot: I no longer answer in it.")
-        assert "Still bound to it: 1 binding." in removed
+        words = "/bots remove @first_7100001_bot because it is old"
+        asked, done = await removed(stage, boss, echo, words)
+        assert "Remove @first_7100001_bot? Nobody answers in it any more, in 1 chat." in asked
+        assert "1 binding will bind nothing: telegrambot:7100001." in asked
+        assert done.startswith("Removed @first_7100001_bot: I no longer answer in it.")
         await until(lambda: not first.updates.polled, SOON)
         client = valkey.client()
         kept = [key async for key in client.scan_iter(match="{bot:7100001}*")]
@@ -136,11 +145,11 @@ async def test_a_bot_by_token_and_one_by_a_tap_are_polled_at_once_and_their_toke
 async def test_a_bot_is_paused_renamed_moved_and_removed_with_a_thumb(stage: Stage) -> None:
     echo, boss, ann = stage.bot("Echo"), stage.person("Boss"), stage.person("Ann")
     stage.environ |= {"ADMINS": str(boss.id), "SECRETS_KEY": new_key()}
+    stage.environ |= {"BUDGETS__CHAT__TOKENS": "99999"}
     first = new_bot(stage, "First", 7_100_001)
     _, say = talk(stage, boss, echo)
     stage.script.on("here I am", again=True)
     async with stage.host() as host:
-        await say(f"/roles grant {boss.id} instance_admin account acme because I run it")
         assert "Added @first_7100001_bot." in await say(f"/addbot {first.token} echo")
         await first.updates.wait_until_polled(SOON)
         menu = MenuUser(stage, boss, echo)
@@ -167,20 +176,39 @@ async def test_a_bot_is_paused_renamed_moved_and_removed_with_a_thumb(stage: Sta
         moved = await menu.write("acme because it is theirs #OPS-7")
         assert "It belongs to account acme." in moved
         await menu.tap("Remove")
-        assert "Remove @first_7100001_bot? Nobody answers in it any more." in menu.text
-        assert "1 binding will bind nothing." in menu.text
+        assert "Remove @first_7100001_bot? Nobody answers in it any more, in 1 chat" in menu.text
+        assert "1 binding will bind nothing: telegrambot:7100001." in menu.text
         await menu.tap("Keep")
         await menu.tap("Remove")
-        assert "Removed @first_7100001_bot." in await menu.tap("Remove")
+        assert "Why?" in await menu.tap("Remove")  # it is another account's by now
+        assert first.updates.polled
+        gone = await menu.write("it is old #OPS-8")
+        assert "Removed @first_7100001_bot: I no longer answer in it." in gone
         await until(lambda: not first.updates.polled, SOON)
 
         # What was said in it goes when an admin of the host says so, and not before it is removed.
-        deleted = await say("/bots forget 7100001")
+        budgets = await host.store.command("KEYS", "budget:chat:bot:7100001:*")
+        assert budgets
+        asked, deleted = await removed(stage, boss, echo, "/forget @first_7100001_bot")
+        assert "Delete what was said in bot 7100001, in 1 chat?" in asked
         assert deleted.startswith("Deleted what was said in bot 7100001: ")
+        assert await host.store.command("KEYS", "budget:chat:bot:7100001:*") == []
+        assert "Nothing of bot 7100001 is left" in await say("/forget 7100001")
+        for words in ("/forget 7199999", "/bots forget 7199999", "/forget @nobody_bot"):
+            assert "There never was a bot" in await say(words)
         assert await host.store.command("KEYS", "{bot:7100001}*") == [b"{bot:7100001}:fence"]
         assert "is still hosted" in await say(f"/bots forget {echo.id}")
         actions = [record.action for record in await audit_of(host)]
         assert actions[:1] == ["delete the data of bot"]
+        (record,) = [one for one in await audit_of(host) if one.action == "remove bot"]
+        assert (record.change_reason, record.ticket_reference) == ("it is old #OPS-8", "OPS-8")
+
+        # The history, the differences and the audit of a bot are found by its number.
+        assert "Versions of bot 7100001, newest first:" in await say("/versions bot 7100001")
+        assert "bot 7100001, from version" in await say("/diff bot 7100001")
+        assert "remove bot 7100001" in await say("/audit bot 7100001")
+        assert "There never was bot 7199999" in await say("/versions bot 7199999")
+        assert "a bot is not brought back by its versions" in await say("/restore bot 7100001 1")
         wanted = ["remove bot", "move bot", "rename bot", "resume bot", "pause bot", "bind"]
         assert [one for one in actions if one in wanted] == wanted
 
@@ -199,7 +227,9 @@ async def test_without_a_key_or_a_role_no_bot_is_added_and_the_message_is_gone(
         assert "make a key with `switchboard secrets new-key`" in refused
         assert refused == await say(first.token)
         assert "✗ SECRETS_KEY" in await say("/newbot")
-        assert "Only admins of this host" in await ask(f"/addbot {second.token}")
+        refused = await ask(f"/addbot {second.token}")
+        assert "Only admins of this host" in refused
+        assert "send /revoke to @BotFather" in refused
         for one in (room, theirs):
             assert [m.text for m in one.messages.values() if "7100" in m.text] == []
         assert "refused: /addbot" in [record.action for record in await audit_of(host)]
@@ -209,11 +239,12 @@ async def test_without_a_key_or_a_role_no_bot_is_added_and_the_message_is_gone(
         said = await stage.ask(boss, group, echo, f"/addbot {second.token}")
         assert said.startswith("I could not delete your message with the token. Delete it yourself")
 
-        # In any other message the model reads no token either.
-        stage.script.on("seen", again=True)
-        assert await ask(f"my token is\n{second.token}, is it good?") == "seen"
-        (request,) = stage.requests()
-        assert "7100002:****" in str(request)
+        # Any other message with a token is deleted as well, and no model reads it.
+        said = await ask(f"my token is\n{second.token}, is it good?")
+        assert said.startswith("There was the token of a bot in your message, so I deleted it.")
+        assert "/addbot" not in said
+        assert not any("7100002" in m.text for m in theirs.messages.values())
+        assert stage.requests() == []
     left = everything_in(valkey.folder, stage.folder) + str(stage.requests()).encode()
     for token in (first.token, second.token):
         assert token.partition(":")[2].encode() not in left
@@ -262,6 +293,12 @@ async def test_a_wrong_key_stops_only_the_bot_that_it_cannot_read_until_the_key_
         for bot in bots:
             await say(f"/addbot {bot.token} echo")
             await bot.updates.wait_until_polled(SOON)
+        await say("/bots move 7100002 acme because it is theirs")  # takes a reason from now on
+    # Without the key the cure names it: a new one would open nothing.
+    sealed_with = SealingKey.parse(old).id
+    status, said = await command(stage.folder, stage.variables(), "bots", "list")
+    assert f"the key that sealed the tokens in the store, whose key id is {sealed_with}" in said
+    assert "new-key" not in said
     async with stage.host(SECRETS_KEY=new) as host:
         await stage.world.until(
             lambda: any("cannot be read" in text for text in stage.texts(room, echo.id))
@@ -279,18 +316,46 @@ async def test_a_wrong_key_stops_only_the_bot_that_it_cannot_read_until_the_key_
         # The rotation is felt by the host that runs, and says what it did.
         environ = stage.variables(SECRETS_KEY=new)
         status, said = await command(stage.folder, environ, "secrets", "rotate")
-        assert (status, "cannot be read: 2" in said) == (1, True)
+        assert (status, "failed: 2" in said) == (1, True)
+        (stage.folder / "wrong").write_text(new_key())
+        wrong = ("secrets", "rotate", "--old-file", str(stage.folder / "wrong"))
+        status, said = await command(stage.folder, environ, *wrong)
+        assert status == 1
+        assert f"give the key with the id {sealed_with}" in said
+
+        # One bot that fails, here as its token was tampered with, keeps no other from it.
         (stage.folder / "old").write_text(old)
+        held = (await host.store.command("GET", "agent:bot:7100001")).decode()
+        sealed = host.catalog.snapshot().document.bots["7100001"].value.token
+        torn = sealed[:-6] + ("AAAAAA" if sealed[-6:] != "AAAAAA" else "BBBBBB")
+        await host.store.command("SET", "agent:bot:7100001", held.replace(sealed, torn))
         words = ("secrets", "rotate", "--old-file", str(stage.folder / "old"))
         status, said = await command(stage.folder, environ, *words)
-        assert (status, said.strip()) == (0, "sealed anew: 2; done before: 0")
+        assert (status, "sealed anew: 1; done before: 0\nfailed: 1" in said) == (1, True)
+        assert "bot 7100001: the token of @first_7100001_bot cannot be read" in said
+        assert f"set SECRETS_KEY to the key with the id {sealed_with}" in said
+        await bots[1].updates.wait_until_polled(SOON)
+        await host.store.command("SET", "agent:bot:7100001", held)
+        status, said = await command(stage.folder, environ, *words, "--reason", "it leaked")
+        assert (status, said.strip()) == (0, "sealed anew: 1; done before: 1")
         for bot in bots:
             await bot.updates.wait_until_polled(SOON)
         status, said = await command(stage.folder, environ, *words)
         assert (status, said.strip()) == (0, "sealed anew: 0; done before: 2")
-        records = [one for one in await audit_of(host) if one.action == "seal anew bot"]
+        records = [one for one in await audit_of(host) if one.action == "seal the token of bot"]
         assert [one.field_changed for one in records] == ["token", "token"]
         assert records[0].old_value != records[0].new_value
+        assert [one.change_reason for one in records] == [
+            "it leaked",
+            "the key of the tokens was changed",
+        ]
+
+        # A token among the words of the command line is not said again.
+        token = new_bot(stage, "Third", 7_100_003).token
+        for typed in (f"bots add {token}", f"bots {token}", f"bots pause {token}", token):
+            status, said = await command(stage.folder, environ, *typed.split())
+            assert status != 0
+            assert token.partition(":")[2] not in said, said
 
 
 async def serves_all(replica: Replica, stage: Stage, bots: list[Bot]) -> None:
@@ -377,7 +442,7 @@ async def test_a_bot_works_for_its_account_and_only_its_own_people_see_it(stage:
         assert host.catalog.snapshot().account_of_bot(7_100_001) == "acme"
         second = new_bot(stage, "Second", 7_100_002)
         denied = await at_desk(f"/addbot {second.token} account default")
-        assert "You may not add bot" in denied
+        assert "You may not add a bot: it takes the role" in denied
         assert not second.updates.polled
         said = await at_desk(f"/addbot {second.token} echo")
         assert "the bot belongs to account acme, where echo may not answer" in said
@@ -425,7 +490,7 @@ async def test_a_new_bot_is_pushed_to_where_the_others_are_and_no_more_once_it_i
         stage.world.say(ann, room, "are you there?")
         await say("/bots resume 7100001")
         assert (await stage.answer(room, first, 2)).text == "pushed"
-        await say("/bots remove 7100001")
+        await removed(stage, boss, echo, "/bots remove 7100001")
         await until(lambda: not first.webhook.url, SOON)
         entries = await host.store.command("XRANGE", f"{{bot:{echo.id}}}:inbox", "-", "+")
     assert first.token.partition(":")[2] not in str(entries)

@@ -252,7 +252,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
         gate = AccessGate(access, grants, alerts, stores.inbox, stores.outbox, clock, counters)
         rows = [
             own_id,
-            people.using(PeopleContext(access, grants.open_requests, nobody_is_refused)),
+            people.using(PeopleContext(access, grants.open_requests, nobody_is_noted)),
         ]
         commands = Commands(rows, lambda _: OPERATOR_ACTOR, nobody_is_refused)
         router = Router(
@@ -289,11 +289,16 @@ def no_cards(*_: object, **__: object) -> Any:
     raise AssertionError
 
 
-async def nobody_is_refused(*_: object) -> None:
+async def nobody_is_refused(*_: object) -> str:
     """The commands of this host are for everybody."""
+    return ""
 
 
 def main(*arguments: str) -> None:
     """Serve; the log goes to stderr."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(serve(*arguments))
+
+
+async def nobody_is_noted(*_: object) -> None:
+    """Nobody is refused here, so nothing is noted."""

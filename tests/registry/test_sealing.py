@@ -74,7 +74,7 @@ def test_no_plain_token_is_stored_and_neither_history_nor_audit_keep_a_sealed_on
     assert kept is not None
     assert json.loads(kept) == body | {"token": f"[sealed with key {KEY.id}]"}
     again = json.dumps(body | {"token": sealed(OTHER)})
-    change = Change(OPERATOR_ACTOR, "seal anew bot", "7100001", "key", 0.0)
+    change = Change(OPERATOR_ACTOR, "seal the token of bot", "7100001", "key", 0.0)
     (record,) = records_of(change, "bot", "7100001", Target("instance"), text, again)
     assert record.field_changed == "token"
     assert record.new_value == f'"[sealed with key {OTHER.id}]"'

@@ -431,7 +431,13 @@ def test_changes_that_leave_us_where_we_were_and_odd_ones_are_left_alone(
 
 
 def test_we_ask_for_the_kinds_that_we_read() -> None:
-    asked = ("message", "callback_query", "stopped_message_generation", "my_chat_member")
+    asked = (
+        "message",
+        "edited_message",
+        "callback_query",
+        "stopped_message_generation",
+        "my_chat_member",
+    )
     assert (*asked, "managed_bot") == ALLOWED_UPDATES
     assert orjson.loads(orjson.dumps(ALLOWED_UPDATES)) == list(ALLOWED_UPDATES)
 

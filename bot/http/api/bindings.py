@@ -17,11 +17,13 @@ from bot.http.api.caller import Caller
 from bot.http.api.documents import Document, DocumentRoutes
 from bot.http.api.needs import CallerDep, Host, HostDep, needs
 from bot.http.api.problems import not_found, shown_place
-from registry.binding import AgentBinding
+from registry.binding import AgentBinding, parts_of_slot
+from registry.bot_edits import may_see
 from registry.catalog import INSTANCE, Catalog
 from registry.errors import DocumentErrors, Problem
 from registry.fields import canonical
 from registry.revisions import Revision
+from registry.roles import Target
 from registry.snapshot import revision_of
 from registry.sources import stored_values as stored
 
@@ -109,8 +111,13 @@ def add_routes(app: FastAPI) -> None:
 
 async def _require_default_account(host: Host, caller: Caller) -> None:
     """Raise Denied for who may not see what the account `default` decides."""
+    await _require_reading(host, caller, INSTANCE)
+
+
+async def _require_reading(host: Host, caller: Caller, target: Target) -> None:
+    """Raise Denied for who may not see what an account decides: that of the bot, else `default`."""
     docs.require_whole(caller)
-    await host.catalog.require(caller.actor, "read", INSTANCE, "see bindings")
+    await host.catalog.require(caller.actor, "read", target, "see bindings")
 
 
 # --- bindings ------------------------------------------------------------------------------------
@@ -118,8 +125,8 @@ async def _require_default_account(host: Host, caller: Caller) -> None:
 
 async def binding_document(caller: CallerDep, host: HostDep, slot: Slot) -> Document:
     """The binding in the path."""
-    await _require_default_account(host, caller)
-    named = _slot_of(_parts_of(slot))
+    named = _slot_of(parts_of_slot(slot))
+    await _require_reading(host, caller, host.catalog.target_of_slot(named or slot))
     if named is None:
         raise not_found()
     return Document(host, caller, "binding", named)
@@ -132,13 +139,6 @@ def _slot_of(parts: Mapping[str, str]) -> str | None:
     return None
 
 
-def _parts_of(slot: str) -> dict[str, str]:
-    """What a slot says, in the names of a binding."""
-    kind, _, rest = slot.partition(":")
-    key, scoped, bot = rest.partition(":bot:")
-    return {"type": kind, "bindingKey": key, **({"bot": bot} if scoped else {})}
-
-
 BindingDep = Annotated[Document, Depends(binding_document)]
 
 
@@ -146,12 +146,18 @@ BindingDep = Annotated[Document, Depends(binding_document)]
 async def list_bindings(
     caller: CallerDep, host: HostDep, cursor: docs.Cursor = None, limit: docs.Limit = 50
 ) -> BindingList:
-    """List the bindings of bots, chats and persons."""
-    await _require_default_account(host, caller)
+    """List the bindings of bots, chats and persons that the key may see: those of its account."""
+    docs.require_whole(caller)
     after = host.cursors.read(caller.account, "bindings", cursor) if cursor is not None else ""
     snapshot = host.catalog.snapshot()
     bindings = snapshot.document.bindings
-    slots = sorted(slot for slot in bindings if slot > after)
+    target_of = host.catalog.target_of_binding
+    seen = (
+        slot
+        for slot, one in bindings.items()
+        if may_see(caller.actor, target_of(one.value).account)
+    )
+    slots = sorted(slot for slot in seen if slot > after)
     page, more = slots[:limit], len(slots) > limit
     found = [
         BindingSummary(
@@ -194,10 +200,10 @@ async def put_binding(
     if_match: docs.IfMatch = None,
 ) -> Response:
     """Bind an agent (201), or another one in its place (200)."""
-    await _require_default_account(host, caller)
-    _, value = await docs.read_body(request)
-    parts = _parts_of(slot)
+    parts = parts_of_slot(slot)
     named = _slot_of(parts) or slot
+    await _require_reading(host, caller, host.catalog.target_of_slot(named))
+    _, value = await docs.read_body(request)
     binding = _binding_of(host.catalog, named, {**parts, **canonical(value, AgentBinding)})
     _require_agent(host.catalog.snapshot().runnable, binding.agent_id, "agentId")
     document = Document(host, caller, "binding", named)

@@ -100,7 +100,8 @@ def add_routes(app: FastAPI) -> None:
 async def list_bots(caller: CallerDep, host: HostDep) -> BotList:
     """List the bots that the key may see: those of its account."""
     require_governor(caller, "see bots")
-    stored = [_info(host, entry) for entry in host.bots.seen(caller.actor).values()]
+    seen = host.bots.seen(caller.actor).values()
+    stored = [_info(host, entry) for entry in seen if entry.value.number not in host.bots.own]
     states, snapshot = host.own.states(), host.catalog.snapshot()
     own = [
         BotInfo(
