@@ -1,13 +1,20 @@
-"""The registry with 10,000 agents and bindings: a look-up, and a change."""
+"""The registry with 10,000 agents, bindings and people with presets: a look-up, and a change."""
 
 from __future__ import annotations
 
 import json
+import resource
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.results import Bar, Section, Table, median, quantile, short
 from bench.stage import AGENT, Stage, stored
 from registry.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from bot.agents.resolver import AgentResolver
+    from bot.messages import LineContext
 
 MANY = 10_000
 LOOKS = 20_000  # the first half of them meets every agent for the first time
@@ -16,7 +23,10 @@ HOW = (
     f"{MANY:,} agents and {MANY:,} bindings of chats and persons in a real Valkey, read by the "
     "catalog as the host reads it. A look-up is a full resolution: binding, agent, effective "
     "settings and plan; the first one of an agent after a change merges its layers. A change is a "
-    "plain SET of one agent by another client, until the catalog shows it."
+    "plain SET of one agent by another client, until the catalog shows it. Beside that, in the "
+    f"same minute, {MANY:,} people with a preset of one agent, in their private chats: the look-up "
+    "of an agent under a preset, against that of the agent itself, and what the host's memory "
+    "grew by when the presets were read."
 )
 
 
@@ -41,6 +51,7 @@ async def _measured(url: str) -> Section:
     opened = time.perf_counter() - began
     try:
         looks = _looked_up(catalog)
+        presets = await _under_presets(catalog, client)
         changes = [await _changed(catalog, client, number) for number in range(CHANGES)]
     finally:
         await catalog.close()
@@ -58,6 +69,22 @@ async def _measured(url: str) -> Section:
         "first look-up µs, median / p95",
         "later ones",
         "change seen after ms, median / worst",
+    ]
+    section.tables.append(Table(head, [row]))
+    bare, first_of, later_of, grown = presets
+    head = [
+        "the agent itself µs, median",
+        "under a preset, first µs, median / p95",
+        "later ones",
+        "against the agent itself",
+        "memory of a person's preset, KB",
+    ]
+    row = [
+        f"{median(bare) * 1e6:.1f}",
+        f"{median(first_of) * 1e6:.1f} / {quantile(first_of, 0.95) * 1e6:.1f}",
+        f"{median(later_of) * 1e6:.1f} / {quantile(later_of, 0.95) * 1e6:.1f}",
+        f"{median(later_of) / median(bare):.2f}×",
+        f"{grown / MANY / 1024:.1f}",
     ]
     section.tables.append(Table(head, [row]))
     section.bars = [
@@ -84,10 +111,9 @@ async def _fill(client: object) -> None:
         await pipe.execute()
 
 
-def _looked_up(catalog: object) -> list[float]:
-    """Seconds of each look-up, over chats and persons that are bound and some that are not."""
+def _resolver(catalog: object) -> tuple[AgentResolver, LineContext]:
     from bot.agents.resolver import AgentResolver, HostRules, SecretReferences
-    from bot.messages import Address, LineContext, User
+    from bot.messages import Fence, LineContext
     from bot.ops.redaction import Secrets
     from registry.binding import BotIdentity
     from registry.catalog import Catalog
@@ -97,7 +123,15 @@ def _looked_up(catalog: object) -> list[float]:
     rules = HostRules(LlmConfiguration(model="claude-haiku-5-5", max_tokens=100))
     agents = AgentResolver(catalog, rules, SecretReferences({}, (), Secrets()))
     identity = BotIdentity("0" * 64, 7_000_001, "bench_bot")
-    line = LineContext(None, identity, None)  # type: ignore[arg-type]
+    fence = Fence("bot:7000001", 1)
+    return agents, LineContext(fence, identity, None)  # type: ignore[arg-type]
+
+
+def _looked_up(catalog: object) -> list[float]:
+    """Seconds of each look-up, over chats and persons that are bound and some that are not."""
+    from bot.messages import Address, User
+
+    agents, line = _resolver(catalog)
     found = []
     for n in range(LOOKS):
         bound = 10_000_000 + n % MANY
@@ -105,6 +139,58 @@ def _looked_up(catalog: object) -> list[float]:
         address, person = Address(7_000_001, chat), User(user, "Ann")
         began = time.perf_counter()
         _, agent = agents.resolve(line, address, person)
+        found.append(time.perf_counter() - began)
+        assert agent is not None, n
+    return found
+
+
+async def _under_presets(
+    catalog: object, client: object
+) -> tuple[list[float], list[float], list[float], int]:
+    """Seconds of look-ups of an agent, of first and later ones under presets; bytes they cost."""
+    from redis.asyncio import Redis
+
+    from registry.catalog import Catalog
+    from registry.sources.stored_values import DEFINITION
+
+    assert isinstance(catalog, Catalog)
+    assert isinstance(client, Redis)
+    offered = AGENT | {"id": "offered", "template": True}
+    await client.set(DEFINITION + "offered", json.dumps(offered))
+    await client.set("agent:default", '"offered"')
+    await catalog.until(lambda now: now.default == "offered")
+    bare = _looked_up_in_private(catalog)
+    before = resident()
+    pipe = client.pipeline(transaction=False)
+    for n in range(MANY):
+        owner = f"tg:{30_000_000 + n}"
+        preset = {"id": "0a" * 6, "instance_name": "mine", "base_agent_name": "offered"}
+        preset["system_prompt_append"] = "Always cite sources in APA format."
+        value = {"owner": owner, "presets": [preset], "default": "0a" * 6}
+        pipe.set(f"agent:preset:{owner}", json.dumps(value))
+    await pipe.execute()
+    await catalog.until(lambda now: len(now.document.presets) == MANY)
+    grown = resident() - before
+    first, later = _looked_up_in_private(catalog), _looked_up_in_private(catalog)
+    return bare, first, later, grown
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
+    return pages * resource.getpagesize()
+
+
+def _looked_up_in_private(catalog: object) -> list[float]:
+    """Seconds of the look-up of each person in their private chat, where nothing is bound."""
+    from bot.messages import Address, User
+
+    agents, line = _resolver(catalog)
+    found = []
+    for n in range(MANY):
+        person = 30_000_000 + n
+        began = time.perf_counter()
+        _, agent = agents.resolve(line, Address(7_000_001, person), User(person, "Ann"))
         found.append(time.perf_counter() - began)
         assert agent is not None, n
     return found

@@ -105,7 +105,7 @@ async def test_an_agent_is_changed_by_talking_after_two_cards_with_the_diff(
         )
         assert "Publish Jack (jack), for everybody at once:" in card.text
         assert "customInstructions: Be a pirate formal." in card.text
-        assert "This touches 1 binding." in card.text
+        assert "This touches 1 chat." in card.text
         assert "Because: guests complained" in card.text
         await house.press(boss, room, card, "Once")
         async with asyncio.timeout(1):
