@@ -100,7 +100,7 @@ async def test_a_rotation_goes_on_where_it_ended(
     assert (stuck.code, stuck.data) == (1, {"anew": 0, "before": 1, "failed": 2})
     monkeypatch.setenv("SECRETS_KEY_OLD", old)
     turned = await console.done("secrets", "rotate", "--json")
-    assert turned.data == {"anew": 2, "before": 1, "unread": 0}
+    assert turned.data == {"anew": 2, "before": 1, "failed": 0}
     monkeypatch.delenv("SECRETS_KEY_OLD")
     assert (await console.done("secrets", "rotate")).out == "sealed anew: 0; done before: 3\n"
     assert "not 32" in await console.refused(
