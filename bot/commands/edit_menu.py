@@ -15,7 +15,7 @@ from bot.command import (
     problem_lines,
 )
 from bot.commands.agent_menu import CARD, card, touched
-from bot.commands.drafts import compared_text, drafts_of, is_tested_here, line_of
+from bot.commands.drafts import compared_text, drafts_of, ended_tests, is_tested_here, line_of
 from bot.commands.host import AdminContext
 from bot.commands.offers import model_words
 from bot.menus.menu import PAGE, Ask, Button, Row, View, action, confirm, label, pages
@@ -310,9 +310,10 @@ async def test(host: AdminContext, context: CommandContext, id: str) -> CommandR
     """Let the draft answer the sender in this chat."""
     drafts, actor = drafts_of(host), host.actor(context)
     await drafts.begin(actor, id, key=f"{context.key}:begin")
-    chat = context.incoming.address.original_id
-    await drafts.test(actor, id, line_of(context), chat, key=context.key)
-    there = await drafts.compare(actor, id)
+    line, chat = line_of(context), context.incoming.address.original_id
+    here, before = drafts.tested(actor, line, chat), drafts.find(actor, id)
+    draft = await drafts.test(actor, id, line, chat, key=context.key)
+    ended, there = ended_tests(here, before, draft), await drafts.compare(actor, id)
     others = "" if context.incoming.address.private else " Nobody else here notices."
     text = f"Your draft of {code(id)} answers you in this chat now, and only here.{others}"
     rows = [
@@ -320,7 +321,8 @@ async def test(host: AdminContext, context: CommandContext, id: str) -> CommandR
         [Button("End the test", "draft:stop", (id,))],
     ]
     shown = await compared_text(host, there)
-    return View(paragraphs(text, shown, touched(host.catalog.snapshot(), id)), rows)
+    bound = touched(host.catalog.snapshot(), id)
+    return View(paragraphs(text, ended, shown, bound), rows)
 
 
 @action("draft:stop", needs=WRITE_AGENTS)
