@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.browser.chromium import Tab
+from tests.browser.chromium import DRAWN, Tab
 from tests.sandbox.sandbox_process import ROOT
 
 IMAGES = ROOT / "docs" / "images"
@@ -43,5 +43,5 @@ async def plug(tab: Tab, room: str) -> None:
 
 async def shot(tab: Tab, path: Path, most: int = 300_000) -> None:
     """A picture of what is seen, of at most so many bytes, once all is drawn."""
-    await tab.run("new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))")
+    await tab.run(DRAWN)
     assert 5_000 < await tab.picture(path) < most

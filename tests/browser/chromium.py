@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+DRAWN = "new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))"
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -89,7 +90,11 @@ class Tab:
         await self.hit(f"document.querySelector({json.dumps(selector)})")
 
     async def hit(self, element: str) -> None:
-        """A press of the mouse in the middle of the element that an expression gives."""
+        """A press of the mouse in the middle of the element that an expression gives.
+
+        What is being drawn is drawn first: else the element may be elsewhere by then.
+        """
+        await self.run(DRAWN)
         spot = await self._value(
             f"(() => {{ const e = {element}; if (!e?.getBoundingClientRect().width) return null;"
             "e.scrollIntoView({block: 'nearest'}); const r = e.getBoundingClientRect();"

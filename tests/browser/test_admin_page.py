@@ -40,7 +40,6 @@ def has(button: str) -> str:
 async def tap(tab: Tab, button: str, then: str) -> None:
     """Tap a button of the newest menu, and wait for what is then seen."""
     await tab.until(has(button), SLOW)
-    await tab.run("new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))")
     await tab.hit(f"{KEYS}.find((key) => key.textContent.startsWith({json.dumps(button)}))")
     await tab.until(then, SLOW)
 

@@ -195,5 +195,5 @@ async def test_the_audit_is_read_page_by_page_and_by_person(stage: Stage) -> Non
         assert hers.count("•") == 1
         assert f"by tg:{eve.id}" in hers
         assert await say("/audit poet nobody") == (
-            "Write /audit [AGENT | PERSON] [N more]; N more are those before record N."
+            "Write /audit [AGENT | PERSON | bot ID] [N more]; N more are those before record N."
         )

@@ -157,6 +157,7 @@ CANNOT = {
         ("get", "/api/v1/bots/{bot_id}"),
         ("patch", "/api/v1/bots/{bot_id}"),
         ("delete", "/api/v1/bots/{bot_id}"),
+        ("delete", "/api/v1/bots/{bot_id}/data"),
     },
     "a browser's cookie is meant": {
         ("post", "/session"),

@@ -9,6 +9,7 @@ from tests.http.api import ApiAnswer, client_of
 
 PATH = "/api/v1/registry/agents/jack"
 APPROVE = "/api/v1/reviews/jack/approve"
+REJECT = "/api/v1/reviews/jack/reject"
 
 
 async def test_a_new_prompt_is_in_force_once_a_second_person_has_approved_it(stage: Stage) -> None:
@@ -59,11 +60,14 @@ async def test_a_new_prompt_is_in_force_once_a_second_person_has_approved_it(sta
             # Nobody is named who has a key, and no key is two people.
             named = await ask("team", "PUT", f"{PATH}?user_id=ann", {**body, "name": "Jo"})
             assert (named.status, named.json["field"]) == (403, "user_id")
-            team = await ask("team", "PUT", f"{PATH}?user_id=jo", {**body, "name": "Jo"})
-            assert team.status == 202
+            other = f"{PATH}?user_id=jo", {**body, "name": "Jo"}
+            assert (await ask("team", "PUT", *other)).status == 409  # Ann's waits
+            assert (await ask("ann", "POST", REJECT)).status == 204
+            assert (await ask("team", "PUT", *other)).status == 202
             for user in ("ben", "team"):
                 url = f"{APPROVE}?user_id={user}"
                 assert (await ask("team", "POST", url, await waits("eve"))).status == 403
+            assert (await ask("ben", "POST", REJECT)).status == 204
             assert (await ask("ann", "PUT", PATH, body)).status == 202
             assert (await ask("ben", "POST", APPROVE, {"mark": "00000000"})).status == 409
             assert (await ask("ben", "POST", APPROVE)).status == 422
