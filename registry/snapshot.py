@@ -456,6 +456,16 @@ class Snapshot:
         They are the built-in ones, those that are marked `template`, and those of its instances
         in files.
         """
+        if account not in self._offered:
+            self._offered[account] = self._offered_to(account)
+        return [*self._offered[account]]
+
+    @cached_property
+    def _offered(self) -> dict[str, list[str]]:
+        """What was asked for of `offered_types`, by account: turns ask for it."""
+        return {}
+
+    def _offered_to(self, account: str) -> list[str]:
         found = {id for id, one in _BUILT_IN.items() if self.type_named(id) is one}
         found |= {id for id, entry in self.agents.items() if entry.value.template}
         for entry in self.instances_of(account).values():

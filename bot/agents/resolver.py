@@ -144,7 +144,7 @@ CurrentAgent = Callable[[str, str], RunnableAgent | None]
 log = structlog.get_logger("agents")
 
 MOST_MADE = 5_000
-"""Agents, and agents under presets, that are kept until something changes."""
+"""Agents under presets that are kept until something changes."""
 PRESET_CHANGED = "This preset stands on another agent by now."
 _CHAT_RULES = ("chat in this bot", "chat")
 """The rules that bind a chat: a group's binding still holds once it is a supergroup."""
@@ -210,6 +210,7 @@ class AgentResolver:
     may_test: Callable[[int], bool] = lambda _person: False
     toolset: Callable[[str], Sequence[SkillSpec]] = lambda _name: ()
     _made: dict[tuple[str, str], RunnableAgent] = field(default_factory=dict, init=False)
+    _under_presets: dict[tuple[str, str], RunnableAgent] = field(default_factory=dict, init=False)
     _snapshot_number: int = field(default=-1, init=False)
 
     def resolve(
@@ -289,19 +290,23 @@ class AgentResolver:
         on another agent by now.
         """
         snapshot = self.catalog.snapshot()
-        if snapshot.number != self._snapshot_number or len(self._made) > MOST_MADE:
+        if snapshot.number != self._snapshot_number:
             self._made.clear()
+            self._under_presets.clear()
             self._snapshot_number = snapshot.number
+        made_before = self._under_presets if preset else self._made
+        if preset and len(made_before) >= MOST_MADE:
+            made_before.clear()
         if TILDE in agent and not self.may_test(drafted(agent)[1]):
             return None
-        if (known := self._made.get((agent, preset))) is not None:
+        if (known := made_before.get((agent, preset))) is not None:
             return known
         if TILDE in agent:
             made = self._draft(snapshot, agent)
         else:
             made = self._under(snapshot, agent, preset) if preset else self._bare(snapshot, agent)
         if made is not None:
-            self._made[agent, preset] = made
+            made_before[agent, preset] = made
         return made
 
     def _bare(self, snapshot: Snapshot, agent: str) -> RunnableAgent | None:
