@@ -16,6 +16,8 @@ _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _JOINERS = frozenset("\u200c\u200d")
 """What words of some scripts, and emoji, are written with."""
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_SELECTORS = re.compile("(?<=[A-Za-z \n])[\ufe00-\ufe0f]+|(?<=[\ufe00-\ufe0f])[\ufe00-\ufe0f]+")
+"""Selectors of variants where there is nothing to select: behind a sign, one is usual."""
 _FLAG = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{5}\U000e007f")
 
 
@@ -24,7 +26,8 @@ def hidden_characters(text: str) -> list[str]:
     if text.isascii() and text.isprintable():
         return []
     found = _SUSPECT.findall(_FLAG.sub("", text))
-    return sorted({char for char in found if _is_hidden(char)})
+    hidden = {char for char in found if _is_hidden(char)}
+    return sorted(hidden | {char for run in _SELECTORS.findall(text) for char in run})
 
 
 def _is_hidden(char: str) -> bool:

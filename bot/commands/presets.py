@@ -304,9 +304,11 @@ async def _edit(host: AdminContext, context: CommandContext, rest: str) -> Comma
     word, *value = "".join(more).split(maxsplit=1) or [""]
     if not value:
         return Reply(escape_markdown(HOW_TO_EDIT.format(preset.instance_name)))
-    change = typed_change(word, value[0].strip())
+    change, before_tools = typed_change(word, value[0].strip()), preset.overrides.allowed_tools
     after = await changed(host, context, preset, change)
     said = f"Changed {titled(after)}: {escape_markdown(word.lower())}."
+    if before_tools is not None and after.overrides.allowed_tools is None:
+        said += " It has all tools of its agent again."
     return replaced(preset, after, said)
 
 

@@ -19,18 +19,22 @@ SEEN: Final = "token:seen"
 HAD_TOKEN: Final = "had_token"  # noqa: S105 the name of a field
 """What is noted in a message whose token was taken out: true, or the sealed token."""
 _ID, _SECRET = r"[0-9]{5,16}", r"[A-Za-z0-9_-]{30,100}"
-_GAP = r"(?: |\\t|\\u00[aA]0|\xc2\xa0){0,3}"
+_GAP = r"(?: |\\[tnr]|\\u00[aA]0|\xc2\xa0){0,3}"
 """Blanks, as JSON has them."""
+_COLON = r"(?::|%3[aA]|\\u[fF]{2}1[aA]|\xef\xbc\x9a)"
+"""A colon, also as addresses and wide keyboards have it, as JSON has it."""
+_GAP_OF_TEXT, _COLON_OF_TEXT = r"[ \t\r\n\u00a0]{0,3}", r"(?::|%3[aA]|\uff1a)"
+"""The same in a text."""
 _IN_BYTES: Final = re.compile(
-    rf"(?<![0-9])({_ID})(:|{_GAP}:{_GAP}(?=AA))({_SECRET})".encode("latin-1")
+    rf"(?<![0-9])({_ID})({_COLON}|{_GAP}{_COLON}{_GAP}(?=AA))({_SECRET})".encode("latin-1")
 )
-_LIKELY: Final = re.compile(rf":{_GAP}[A-Za-z0-9_-]{{30}}".encode("latin-1"))
+_LIKELY: Final = re.compile(rf"{_COLON}{_GAP}[A-Za-z0-9_-]{{30}}".encode("latin-1"))
 """What every token has: a much quicker test."""
 _ALONE: Final = re.compile(
-    rf"[\s\"'`<«“„]*{_ID}[ \t\u00a0]{{0,3}}:[ \t\u00a0]{{0,3}}{_SECRET}[\"'`>»”“]*"
+    rf"[\s\"'`<«“„]*{_ID}{_GAP_OF_TEXT}{_COLON_OF_TEXT}{_GAP_OF_TEXT}{_SECRET}[\"'`>»”“]*"
     r"(?:\s+[a-z0-9][a-z0-9_/-]{0,128})?\s*"
 )
-_MASKED: Final = re.compile(rf"{_ID}[ \t\u00a0]{{0,3}}:[ \t\u00a0]{{0,3}}\*{{30,100}}")
+_MASKED: Final = re.compile(rf"{_ID}{_GAP_OF_TEXT}{_COLON_OF_TEXT}{_GAP_OF_TEXT}\*{{30,100}}")
 _SEALED: Final = re.compile(rf"({_ID})@(v1\.\S+)")
 _OF_OTHERS: Final = frozenset({"reply_to_message", "external_reply", "quote", "pinned_message"})
 """Fields of a message that its sender did not write."""

@@ -140,10 +140,20 @@ def deception_warning(deceptive: list[str]) -> str:
 
 
 def _invisible(text: str) -> Iterator[int]:
-    """Positions of invisible characters, but for joiners between letters written with them."""
+    """Positions of invisible characters, but for those that their neighbours are written with."""
     for at, char in enumerate(text):
-        if (not is_printable(char) or _BLANK.match(char)) and not _joins(text, at):
+        is_unseen = not is_printable(char) or _BLANK.match(char) or _selects_nothing(text, at)
+        if is_unseen and not _joins(text, at):
             yield at
+
+
+def _selects_nothing(text: str, at: int) -> bool:
+    """Whether a selector of a variant stands where there is none to select."""
+    if not "\ufe00" <= text[at] <= "\ufe0f":
+        return False
+    before, after = text[max(at - 1, 0) : at], text[at + 1 : at + 2]
+    is_style = text[at] in _STYLES and bool(_EMOJI.match(before))
+    return not is_style and after != "\u20e3"
 
 
 def _joins(text: str, at: int) -> bool:

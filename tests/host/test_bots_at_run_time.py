@@ -122,6 +122,9 @@ async def test_a_bot_by_token_and_one_by_a_tap_are_polled_at_once_and_their_toke
         assert "1 binding will bind nothing: telegrambot:7100001." in asked
         assert done.startswith("Removed @first_7100001_bot: I no longer answer in it.")
         await until(lambda: not first.updates.polled, SOON)
+        for host in hosts:
+            await host.known_bots.refresh()
+        assert "7100001" not in await say("/bots")
         client = valkey.client()
         kept = [key async for key in client.scan_iter(match="{bot:7100001}*")]
         await client.aclose()

@@ -34,6 +34,8 @@ async def test_hidden_characters_are_written_out_wherever_a_change_is_shown(stag
             assert all(one in shown for one in seen), command
         assert "⟨U+E0042⟩" in await says("/audit jack")
         assert "Ja⟨U+200B⟩ck" in await says("/edit jack name Ja\u200bck")
+        edited = await says("/edit jack description A clerk\ufe01 ❤️")
+        assert "clerk⟨U+FE01⟩ ❤️" in edited
 
 
 async def test_a_draft_names_only_models_that_an_agent_from_a_chat_may_name(stage: Stage) -> None:

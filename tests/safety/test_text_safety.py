@@ -34,6 +34,7 @@ def asked(arguments: Any, server: str = "mail", tool: str = "send") -> str:
         ("a\u3164b\u115fc", "a⟨U+3164⟩b⟨U+115F⟩c"),
         ("a\x1b[2Kb\rc", "a⟨U+001B⟩[2Kb⟨U+000D⟩c"),
         ("\u200dx", "⟨U+200D⟩x"),
+        ("X\ufe00Y\ufe0f\ufe01", "X⟨U+FE00⟩Y⟨U+FE0F⟩⟨U+FE01⟩"),
     ],
 )
 def test_what_deceives_is_written_out(text: str, expected: str) -> None:
@@ -97,7 +98,7 @@ def test_what_is_readable_stays_so_and_grows_as_its_text_does(text: str) -> None
         "почта@пример.рф",
         "二つの Tシャツ",
         "kΩ and Δt",
-        "می‌خواهم and 👨‍👩‍👧 and ❤️",
+        "می‌خواهم and 👨‍👩‍👧 and ❤️ and 5️⃣",
         "two\nlines\tand a tab",
     ],
 )

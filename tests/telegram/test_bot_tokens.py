@@ -44,6 +44,9 @@ def read(raw: bytes) -> IncomingMessage:
         f'/addbot "{TOKEN}" poet',
         f"/addbot <{TOKEN}>",
         f"/addbot 7100001 : {SECRET}",
+        f"/addbot 7100001:\n{SECRET}",
+        f"/addbot 7100001\uff1a{SECRET}",
+        f"/addbot https://api.telegram.org/bot7100001%3A{SECRET}/getMe",
         f"/addbot https://api.telegram.org/bot{TOKEN}/getMe",
         f"  {TOKEN}\n",
         f"`{TOKEN}`",
@@ -70,6 +73,7 @@ def test_the_token_of_a_command_is_masked_and_sealed_beside_it(text: str) -> Non
         (f"https://api.telegram.org/bot{TOKEN}/getMe", "private"),
         (f"here: 7100001 : {SECRET} ok?", "private"),
         (f"/bind {TOKEN}", "private"),
+        (f"https://api.telegram.org/bot7100001%3a{SECRET}/getMe", "private"),
     ],
 )
 def test_any_other_token_is_masked_with_as_many_characters(text: str, kind: str) -> None:
