@@ -31,7 +31,7 @@ run: setup  ## run the bots in the environment or .env; without any, a sandbox i
 test: dev walls dependencies  ## the static checks and all tests, once (some: TESTS=tests/house)
 	@said=$$(mktemp) && trap 'rm -f "$$said"' EXIT && \
 	{ $(BIN)/mypy >"$$said" 2>&1 & types=$$!; \
-	$(BIN)/pytest -n 4 --dist loadscope $(TESTS); tests=$$?; \
+	$(BIN)/pytest -n 3 --dist loadscope $(TESTS); tests=$$?; \
 	wait $$types; types=$$?; cat "$$said"; [ $$tests -eq 0 ] && [ $$types -eq 0 ]; }
 
 test-again: dev  ## all tests ten times in a row while the cores are busy (TIMES=3 TESTS=tests/host)
