@@ -36,6 +36,7 @@ MAX_TEXT = 2_000
 MAX_VALUE = 300
 KEPT = 40
 """Characters of unchanged text that are shown on each side of a change."""
+RESTORABLE = "AGENT | INSTANCE | binding SLOT | default"
 WHICH = "AGENT | INSTANCE | binding SLOT | bot ID | default"
 HOW = (
     f"Write {{}}. /agents and /instances list them, and /agent ID says what is bound to one. "
@@ -357,14 +358,14 @@ def _visible(text: str) -> str:
     "restore",
     "make an old version the newest one again",
     needs=WRITE_DOCUMENTS,
-    usage=f"{WHICH} N [because …]",
+    usage=f"{RESTORABLE} N [because …]",
 )
 async def restore(host: AdminContext, context: CommandContext) -> CommandResult:
     """Make an old revision of a document the newest one."""
     text, why = split_reason(context.arguments)
     document = named_document(text.split())
     if document is None or len(document.rest) != 1 or not _is_number(document.rest[0]):
-        return Reply(escape_markdown(HOW.format(f"/restore {WHICH} N")))
+        return Reply(escape_markdown(HOW.format(f"/restore {RESTORABLE} N")))
     number = int(document.rest[0])
     made = await host.history.restore(
         host.actor(context), document.kind, document.id, number, key=context.key, why=why

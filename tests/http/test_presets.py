@@ -260,7 +260,6 @@ async def test_an_agent_that_is_not_offered_is_no_base(talk: Talk) -> None:
         ("instance_name", "Deep Researcher", "instance_name"),
         ("instance_name", None, "instance_name"),
         ("display_name", "x" * 129, "display_name"),
-        ("system_prompt_append", "x" * 8_001, "system_prompt_append"),
         ("system_prompt_append", "  ", "system_prompt_append"),
         ("is_default", "yes", "is_default"),
         ("config_overrides", {"temprature": 1}, "config_overrides.temprature"),
@@ -284,6 +283,7 @@ async def test_a_text_that_is_too_long_is_said_to_have_characters(talk: Talk) ->
     ann = await person(talk, "long")
     refused = await ann.ask("POST", json={**DEEP, "system_prompt_append": "x" * 8_001})
     (problem,) = refused.json["problems"]
+    assert problem_of(refused)[0] == "system_prompt_append"
     assert problem["message"] == "'system_prompt_append' is longer than 8000 characters"
     tools = {"allowed_tools": ["find"] * 65}
     refused = await ann.ask("POST", json={**DEEP, "config_overrides": tools})

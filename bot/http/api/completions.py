@@ -99,8 +99,8 @@ class CompletionRequest(WhoAnswers):
     model: str | None = Field(
         None,
         max_length=200,
-        description="An agent: see `/v1/models`. Not looked at where a field below names who "
-        "answers; else it has to be there.",
+        description="An agent: see `/v1/models`. Not looked at where `agent_instance_id` or "
+        "`agent_config_name` names who answers; else it has to be there.",
     )
     messages: list[GivenMessage] = Field(min_length=1)
     stream: bool | None = False
