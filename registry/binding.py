@@ -253,7 +253,7 @@ def resolve(
     Order: chat then person for this very bot, the bot, a chat, a person, the default agent.
     """
     passed: list[str] = []
-    for rule, binding in _candidates(bindings, bot, chat, person):
+    for rule, binding in candidates(bindings, bot, chat, person):
         if binding is None:
             continue
         if binding.agent_id in known:
@@ -270,7 +270,7 @@ def resolve(
     return Resolution(None, "nobody", "; ".join(passed))
 
 
-def _candidates(
+def candidates(
     bindings: Bindings, bot: BotIdentity, chat: int | None, person: int | None
 ) -> Iterator[tuple[Rule, AgentBinding | None]]:
     """What is bound by each rule in turn; an id of None matches no binding."""

@@ -190,8 +190,9 @@ class BotEdits:
         else:
             account = self.account_for(actor, new.account)
         await self._authorize(actor, "add bot", id, account, key, why)
-        if held is None:
+        if held is None or held.value.account != account:
             self._check_number(account)
+        if held is None:
             await self._check_former(actor, id, account, why)
         agent = await self.agent_for(actor, new.agent, account)
         if (variable := self.own.get(int(id))) is not None:
@@ -265,8 +266,8 @@ class BotEdits:
         except errors.NotThere:
             if not await self.catalog.was_made(key):
                 raise
-            known = name.lstrip("@")  # this very change has removed it
-            return StoredBot.model_construct(id=known, token="")
+            known = await self.number_of(name)  # this very change has removed it
+            return StoredBot.model_construct(id=str(known), token="")
         await self.catalog.delete_bot(actor, bot.id, key=key, why=why)
         return bot
 

@@ -378,7 +378,7 @@ class Catalog:
             held = roles_in(person, text)
             grants = (*(one for one in held if not _same_role(one, grant)), grant)
             document = RoleDocument(person=person, grants=grants)
-            if grant in held and await self._was_made(change):
+            if grant in held and await self.was_made(change.key):
                 return document  # whatever else was granted meanwhile
             with _retried():
                 if await self._must_write(where, document.to_text(), change):
@@ -400,7 +400,7 @@ class Catalog:
             held = roles_in(person, text)
             left = tuple(one for one in held if not _same_role(one, grant))
             if len(left) == len(held):
-                return await self._was_made(change)
+                return await self.was_made(change.key)
             with _retried():
                 await self._write(where, roles_text(person, left), revision, change, target)
                 return True
@@ -760,7 +760,7 @@ class Catalog:
         )
         proposed = replace(change, action=f"propose: {change.action}", key=f"{change.key}:review")
         kept, replaces = stored.PROPOSAL + change.target, False
-        if not await self._was_made(proposed):
+        if not await self.was_made(proposed.key):
             waiting, held = await self._read(kept)
             if waiting is not None:
                 self._require_own(waiting, change)
@@ -916,11 +916,6 @@ class Catalog:
             raise errors.Owned(change.target, place)
         return True
 
-    async def _was_made(self, change: Change) -> bool:
-        """Whether the change of this key was made before, whatever it wrote."""
-        async with self.writable.using(change_key=change.key) as revisions:
-            return await revisions.is_known(change.key)
-
     async def _check(self, value: str, agent: AgentDefinition) -> None:
         """Raise DocumentErrors for an agent that may not be stored as this text."""
         await self.parse(value, agent.id)
@@ -1053,12 +1048,11 @@ class Catalog:
 
 
 _SAID = {
-    "set default": "set the default agent",
     "let in": "let anybody in",
     "block": "block anybody",
     "take back": "take back who was let in or blocked",
 }
-_NOUN = re.compile(r"\b(agent|instance|bot|binding|key|role|default|access)\Z")
+_NOUN = re.compile(r"\b(agent|instance|bot|binding|key|role|default)\Z")
 
 
 def in_words(action: str) -> str:
@@ -1067,8 +1061,8 @@ def in_words(action: str) -> str:
         return _SAID[action]
 
     def with_article(noun: re.Match[str]) -> str:
-        if noun[1] in ("default", "access"):
-            return "the default agent" if noun[1] == "default" else noun[1]
+        if noun[1] == "default":
+            return "the default agent"
         return f"{'an' if noun[1][0] in 'ai' else 'a'} {noun[1]}"
 
     return _NOUN.sub(with_article, action)

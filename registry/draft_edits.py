@@ -234,7 +234,7 @@ class Drafts:
         """
         place = TestPlace(line=line, chat=chat)
         draft, _ = await self._stored(agent, actor.id)
-        if draft is None and not await self._is_known(key):
+        if draft is None and not await self.catalog.was_made(key):
             raise _no_draft(agent)
         if draft is not None:
             self._check_models(draft.definition)
@@ -291,7 +291,7 @@ class Drafts:
         the draft is kept then.
         """
         ended = f"{key}:published"
-        if await self._is_known(ended):
+        if await self.catalog.was_made(ended):
             now = self.catalog.get_agent(agent) or _blank(agent)
             return Published(now, await self._number(agent))
         draft, held = await self._stored(agent, actor.id)
@@ -312,7 +312,7 @@ class Drafts:
     ) -> None:
         catalog, definition, base = self.catalog, draft.definition, draft.base
         # Asked here too: what a second person is to approve must not undo what others did.
-        if not await self._is_known(key) and (revision_of(there) if there else None) != base:
+        if not await self.catalog.was_made(key) and (revision_of(there) if there else None) != base:
             await self._authorize(actor, "publish", draft.agent, key, why)
             raise await self._overtaken(actor, draft)
         try:
@@ -404,7 +404,7 @@ class Drafts:
         draft, held = await self._stored(agent, author or actor.id)
         if draft is None:
             await self._authorize(actor, "discard", agent, key, why)
-            return await self._is_known(key)
+            return await self.catalog.was_made(key)
         await self._remove(actor, draft, held, "discard", key, why)
         return True
 
@@ -487,14 +487,10 @@ class Drafts:
 
     async def _made(self, actor: Actor, agent: str, key: str) -> Draft | None:
         """The draft as it is now, where the change of this key was made before."""
-        if not await self._is_known(key):
+        if not await self.catalog.was_made(key):
             return None
         draft, _ = await self._stored(agent, actor.id)
         return draft
-
-    async def _is_known(self, key: str) -> bool:
-        async with self.catalog.writable.using(change_key=key) as revisions:
-            return await revisions.is_known(key)
 
     async def _number(self, agent: str) -> int:
         return (await self.catalog.heads([stored.DEFINITION + agent]))[0].number

@@ -16,7 +16,8 @@ _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _JOINERS = frozenset("\u200c\u200d")
 """What words of some scripts, and emoji, are written with."""
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_SELECTORS = re.compile("(?<=[A-Za-z \n])[\ufe00-\ufe0f]+|(?<=[\ufe00-\ufe0f])[\ufe00-\ufe0f]+")
+_SELECTOR = "[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+_SELECTORS = re.compile(f"(?<![^A-Za-z \n]){_SELECTOR}+|(?<={_SELECTOR}){_SELECTOR}+")
 """Selectors of variants where there is nothing to select: behind a sign, one is usual."""
 _FLAG = re.compile("\U0001f3f4[\U000e0061-\U000e007a]{5}\U000e007f")
 

@@ -255,7 +255,7 @@ class History:
             raise errors.Unrestorable(f"record {number} changed no document")
         kind: Kind = record.kind  # type: ignore[assignment]
         where = stored.key_of(kind, record.entity_id)
-        if not await self._was_made(key):
+        if not await self.catalog.was_made(key):
             await self._refuse_trampling(record)
         async with self.catalog.writable.using(where) as store:
             history = {one.number: one for one in await store.history(where)}
@@ -296,10 +296,6 @@ class History:
                     continue
                 if overlap(later.field_changed, record.field_changed):
                     raise errors.Trampled(record.number, later.number, later.changed_by)
-
-    async def _was_made(self, key: str) -> bool:
-        async with self.catalog.writable.using() as store:
-            return await store.is_known(key)
 
     async def _readable(self, actor: Actor, kind: Kind, id: str) -> str:
         """The key of a document that the actor may read; raises Denied."""

@@ -195,15 +195,11 @@ def _said(
                 update[field_name] = value or None
                 origins[field_name], layers[field_name] = layer.place_of(field_name), layer.name
     texts = [*_texts(agent, order, origins[TEXT])]
-    if any(layer is not None for _, _, layer in texts) or _overrides(order):
+    if any(layer is not None for _, _, layer in texts):
         update["custom_instructions"] = "\n\n".join(text for text, _, _ in texts) or None
         origins[TEXT] = ", then ".join(place for _, place, _ in texts)
         layers[TEXT] = next((one for _, _, one in reversed(texts) if one), "L1")
     return update
-
-
-def _overrides(order: Sequence[Layer]) -> bool:
-    return any(layer.override is not None for layer in order)
 
 
 def _texts(

@@ -9,9 +9,16 @@ from typing import Any
 
 from registry import errors
 from registry.catalog import Catalog
-from registry.errors import DocumentErrors, Problem
-from registry.fields import casefolded, slug, unknown_name
-from registry.preset import MOST_BOTS, MOST_PRESETS, PersonPresets, Preset, account_of_owner
+from registry.errors import DocumentErrors, InvalidValue, Problem
+from registry.fields import canonical, casefolded, slug, unknown_name
+from registry.preset import (
+    MOST_BOTS,
+    MOST_PRESETS,
+    PersonPresets,
+    Preset,
+    PresetOverrides,
+    account_of_owner,
+)
 from registry.preset_rules import KnownTools, models_for, offered_bases, unknown_tools
 from registry.roles import Actor
 from registry.snapshot import Snapshot, revision_of
@@ -75,6 +82,12 @@ def _given(change: Mapping[str, Any]) -> dict[str, Any]:
             message = f"'{spelled}' is given twice, in two spellings"
             raise DocumentErrors([Problem("preset", message, "keep one", path=spelled)])
         found[spelled] = value
+    if isinstance(inner := found.get(_OVERRIDES), Mapping):
+        try:
+            found[_OVERRIDES] = canonical(inner, PresetOverrides)
+        except InvalidValue as wrong:
+            problem = Problem("preset", wrong.message, wrong.cure, path=_OVERRIDES)
+            raise DocumentErrors([problem]) from None
     if not isinstance(found.get(IS_DEFAULT, False), bool):
         message = f"'{IS_DEFAULT}' must be true or false"
         raise DocumentErrors([Problem("preset", message, "write one of the two", path=IS_DEFAULT)])
@@ -120,12 +133,7 @@ async def _check_tools(
     Those that the preset has already may stay.
     """
     overrides = fields.get(_OVERRIDES)
-    spelled = (
-        {casefolded(str(name)): item for name, item in overrides.items()}
-        if (isinstance(overrides, Mapping))
-        else {}
-    )
-    names = spelled.get(casefolded("allowed_tools"))
+    names = overrides.get("allowed_tools") if isinstance(overrides, Mapping) else None
     base = fields.get("base_agent_name") or (held.base_agent_name if held else None)
     if known is None or not isinstance(names, list | tuple) or not isinstance(base, str):
         return
@@ -362,9 +370,8 @@ async def _rewrite(
     for _ in range(_TRIES):
         text = await catalog.writable.text(where)
         held = _held(owner, text)
-        async with catalog.writable.using(change_key=key) as revisions:
-            if await revisions.is_known(key):
-                return held
+        if await catalog.was_made(key):
+            return held
         new = change(held)
         if new == held:
             return held

@@ -90,9 +90,9 @@ class Sealer:
             raise Unopened(f"it was sealed with another key, {key_id}, and SECRETS_KEY is not it")
         from cryptography.exceptions import InvalidTag
 
-        raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-        nonce, rest = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
         try:
+            raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+            nonce, rest = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
             return bytes(self._cipher(key_id).decrypt(nonce, rest, purpose.encode())).decode()
         except (InvalidTag, ValueError):
             raise Unopened("it was changed after it was sealed, or is another's") from None

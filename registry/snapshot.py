@@ -19,6 +19,7 @@ from registry.binding import (
     Bindings,
     BotIdentity,
     Resolution,
+    candidates,
     resolve,
 )
 from registry.definition import (
@@ -274,7 +275,7 @@ def effective_instance(
         instance.place,
         {**places, "name": instance.place, "allowed": tools, "disabled": tools},
         title=own.title,
-        description=own.description,
+        description=own.description or None,
         allowed=own.allowed,
         disabled=own.disabled,
         history_limit=own.history_limit,
@@ -538,8 +539,7 @@ class Snapshot:
             return True
         if slash:
             return owner == account
-        entry = self.agents.get(id)
-        return (entry is not None and entry.value.template) or id in self.offered_types(account)
+        return id in self.offered_types(account)
 
     def _is_operators(
         self, found: Resolution, bot: BotIdentity, chat: int | None, person: int | None
@@ -547,12 +547,7 @@ class Snapshot:
         """Whether a binding for this bot alone, by which it answers, is the operator's own."""
         if found.rule not in OF_ONE_BOT:
             return False
-        by_rule = {
-            "chat in this bot": self.bindings.scoped(AgentBindingType.ChatId, str(chat), bot),
-            "person in this bot": self.bindings.scoped(AgentBindingType.UserId, str(person), bot),
-            "bot": self.bindings.of_bot(bot),
-        }
-        binding = by_rule[found.rule]
+        binding = dict(candidates(self.bindings, bot, chat, person))[found.rule]
         entry = self.document.bindings.get(binding.slot) if binding else None
         return entry is not None and entry.operator
 

@@ -163,3 +163,10 @@ async def test_an_account_has_a_hundred_bots_at_most(stage: Stage) -> None:
         await host.catalog.reload()
         refused = await say(f"/addbot {new_bot(stage, 'Last', 7_100_001).token}")
         assert "account default has 100 bots already, which is the most; remove one" in refused
+        # Nor by the way of a new token for a bot of another account.
+        token, why = new_bot(stage, "Last", 7_100_001).token, "because we try it"
+        assert "Added" in await say(f"/addbot {token} account acme {why}")
+        renewed = token[:-4] + "wxyz"
+        stage.world.members.tokens[renewed] = stage.world.members.bots[7_100_001]
+        refused = await say(f"/addbot {renewed} account default {why}")
+        assert "account default has 100 bots already, which is the most; remove one" in refused

@@ -279,6 +279,17 @@ async def test_a_wrong_value_is_refused_with_its_field(
     assert found == named
 
 
+async def test_the_fields_of_overrides_may_be_written_as_agents_write_them(talk: Talk) -> None:
+    ann = await person(talk, "spelled")
+    made = await ann.make(config_overrides={"allowed_tools": ["find"], "max_tokens": 500})
+    change = {"configOverrides": {"allowedTools": None, "maxTokens": 600}}
+    changed = await ann.ask("PATCH", f"/{made['id']}", json=change)
+    assert changed.json["config_overrides"] == {"max_tokens": 600}
+    twice = {"config_overrides": {"maxTokens": 600, "max_tokens": 700}}
+    refused = await ann.ask("PATCH", f"/{made['id']}", json=twice)
+    assert problem_of(refused)[0].startswith("config_overrides")
+
+
 async def test_a_text_that_is_too_long_is_said_to_have_characters(talk: Talk) -> None:
     ann = await person(talk, "long")
     refused = await ann.ask("POST", json={**DEEP, "system_prompt_append": "x" * 8_001})
