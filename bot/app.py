@@ -569,8 +569,7 @@ class App:
                 seconds = SERVERS_SECONDS
             if made is None:
                 return AgentTools()
-            await self.pool.ensure(made.tools.servers)
-            absent = await self.pool.ready(made.tools.servers, seconds)
+            absent = await self._ready(made, seconds)
             found = offered(made, agent, context)
             cure = "try again in a while, or look into the host's log"
             lost = [Problem(f"server {name}", "it is not connected", cure) for name in absent]
@@ -893,14 +892,19 @@ class App:
         listed = self._tools.listed(made.tools, CallContext(agent=agent, account=account))
         return sorted({name_of(tool.key) for tool in listed})
 
+    async def _ready(self, agent: RunnableAgent, seconds: float) -> list[str]:
+        """Wait a while for an agent's servers; the names of those that are not connected then."""
+        with contextlib.suppress(ToolUnavailable):  # the host is stopping
+            await self.pool.ensure(agent.tools.servers)
+            return await self.pool.ready(agent.tools.servers, seconds)
+        return []
+
     async def _known_tools(self, agent: str, account: str) -> AgentToolNames:
         """The tools of an agent for people in an account; waits a while for its servers."""
         if (made := self._resolver.current(agent)) is None:
             return AgentToolNames()
         servers = made.tools.servers
-        with contextlib.suppress(ToolUnavailable):  # the host is stopping
-            await self.pool.ensure(servers)
-            await self.pool.ready(servers, SERVERS_SECONDS)
+        await self._ready(made, SERVERS_SECONDS)
         keys = {tool.key for tool in self.pool.tools(servers)}
         keys |= {skill.key for skill in made.tools.skills}
         listed = self._tools.listed(made.tools, CallContext(agent=agent, account=account))

@@ -90,6 +90,11 @@ class CommandContext:
     why: Why = NO_REASON
 
     @property
+    def line(self) -> str:
+        """The line of the bot that it was sent to."""
+        return f"bot:{self.bot.id}"
+
+    @property
     def words(self) -> list[str]:
         """The words after the command."""
         return self.arguments.split()
@@ -150,7 +155,7 @@ class Need:
 READ_AGENTS = Need((("read", "agent_builder"),))
 WRITE_AGENTS = Need((("write", "agent_builder"),), reasons=True)
 HOST_ADMINS = Need((("write", "agent_builder"),))
-"""What only admins of the host see and do: its state, its variables, its other admins."""
+"""What takes the right to write agents, and no reason: the host's state, drafts, its admins."""
 READ_ACCOUNT = Need((("read", "instance"),))
 WRITE_ACCOUNT = Need((("write", "instance"),), reasons=True)
 LET_IN = Need((("write", "instance"),))

@@ -145,7 +145,7 @@ log = structlog.get_logger("agents")
 
 MOST_MADE = 5_000
 """Agents under presets that are kept until something changes."""
-PRESET_CHANGED = "This preset stands on another agent by now."
+PRESET_CHANGED = "This preset is based on another agent now."
 _CHAT_RULES = ("chat in this bot", "chat")
 """The rules that bind a chat: a group's binding still holds once it is a supergroup."""
 

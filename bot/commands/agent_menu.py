@@ -12,6 +12,7 @@ from bot.command import (
     WRITE_ACCOUNT,
     WRITE_AGENTS,
     WRITE_DOCUMENTS,
+    WRITE_INSTANCES,
     CommandContext,
     CommandResult,
     Reply,
@@ -22,7 +23,7 @@ from bot.command import (
     paragraphs,
     split_reason,
 )
-from bot.commands.agents import HOW_TO_ADD, answers_of, described_agent
+from bot.commands.agents import HOW_TO_ADD, answers_of, described_agent, shown_name, titled
 from bot.commands.host import AdminContext, ago, no_agent, server_line
 from bot.commands.versions import author, because, changed_fields, version_line
 from bot.menus.menu import PAGE, Ask, Button, Notice, Row, View, action, confirm, label, pages
@@ -82,7 +83,7 @@ MAX_ALIKE = 10_000
 def listed(entry: Entry[AgentDefinition], snapshot: Snapshot) -> str:
     """An agent in a line: its id, its name, whether it is the default, and where it is written."""
     mark = " (the default)" if entry.value.id == snapshot.default else ""
-    name, place = escape_markdown(entry.value.name), escape_markdown(entry.place)
+    name, place = shown_name(entry.value.name), escape_markdown(entry.place)
     return f"• {code(entry.value.id)} {name}{mark} · {place}"
 
 
@@ -93,8 +94,10 @@ async def list_agents(
     """A page of the agents."""
     grants = host.actor(context).grants
     found = board(host.catalog.snapshot(), grants, wanted, int(page))
-    none = [[Button("All agents", LIST), Button("New agent", "agents:new")]]
-    return found or View("No agent matches." if wanted else "There are no agents yet.", none)
+    rest = [Button("All agents", LIST)]
+    if WRITE_AGENTS.is_met(grants):
+        rest.append(Button("New agent", "agents:new"))
+    return found or View("No agent matches." if wanted else "There are no agents yet.", [rest])
 
 
 @action("agents:search", needs=READ_AGENTS)
@@ -133,7 +136,7 @@ async def card(host: AdminContext, context: CommandContext, id: str, notice: str
         await _revision_line(host, context, id, entry),
     ]
     text = paragraphs(
-        f"**{escape_markdown(found.definition.name)}** ({code(id)})",
+        titled(found.definition.name, id),
         escape_markdown(" ".join(about.split())[:300]),
         "\n".join(f"• {line}" for line in lines if line),
         answers_of(snapshot, id, host.bots()),
@@ -145,7 +148,7 @@ async def card(host: AdminContext, context: CommandContext, id: str, notice: str
 
 def _buttons(id: str, grants: Sequence[RoleGrant], *, is_of_file: bool) -> list[Row]:
     """What a person with these roles may do with an agent."""
-    may_write, may_bind = WRITE_AGENTS.is_met(grants), WRITE_ACCOUNT.is_met(grants)
+    may_write, may_bind = WRITE_AGENTS.is_met(grants), WRITE_INSTANCES.is_met(grants)
     found = []
     if may_write and not is_of_file:
         found += [Button("Edit", "agents:edit", (id,)), Button("Test", "agents:test", (id,))]
@@ -204,7 +207,7 @@ async def details(host: AdminContext, context: CommandContext, id: str) -> Comma
 # --- binding ---
 
 
-@action("agents:bind", needs=WRITE_ACCOUNT)
+@action("agents:bind", needs=WRITE_INSTANCES)
 async def bind(host: AdminContext, context: CommandContext, id: str) -> CommandResult:
     """Where the agent should answer."""
     address, snapshot = context.incoming.address, host.catalog.snapshot()
@@ -213,19 +216,15 @@ async def bind(host: AdminContext, context: CommandContext, id: str) -> CommandR
     rows = [
         [Button(here, "agents:bound", (id, "chat", str(address.chat)))],
         [Button(f"All of {name}", "agents:bound", (id, "bot", str(context.bot.id)))],
-        [Button("Everywhere, as the default", "agents:bound", (id, "default", ""))],
     ]
-    rows += [
-        [
-            Button(
-                label(f"@{one.identity.username}"),
-                "agents:bound",
-                (id, "bot", str(one.identity.id)),
-            )
-        ]
-        for one in host.bots()
-        if one.identity.username and one.identity.id != context.bot.id
-    ][:MAX_BOTS]
+    if WRITE_ACCOUNT.is_met(host.actor(context).grants):  # others have their own bots alone
+        rows.append([Button("Everywhere, as the default", "agents:bound", (id, "default", ""))])
+        others = (one.identity for one in host.bots() if one.identity.id != context.bot.id)
+        rows += [
+            [Button(label(f"@{one.username}"), "agents:bound", (id, "bot", str(one.id)))]
+            for one in others
+            if one.username
+        ][:MAX_BOTS]
     for one in bindings_of(snapshot, id)[:MAX_BOTS]:
         rows.append([Button(label(f"✗ {_slot_words(one)}"), "agents:unbind", (id, one.slot))])
     text = paragraphs(
@@ -248,7 +247,7 @@ def _slot_words(one: AgentBinding) -> str:
     return f"{kind} {one.binding_key[:20]}"
 
 
-@action("agents:bound", needs=WRITE_ACCOUNT)
+@action("agents:bound", needs=WRITE_INSTANCES)
 async def bound(
     host: AdminContext, context: CommandContext, id: str, kind: str, key: str, seen: str = ""
 ) -> CommandResult:
@@ -299,7 +298,7 @@ def _binding(
     return AgentBinding(agent_id=id, type=what, binding_key=key, bot=bot)
 
 
-@action("agents:unbind", needs=WRITE_ACCOUNT)
+@action("agents:unbind", needs=WRITE_INSTANCES)
 async def unbind(host: AdminContext, _context: CommandContext, id: str, slot: str) -> CommandResult:
     """Ask before a binding is removed."""
     entry = host.catalog.snapshot().document.bindings.get(slot)
@@ -310,7 +309,7 @@ async def unbind(host: AdminContext, _context: CommandContext, id: str, slot: st
     return confirm(text, yes, Button("Cancel", "agents:bind", (id,)))
 
 
-@action("agents:unbound", needs=WRITE_ACCOUNT)
+@action("agents:unbound", needs=WRITE_INSTANCES)
 async def unbound(
     host: AdminContext, context: CommandContext, id: str, slot: str, seen: str
 ) -> CommandResult:
@@ -417,7 +416,8 @@ def touched(snapshot: Snapshot, id: str) -> str:
     if snapshot.default == id:
         parts.append("every chat without a binding (it is the default)")
     instances = snapshot.document.instances.values()
-    if made := sum(one.value.agent_type.replace("_", "-") == id for one in instances):
+    types = [snapshot.type_named(one.value.agent_type) for one in instances]
+    if made := sum(one is not None and one.value.id == id for one in types):
         parts.append(counted(made, "instance"))
     return f"This touches {', '.join(parts)}." if parts else "Nothing is bound to it."
 
@@ -470,7 +470,7 @@ async def archive(host: AdminContext, _context: CommandContext, id: str) -> Comm
     if entry is None:
         return View(no_agent(snapshot, id), [[Button("‹ Agents", LIST)]])
     text = paragraphs(
-        f"Archive **{escape_markdown(entry.value.name)}** ({code(id)})? It answers nobody then; "
+        f"Archive {titled(entry.value.name, id)}? It answers nobody then; "
         "its versions are kept, and /archive brings it back.",
         touched(snapshot, id),
     )

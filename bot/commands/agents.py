@@ -90,6 +90,16 @@ async def described_agent(
     return await described(host, context, own.id, own.name, _settings(found, host.defaults))
 
 
+def shown_name(name: str) -> str:
+    """The name of an agent as Markdown, with what deceives in it written out."""
+    return escape_markdown(reveal(name, name=True)[0])
+
+
+def titled(name: str, id: str) -> str:
+    """An agent or an instance by its name and its id, as Markdown."""
+    return f"**{shown_name(name)}** ({code(id)})"
+
+
 async def described(
     host: AdminContext, context: CommandContext, id: str, name: str, settings: Iterable[str]
 ) -> str:
@@ -99,7 +109,7 @@ async def described(
     advice = "\n".join(advice_lines(host, found)) if found else ""
     review = problem_lines([*snapshot.review(id), *offered.problems])
     return paragraphs(
-        f"**{escape_markdown(reveal(name, name=True)[0])}** ({code(id)})",
+        titled(name, id),
         "\n".join(settings),
         _tools(offered.listed),
         answers_of(snapshot, id, host.bots()),

@@ -33,7 +33,7 @@ from bot.menus.menu import Ask, Button, Row, View, action, confirm, label, pages
 from registry.bot_edits import BotData, lost_bindings, may_write
 from registry.errors import NotThere
 from registry.roles import DEFAULT_ACCOUNT
-from registry.stored_bot import StoredBot
+from registry.stored_bot import BotStatus, StoredBot
 
 LIST, CARD = "bots:list", "bots:card"
 WHICH_BOT = (
@@ -120,13 +120,10 @@ def card(parts: BotCommands, context: CommandContext, id: str, notice: str = "")
 @action("bots:switch", needs=WRITE_INSTANCES)
 async def switch(parts: BotCommands, context: CommandContext, id: str, to: str) -> CommandResult:
     """Pause a bot, or let it run again."""
-    status, word = ("running", "It runs again.") if to == "on" else ("paused", "Paused.")
+    status: BotStatus = "running" if to == "on" else "paused"
     actor = parts.host.actor(context)
-    if status == "running":
-        await parts.edits.set_status(actor, id, "running", key=context.key, why=context.why)
-    else:
-        await parts.edits.set_status(actor, id, "paused", key=context.key, why=context.why)
-    return card(parts, context, id, word)
+    await parts.edits.set_status(actor, id, status, key=context.key, why=context.why)
+    return card(parts, context, id, "It runs again." if to == "on" else "Paused.")
 
 
 @action("bots:rename", needs=WRITE_INSTANCES)
@@ -152,8 +149,8 @@ async def move(parts: BotCommands, context: CommandContext, id: str) -> CommandR
     known = sorted(one for one in {DEFAULT_ACCOUNT, *every} if may_write(actor, one))
     names = ", ".join(map(code, known[:20]))
     text = (
-        "Send the name of the account that the bot is to belong to. What it spends counts there, "
-        f"and of instances only those of that account answer in it. There are: {names}."
+        "Send the name of the account that the bot should belong to. What it spends counts there, "
+        f"and only that account's instances may answer in it. Accounts: {names}."
     )
     return Ask(text, "bots:moved", (id,), [[Button("Cancel", CARD, (id,))]])
 

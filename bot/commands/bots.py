@@ -52,12 +52,13 @@ LEFT = (
     "send /revoke to @BotFather, and add the bot again with its new token."
 )
 TAKEN_OUT = (
-    "There was the token of a bot in your message, so I deleted it. Who has the token has the bot: "
-    "if others may have seen it, send /revoke to @BotFather."
+    "There was the token of a bot in your message, so I deleted it. Anybody with the token "
+    "controls the bot: if others may have seen it, send /revoke to @BotFather."
 )
 STAYS_THERE = (
     "There is the token of a bot in your message, and I could not delete it. Delete it yourself. "
-    "Who has the token has the bot: if others may have seen it, send /revoke to @BotFather."
+    "Anybody with the token controls the bot: if others may have seen it, send /revoke to "
+    "@BotFather."
 )
 HOW_INSTEAD = "To add that bot here, send me /addbot and its token in a private chat."
 SEVERAL = "There are several tokens in your message. Send one alone."
@@ -318,14 +319,10 @@ async def new_bot(parts: BotCommands, context: CommandContext) -> CommandResult:
     agent = await parts.edits.agent_for(actor, named, own)
     picture = incoming.quoted.file if incoming.quoted else None
     offer = NewBotOffer(own, agent, picture.id if picture else None)
-    await parts.offers.keep(_line_of(context), incoming.person.telegram_id, offer)
+    await parts.offers.keep(context.line, incoming.person.telegram_id, offer)
     snapshot = parts.host.catalog.snapshot()
     name = (snapshot.name_of(agent) if agent else "")[:64]
     return Reply(escape_markdown(OFFER.format(f" for {name}" if name else "")), _button(name))
-
-
-def _line_of(context: CommandContext) -> str:
-    return f"bot:{context.bot.id}"
 
 
 def _button(name: str) -> dict[str, Any]:
@@ -352,7 +349,7 @@ async def take_over(parts: BotCommands, context: CommandContext) -> CommandResul
 
     It must be the one that they asked for, or one of ours whose token they changed.
     """
-    line, person = _line_of(context), context.incoming.person.telegram_id
+    line, person = context.line, context.incoming.person.telegram_id
     actor, edits, bot = parts.host.actor(context), parts.edits, int(context.arguments)
     offer = await parts.offers.find(line, person)
     if offer is None:

@@ -33,7 +33,7 @@ Parts = tuple[AdminContext, StoreClient]
 async def dead_letters(parts: Parts, _context: CommandContext) -> CommandResult:
     """List what was set aside in all bots, newest first."""
     found = await newest_letters(parts)
-    return await page(parts, found, 0) if found else Reply("Nothing was set aside.")
+    return page(parts, found, 0) if found else Reply("Nothing was set aside.")
 
 
 async def newest_letters(parts: Parts) -> list[DeadLetter]:
@@ -43,7 +43,7 @@ async def newest_letters(parts: Parts) -> list[DeadLetter]:
     return sorted(found, key=lambda one: (-one.at, one.line, one.id))
 
 
-async def page(parts: Parts, found: list[DeadLetter], start: int, notice: str = "") -> View:
+def page(parts: Parts, found: list[DeadLetter], start: int, notice: str = "") -> View:
     """Some letters, each with its buttons."""
     now = parts[0].catalog.wall()
     shown = found[start : start + PAGE]
@@ -71,7 +71,7 @@ async def turn_page(parts: Parts, _context: CommandContext, start: str = "0") ->
     found = await newest_letters(parts)
     if not found:
         return Reply("Nothing is set aside any more.")
-    return await page(parts, found, int(start))
+    return page(parts, found, int(start))
 
 
 @action("letters:replay", needs=HOST_ADMINS)

@@ -21,10 +21,9 @@ from bot.command import (
     problem_lines,
     split_reason,
 )
-from bot.commands.agents import advice_lines, answers_of, document_in
+from bot.commands.agents import advice_lines, answers_of, document_in, titled
 from bot.commands.host import AdminContext, ago, no_agent, sentence
 from bot.commands.versions import author, changed_fields
-from bot.safety.text_safety import reveal
 from registry.draft import Draft
 from registry.draft_edits import AGENT_FIELDS, Comparison, Drafts
 from registry.errors import DocumentErrors, NotThere, Overtaken, Problem
@@ -43,7 +42,7 @@ HOW_TO_EDIT = (
     "draft, and /edit new ID name NAME begins a new agent."
 )
 WHICH = "Which agent? Write {} ID; /drafts lists the drafts."
-IN_FORCE = "It says what the agent says: it is in force already, and may be discarded."
+IN_FORCE = "It is the same as the agent, so there is nothing to publish; you can discard it."
 NOTHING = "You test nothing here."
 _DOCUMENT = re.compile(r"\s*(?:\{|```|[\w\"']+\s*:(?:\s|$))")
 """How a whole agent begins, in JSON, YAML or a block of code."""
@@ -170,19 +169,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _titled(draft: Draft) -> str:
-    name, _ = reveal(draft.definition.name, name=True)
-    return f"**{escape_markdown(name)}** ({code(draft.agent)})"
-
-
-def line_of(context: CommandContext) -> str:
-    """The line of the bot that a command was sent to."""
-    return f"bot:{context.bot.id}"
+    return titled(draft.definition.name, draft.agent)
 
 
 def is_tested_here(draft: Draft, context: CommandContext) -> bool:
     """Whether a draft is on test in this very chat."""
     place, chat = draft.tested_in, context.incoming.address.original_id
-    return place is not None and (place.line, place.chat) == (line_of(context), chat)
+    return place is not None and (place.line, place.chat) == (context.line, chat)
 
 
 async def _update(host: AdminContext, context: CommandContext, id: str) -> Reply:
@@ -203,7 +196,7 @@ async def _update(host: AdminContext, context: CommandContext, id: str) -> Reply
 async def test(host: AdminContext, context: CommandContext) -> CommandResult:
     """Let the sender's draft answer them in this chat, or end that."""
     drafts, actor, wanted = drafts_of(host), host.actor(context), context.arguments.strip().lower()
-    line, chat = line_of(context), context.incoming.address.original_id
+    line, chat = context.line, context.incoming.address.original_id
     here = drafts.tested(actor, line, chat)
     if not wanted:
         what = f"You are testing your draft of {_titled(here)} here." if here else NOTHING
@@ -253,13 +246,13 @@ async def publish(host: AdminContext, context: CommandContext) -> CommandResult:
         return Reply(
             paragraphs(f"Nothing was published: {escape_markdown(str(error))}.", shown.text)
         )
-    snapshot, name = host.catalog.snapshot(), escape_markdown(done.agent.name)
+    snapshot = host.catalog.snapshot()
     effective = snapshot.effective(id, host.defaults)
     warnings = [problem_lines(snapshot.review(id))]
     warnings += advice_lines(host, effective) if effective else []
-    said = f"Published agent **{name}** ({code(id)}), version {done.number}."
+    said = f"Published agent {titled(done.agent.name, id)}, version {done.number}."
     if not done.changed:
-        said = f"Agent **{name}** ({code(id)}) said so already; your draft is gone."
+        said = f"Agent {titled(done.agent.name, id)} said so already; your draft is gone."
     return Reply(paragraphs(said, "\n".join(filter(None, warnings))))
 
 

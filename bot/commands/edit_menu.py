@@ -15,9 +15,9 @@ from bot.command import (
     problem_lines,
 )
 from bot.commands.agent_menu import CARD, card, touched
-from bot.commands.drafts import compared_text, drafts_of, ended_tests, is_tested_here, line_of
+from bot.commands.drafts import compared_text, drafts_of, ended_tests, is_tested_here
 from bot.commands.host import AdminContext
-from bot.commands.offers import model_words
+from bot.commands.offers import model_line
 from bot.menus.menu import PAGE, Ask, Button, Row, View, action, confirm, label, pages
 from bot.tools.policy import Decision
 from registry.definition import AgentDefinition
@@ -150,7 +150,7 @@ async def models(
     own = definition.llm_overrides.model if definition and definition.llm_overrides else None
     allowed = host.catalog.allowed_models()
     start = int(page) * PAGE
-    lines = [f"• {code(name)} {model_words(name)}" for name in allowed[start : start + PAGE]]
+    lines = [*map(model_line, allowed[start : start + PAGE])]
     buttons = [
         Button(label(f"{'✓ ' if name == own else ''}{name}"), "draft:model", (id, name))
         for name in allowed
@@ -310,7 +310,7 @@ async def test(host: AdminContext, context: CommandContext, id: str) -> CommandR
     """Let the draft answer the sender in this chat."""
     drafts, actor = drafts_of(host), host.actor(context)
     await drafts.begin(actor, id, key=f"{context.key}:begin")
-    line, chat = line_of(context), context.incoming.address.original_id
+    line, chat = context.line, context.incoming.address.original_id
     here, before = drafts.tested(actor, line, chat), drafts.find(actor, id)
     draft = await drafts.test(actor, id, line, chat, key=context.key)
     ended, there = ended_tests(here, before, draft), await drafts.compare(actor, id)

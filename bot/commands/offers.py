@@ -36,30 +36,26 @@ async def models(host: AdminContext, context: CommandContext) -> CommandResult:
     word = context.arguments.strip().lower()
     found = [one for one in host.catalog.allowed_models() if word in one.lower()]
     if not found:
-        return Reply("No model fits." if word else NO_MODEL)
+        return Reply("No model matches." if word else NO_MODEL)
     shown, more = first_items(found, MAX_SHOWN)
     own = host.defaults.model
     lines = [
-        f"• {code(one)} {model_words(one)}{' · the default of the host' if one == own else ''}"
-        for one in shown
+        f"{model_line(one)}{' · the default of the host' if one == own else ''}" for one in shown
     ]
     return Reply("\n".join(lines) + more)
 
 
-def model_words(name: str) -> str:
-    """What a model can do, in words."""
+def model_line(name: str) -> str:
+    """A line on a model, with what it can do as far as the table of models knows it."""
     info = table.known(name)
     if info is None:
-        return "of another provider"
-    parts = [f"reads {_tokens(info.context)}, writes {_tokens(info.max_output)} tokens"]
+        return f"• {code(name)}"
+    parts = [f"reads {info.context:,} tokens, writes {info.max_output:,}"]
+    parts += ["thinks"] if info.thinking - {"disabled"} else []
     parts += [f"effort {info.efforts[0]} to {info.efforts[-1]}"] if info.efforts else []
     parts += ["temperature"] if info.temperature else []
     parts += [f"retires {info.retires}"] if info.retires else []
-    return ", ".join(parts)
-
-
-def _tokens(count: int) -> str:
-    return f"{count // 1_000_000}M" if count >= 1_000_000 else f"{count // 1_000}k"
+    return f"• {code(name)} · {', '.join(parts)}"
 
 
 @command(

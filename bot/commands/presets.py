@@ -22,11 +22,11 @@ from bot.command import (
 )
 from bot.commands.agents import advice_lines, setting_line
 from bot.commands.host import AdminContext
+from bot.commands.offers import model_line
 from bot.menus.menu import Button, View, confirm
 from bot.turn.results import LEAVE_PRESET
 from registry.errors import DocumentErrors, InvalidValue, NotThere, Problem
 from registry.fields import casefolded, nearest, unknown_name
-from registry.models import known
 from registry.policy import patterns_of
 from registry.preset import BARE, PersonPresets, Preset, telegram_owner
 from registry.preset_edits import (
@@ -231,7 +231,8 @@ def _ignored(host: AdminContext, preset: Preset) -> Iterator[str]:
     if own.max_tokens and (found.llm.max_tokens or own.max_tokens) < own.max_tokens:
         yield f"⚠ The agent allows {found.llm.max_tokens} max&#95;tokens at most: these count."
     if own.reasoning_effort and found.llm.reasoning_effort != own.reasoning_effort:
-        yield f"⚠ The agent allows the effort {found.llm.reasoning_effort} at most: this counts."
+        effort = found.llm.reasoning_effort
+        yield f"⚠ The agent allows the effort {effort} at most: this counts."
     of_agent = advice_lines(host, bare)
     yield from (line for line in advice_lines(host, found) if line not in of_agent)
 
@@ -381,7 +382,7 @@ LIST = "presets:list"
 
 def deletion(preset: Preset, no: Button) -> View:
     """Ask before a preset is deleted."""
-    text = f"Delete {titled(preset)}? Where you use it the agent itself answers then."
+    text = f"Delete {titled(preset)}? Wherever you use it, the agent itself answers instead."
     return confirm(text, Button("Delete it", "presets:deleted", (preset.id,)), no)
 
 
@@ -487,17 +488,4 @@ NO_MODEL = "No model is allowed here."
 def model_lines(names: Sequence[str]) -> str:
     """A line for each model, with what it can do."""
     shown, more = first_items(names, MAX_SHOWN)
-    return "\n".join(f"• {code(name)}{_abilities(name)}" for name in shown) + more
-
-
-def _abilities(name: str) -> str:
-    """What a model can do, as far as the table of models knows it."""
-    info = known(name)
-    if info is None:
-        return ""
-    said = [f"reads {info.context:,} tokens", f"writes {info.max_output:,}"]
-    said += ["thinks"] if info.thinking - {"disabled"} else []
-    said += [f"effort {info.efforts[0]} to {info.efforts[-1]}"] if info.efforts else []
-    said += ["temperature"] if info.temperature else []
-    said += [f"retires {info.retires.isoformat()}"] if info.retires else []
-    return f" · {escape_markdown(', '.join(said))}"
+    return "\n".join(map(model_line, shown)) + more

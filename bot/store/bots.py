@@ -75,11 +75,11 @@ async def _keys_of(client: StoreClient, bot: int) -> AsyncIterator[list[bytes]]:
     """The keys of the line of a bot and the budgets of its chats, some at a time."""
     line = f"bot:{bot}"
     keep = keys.fence(line).encode()
-    for pattern in (f"{{{line}}}:*", keys.budget(f"chat:{line}:*")):
-        cursor = b"0"
-        for _ in range(_MOST_SCANS):
-            cursor, found = await client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
-            if names := [name for name in found if name != keep]:
-                yield names
-            if int(cursor) == 0:
-                break
+    ours = f"{{{line}}}:".encode(), keys.budget(f"chat:{line}:").encode()
+    cursor, both = b"0", f"*{line}[:}}]*"
+    for _ in range(_MOST_SCANS):
+        cursor, found = await client.command("SCAN", cursor, "MATCH", both, "COUNT", _PAGE)
+        if names := [name for name in found if name.startswith(ours) and name != keep]:
+            yield names
+        if int(cursor) == 0:
+            break

@@ -32,7 +32,7 @@ class KnownBots:
     clock: Clock
     served: Callable[[], Iterable[BotIdentity]]
     changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _hosted_once: set[int] = field(default_factory=set, init=False)
+    _told: set[int] = field(default_factory=set, init=False)
     _others: dict[int, BotIdentity] = field(default_factory=dict, init=False)
 
     async def follow(self) -> None:
@@ -46,9 +46,10 @@ class KnownBots:
     async def refresh(self) -> None:
         """Tell which bots are served here, and read which are served elsewhere."""
         now, served = self.clock.wall(), list(self.served())
-        if gone := self._hosted_once - {one.id for one in served}:
+        hosted = {one.id for one in served}
+        if gone := self._told - hosted:
             await self.store.command("HDEL", keys.BOTS_SERVED, *map(str, gone))
-        self._hosted_once |= {one.id for one in served}
+        self._told = hosted
         own = [one for one in served if one.username]
         if own:
             told = [text for one in own for text in (str(one.id), _dumped(one, now))]
@@ -65,8 +66,8 @@ class KnownBots:
 
     def elsewhere(self, here: Iterable[int]) -> list[BotIdentity]:
         """The bots that other replicas serve and this one does not host, by their usernames."""
-        self._hosted_once |= set(here)  # what was removed here is served nowhere
-        found = (one for id, one in self._others.items() if id not in self._hosted_once)
+        hosted = {*here, *self._told}  # what we have told of and just removed is served nowhere
+        found = (one for id, one in self._others.items() if id not in hosted)
         return sorted(found, key=lambda one: one.username or "")
 
 

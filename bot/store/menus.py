@@ -89,7 +89,10 @@ class MenuStore:
     ) -> StoredForm | None:
         """What the person's next message is for; None where nothing was asked, or too long ago."""
         found = (await self._open_forms(fence)).get(_name(conversation, person))
-        return found if found and now - found.at <= FORM_FOR_S else None
+        if found is not None and now - found.at > FORM_FOR_S:
+            await self.drop_form(fence, conversation, person)
+            return None
+        return found
 
     async def drop_form(self, fence: Fence, conversation: str, person: PersonId) -> None:
         """Close a person's form, if one is open."""

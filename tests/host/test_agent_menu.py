@@ -302,3 +302,34 @@ async def test_a_replica_knows_the_bots_that_another_one_serves(
         await user.tap("Poet")
         await user.tap("Bind")
         assert two in user.labels
+
+
+async def test_instances_count_and_an_admin_of_an_account_binds_what_is_theirs(
+    stage: Stage,
+) -> None:
+    echo, desk = stage.add_bot("Echo"), stage.add_bot("Desk")
+    boss, ann = stage.person("Boss"), stage.person("Ann")
+    stage.environ |= {"ADMINS": str(boss.id), "BOTS__1__ACCOUNT": "acme"}
+    async with stage.host() as host:
+        admin, user = MenuUser(stage, boss, echo), MenuUser(stage, ann, desk)
+        document = '{"id": "map_lib", "name": "Map\u200b Lib", "template": true}'
+        assert "Created agent" in await admin.open(f"/addagent {document}")
+        await admin.open("/newinstance acme/maps map_lib because we need it")
+        await admin.open("/agents map_lib")
+        card = await admin.tap("Map")
+        assert card.startswith("Map⟨U+200B⟩ Lib (map_lib)")
+        assert "This touches 1 instance." in await admin.tap("Archive")
+
+        await admin.open(f"/roles grant {ann.id} instance_admin account acme because it is hers")
+        await user.open("/agents nothing")
+        assert user.text == "No agent matches."
+        await user.open("/agents map_lib")
+        await user.tap("Map")
+        assert "Edit" not in user.labels
+        await user.tap("Bind")
+        assert user.labels == ["This chat", f"All of @{desk.username}", "‹ Back"]
+        await user.tap("All of")
+        assert user.word == "map_lib answers in that bot now."
+        bound = host.catalog.snapshot().bindings.of_bot(host.fleet.lines[1].identity)
+        assert bound is not None
+        assert bound.agent_id == "map_lib"
