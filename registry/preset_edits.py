@@ -150,8 +150,7 @@ async def _check_tools(
 
 def _agent_named(catalog: Catalog, name: str) -> str:
     """The id of an agent, of which hyphens and underscores are alike; the name where none has."""
-    alike = (name, name.replace("_", "-"), name.replace("-", "_"))
-    return next((one for one in alike if one in catalog.snapshot().agents), name)
+    return catalog.snapshot().agent_named(name) or name
 
 
 # --- making and changing -------------------------------------------------------------------------

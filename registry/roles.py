@@ -229,6 +229,11 @@ def verdict(
     return next((one for one in order if one in found), "no")
 
 
+def may_write(grants: Iterable[RoleGrant], target: Target) -> bool:
+    """Whether holders of these grants may write there, if need be with a reason."""
+    return verdict(grants, "write", target) in ("yes", "needs a reason")
+
+
 def roles_for(action: Action, tier: Tier) -> tuple[RoleName, ...]:
     """The roles that may `read` or `write` a tier in their scope, the least one first."""
     wanted = {"read"} if action == "read" else {"write", "write_support"}

@@ -441,6 +441,10 @@ class Snapshot:
         entry = self.document.instances.get(id)
         return entry.value if entry else None
 
+    def agent_named(self, name: str) -> str | None:
+        """The id of the agent that has a name, of which hyphens and underscores are alike."""
+        return next((one for one in spellings(name) if one in self.agents), None)
+
     def type_named(self, agent_type: str) -> Entry[AgentDefinition] | None:
         """The agent that a type means: by its id, also with hyphens, or a built-in one."""
         found = self.agents.get(agent_type) or self.agents.get(agent_type.replace("_", "-"))
@@ -622,6 +626,11 @@ class Snapshot:
             Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
             for one in issues
         ]
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """A name as it may be written, which comes first: hyphens and underscores are alike."""
+    return name, name.replace("_", "-"), name.replace("-", "_")
 
 
 def unknown_tools(entry: Entry[AgentInstance], known: Container[str]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bot.access.rules import Access
 from bot.messages import PersonId
 from registry.api_key import ApiKey
-from registry.roles import NO_REASON, Actor, Target, Why, verdict
+from registry.roles import Actor, Target, may_write
 from registry.snapshot import Snapshot
 
 IN_TELEGRAM = "tg:"
@@ -44,12 +44,10 @@ class CurrentRoles:
             return Actor(name, (), "http", key or "")
         return found.actor(None, self.snapshot().roles_held_by(name))
 
-    def may_write(self, person: PersonId, key: str | None, tier: str, why: Why = NO_REASON) -> bool:
+    def may_write(self, person: PersonId, key: str | None, tier: str) -> bool:
         """Whether a person may write a tier of the operator's own account; with any reason."""
         target = Target(tier)  # type: ignore[arg-type]
-        return (
-            verdict(self.actor(person, key).grants, "write", target, why or Why("asked")) == "yes"
-        )
+        return may_write(self.actor(person, key).grants, target)
 
     def _key(self, id: str) -> ApiKey | None:
         entry = self.snapshot().document.keys.get(id)

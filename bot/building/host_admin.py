@@ -29,6 +29,7 @@ from bot.skills.api import SkillContext, SkillError, skill
 from bot.skills.spec import Guard, SkillSpec, Weighed
 from registry.binding import AgentBinding, AgentBindingType, BotIdentity
 from registry.definition import INTERNAL_TOOLS, InternalToolset
+from registry.draft import draft_id
 from registry.draft_edits import Drafts
 from registry.errors import (
     Denied,
@@ -262,7 +263,7 @@ class HostAdmin:
     def _state(self, given: Mapping[str, Any], context: SkillContext) -> str:
         """What a call would change, as it is now: the draft and the agent, or the binding."""
         snapshot, id = self._snapshot, str(given.get("agent", ""))
-        draft = snapshot.document.drafts.get(f"{id}/{self._actor(context).id}")
+        draft = snapshot.document.drafts.get(draft_id(id, self._actor(context).id))
         entry = snapshot.agents.get(id)
         held = [one.revision if one else "" for one in (draft, entry)]
         if "where" in given:

@@ -7,15 +7,14 @@ from collections.abc import Callable
 
 import structlog
 
+from bot.access.current_roles import IN_TELEGRAM
 from registry.draft import Draft
 from registry.draft_edits import Drafts
 from registry.errors import RegistryError
-from registry.roles import is_person
 from registry.snapshot import Snapshot
 
 log = structlog.get_logger("drafts")
 PAUSE_S = 1.0
-IN_TELEGRAM = "tg:"
 
 
 async def end_lost_tests(drafts: Drafts, may_test: Callable[[int], bool]) -> None:
@@ -28,8 +27,8 @@ async def end_lost_tests(drafts: Drafts, may_test: Callable[[int], bool]) -> Non
     def look(snapshot: Snapshot) -> None:
         for entry in snapshot.on_test.values():
             author = entry.value.by
-            is_known = is_person(author) and author.startswith(IN_TELEGRAM)
-            if not is_known or not may_test(int(author.removeprefix(IN_TELEGRAM))):
+            number = author.removeprefix(IN_TELEGRAM)
+            if number == author or not may_test(int(number)):
                 lost[entry.value.id] = entry.value
                 changed.set()
 

@@ -279,6 +279,17 @@ async def test_a_wrong_value_is_refused_with_its_field(
     assert found == named
 
 
+async def test_a_change_names_any_of_several_revisions_that_it_has_seen(talk: Talk) -> None:
+    ann = await person(talk, "seen")
+    made = await ann.make()
+    etag = (await ann.ask("GET", f"/{made['id']}")).headers["ETag"]
+    several = {"If_Match": f'"old", {etag}'}
+    changed = await ann.ask("PATCH", f"/{made['id']}", json={"display_name": "Seen"}, **several)
+    assert changed.status == 200
+    stale = await ann.ask("PATCH", f"/{made['id']}", json={"display_name": "No"}, If_Match=etag)
+    assert stale.status == 409
+
+
 async def test_the_fields_of_overrides_may_be_written_as_agents_write_them(talk: Talk) -> None:
     ann = await person(talk, "spelled")
     made = await ann.make(config_overrides={"allowed_tools": ["find"], "max_tokens": 500})

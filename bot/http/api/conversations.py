@@ -48,7 +48,7 @@ from bot.ops.tasks import cancel_and_wait
 from bot.store.events import START
 from bot.turn.results import OVER_A_LIMIT, TOO_MANY
 from registry.errors import InvalidValue
-from registry.roles import Target, Tier, verdict
+from registry.roles import Target, Tier, may_write
 
 AGENTS = "/accounts/{account}/agents"
 ONE = f"{AGENTS}/{{instance}}"
@@ -396,7 +396,7 @@ def asker_of(caller: Caller, account: str) -> Asker:
     A key of one client or agent is no admin's, even with the role of one.
     """
     key, grants = caller.key, caller.actor.grants
-    admins = verdict(grants, "write", Target("instance", account)) in ("yes", "needs a reason")
+    admins = may_write(grants, Target("instance", account))
     return Asker(
         person=caller.actor.id,
         name=caller.name,
@@ -413,10 +413,9 @@ TIERS: tuple[Tier, ...] = ("agent_builder", "instance")
 
 
 def _writes(caller: Caller, tier: Tier) -> bool:
-    """Whether a caller may write a tier of the operator's own account, where they say why."""
-    said = verdict(caller.actor.grants, "write", Target(tier))
+    """Whether a caller may write a tier of the operator's own account, if need be with a reason."""
     is_narrow = caller.key is not None and caller.key.is_narrow
-    return said in ("yes", "needs a reason") and not is_narrow
+    return may_write(caller.actor.grants, Target(tier)) and not is_narrow
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,11 +309,7 @@ class Document:
 
     def expected(self, if_match: str | None) -> str | None:
         """The hash that a change must find, by If-Match and what is there now."""
-        if if_match is None:
-            return None
-        now = self.etag
-        tags = [tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")]
-        return now if now and (now in tags or "*" in tags) else tags[0] or "none"
+        return expected_of(if_match, self.etag)
 
     async def number(self, held: str | None) -> int | None:
         """The number of the newest revision with this hash, once it has one."""
@@ -483,3 +479,14 @@ def add_revisions(app: FastAPI, routes: DocumentRoutes) -> None:
     ) -> Response:
         """Make an old revision the newest one. It takes the role that PUT takes."""
         return routes.shown(document, await document.restore(body, if_match))
+
+
+def expected_of(if_match: str | None, now: str | None) -> str | None:
+    """The hash that a change must find, by If-Match and the hash of what is there now.
+
+    None for any; "none" matches nothing.
+    """
+    if if_match is None:
+        return None
+    tags = [tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")]
+    return now if now and (now in tags or "*" in tags) else tags[0] or "none"

@@ -119,8 +119,6 @@ async def list_drafts(
 ) -> DraftList:
     """List who has drafts of which agents, of all or of one."""
     found = Drafts(host.history).seen(caller.actor, agent)
-    if caller.agent is not None:
-        found = [one for one in found if one.agent == caller.agent]
     return DraftList(
         drafts=[
             DraftInfo(
@@ -255,12 +253,8 @@ def _author(caller: Caller) -> Actor:
 
 def _expected(caller: Caller, host: Host, agent: str, if_match: str | None) -> str | None:
     """The hash of the draft that a change must find, by If-Match and what is there now."""
-    if if_match is None:
-        return None
     draft = host.catalog.snapshot().draft(agent, caller.actor.id)
-    now = revision_of(draft.to_text()) if draft else "none"
-    tags = [tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")]
-    return now if now in tags or "*" in tags else tags[0] or "none"
+    return docs.expected_of(if_match, revision_of(draft.to_text()) if draft else None)
 
 
 async def _answer(caller: Caller, host: Host, agent: str) -> Response:

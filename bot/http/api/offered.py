@@ -50,18 +50,8 @@ def find_offered(snapshot: Snapshot, caller: Caller, name: str) -> Offered | Non
     id = name if "/" in name else f"{caller.account}/{name}"
     if snapshot.instance(id) is not None:
         return _instance(snapshot, caller, id, name)
-    known = agent_named(snapshot, name)
+    known = snapshot.agent_named(name)
     return _agent(snapshot, caller, known) if known else None
-
-
-def spellings(name: str) -> tuple[str, ...]:
-    """A name as it may be written, which comes first: hyphens and underscores are alike."""
-    return name, name.replace("_", "-"), name.replace("-", "_")
-
-
-def agent_named(snapshot: Snapshot, name: str) -> str | None:
-    """The id of the agent that has a name, for everybody; None where there is none."""
-    return next((one for one in spellings(name) if one in snapshot.agents), None)
 
 
 def is_for(snapshot: Snapshot, caller: Caller, agent: str) -> bool:

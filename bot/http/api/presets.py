@@ -193,7 +193,7 @@ async def patch_preset(
         preset_id,
         given,
         key=caller.change_key,
-        expected=_expected(if_match),
+        expected=_expected(caller, host, preset_id, if_match),
         known=host.talking.about.known,
     )
     return docs.answer(_answer(preset, held), etag=_etag(preset))
@@ -209,7 +209,7 @@ async def remove_preset(
         caller.actor,
         preset_id,
         key=caller.change_key,
-        expected=_expected(if_match),
+        expected=_expected(caller, host, preset_id, if_match),
     )
     return docs.none_left()
 
@@ -229,11 +229,11 @@ def _require_base(host: Host, caller: Caller, given: dict[str, Any]) -> None:
         raise ApiError(403, "denied", detail, field="base_agent_name")
 
 
-def _expected(if_match: str | None) -> str | None:
-    """The hash that a change must find; None for any."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    return if_match.split(",")[0].strip().removeprefix("W/").strip('"') or "none"
+def _expected(caller: Caller, host: Host, id: str, if_match: str | None) -> str | None:
+    """The hash of the preset that a change must find, by If-Match and what is there now."""
+    held = host.catalog.snapshot().presets_of(caller.actor.id)
+    preset = held.find(id) if held else None
+    return docs.expected_of(if_match, _etag(preset) if preset else None)
 
 
 def _etag(preset: Preset) -> str:

@@ -33,7 +33,7 @@ from bot.http.api.conversations import (
 )
 from bot.http.api.later import HEARTBEAT, Later, data_event, place
 from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
-from bot.http.api.offered import agent_named, is_for, spellings
+from bot.http.api.offered import is_for
 from bot.http.api.problems import CONFIG_FIELD, PRESET_FIELD, ApiError, not_found
 from bot.http.api.webhooks import check_webhook
 from bot.messages import Specialization, TaskContext
@@ -41,7 +41,7 @@ from bot.store.events import START
 from bot.store.sessions import WEBHOOK
 from bot.turn.results import TIMEOUT
 from registry.errors import InvalidValue
-from registry.snapshot import Snapshot
+from registry.snapshot import Snapshot, spellings
 
 EXECUTE = "/api/v1/agent/execute"
 STATUS = "/api/v1/agent/status/{task_id}"
@@ -373,7 +373,7 @@ def meant(caller: Caller, snapshot: Snapshot, name: str) -> str | None:
             id = f"{account}/{slug}"
             is_usable = caller.reaches_agent(slug) and snapshot.unknown_type(id) is None
             return id if is_usable else None
-    known = agent_named(snapshot, name)
+    known = snapshot.agent_named(name)
     return known if known and is_for(snapshot, caller, known) else None
 
 
