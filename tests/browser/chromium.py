@@ -16,6 +16,18 @@ from typing import Any
 
 import aiohttp
 
+PRESSES = 5
+AIM = """(() => {
+  const e = %s;
+  if (!e?.getBoundingClientRect().width) return null;
+  e.scrollIntoView({block: 'nearest'});
+  window.pressLanded = false;
+  document.addEventListener('click', (event) => {
+    window.pressLanded = e.contains(event.target);
+  }, {capture: true, once: true});
+  const r = e.getBoundingClientRect();
+  return {x: r.left + r.width / 2, y: r.top + r.height / 2};
+})()"""
 DRAWN = "new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))"
 FLAGS = (
     "--headless=new",
@@ -92,18 +104,20 @@ class Tab:
     async def hit(self, element: str) -> None:
         """A press of the mouse in the middle of the element that an expression gives.
 
-        What is being drawn is drawn first: else the element may be elsewhere by then.
+        What is being drawn is drawn first: else the element may be elsewhere by then. A press
+        that came to nothing, as the page drew something else in its place meanwhile, is made again.
         """
-        await self.run(DRAWN)
-        spot = await self._value(
-            f"(() => {{ const e = {element}; if (!e?.getBoundingClientRect().width) return null;"
-            "e.scrollIntoView({block: 'nearest'}); const r = e.getBoundingClientRect();"
-            "return {x: r.left + r.width / 2, y: r.top + r.height / 2}; })()"
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.call(
-                "Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **spot
-            )
+        for _ in range(PRESSES):
+            await self.run(DRAWN)
+            spot = await self._value(AIM % element)
+            for kind in ("mousePressed", "mouseReleased"):
+                await self.call(
+                    "Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **spot
+                )
+            # A press that opened another page has left its mark behind.
+            if await self.run("window.pressLanded !== false"):
+                return
+        raise AssertionError(f"{PRESSES} presses did not reach {element}")
 
     async def type(self, text: str) -> None:
         """Text into what has the focus."""
