@@ -93,6 +93,14 @@ def normalized(text: str) -> str:
 @functools.lru_cache(maxsize=1024)
 def _parse(text: str) -> ast.expr:
     """The checked tree of a condition."""
+    tree = expression(text)
+    if (kind := _kind(tree)) != TRUTH:
+        raise InvalidValue(f"is {kind}, not something that is true or false", _USAGE)
+    return tree
+
+
+def expression(text: str, usage: str = _USAGE, parts: int = PARTS_LIMIT) -> ast.expr:
+    """The tree of one short expression, not yet checked; raises InvalidValue."""
     if len(text) > LENGTH_LIMIT:
         raise InvalidValue(f"is longer than {LENGTH_LIMIT} characters", _SHORTEN)
     if not text.isprintable() or "\\" in text:
@@ -101,12 +109,12 @@ def _parse(text: str) -> ast.expr:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise InvalidValue("cannot be parsed", _USAGE) from None
-    if sum(1 for _ in ast.walk(tree)) > PARTS_LIMIT or _depth(tree) > DEPTH_LIMIT:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        column = getattr(error, "offset", None)
+        where = f" at column {column}" if column else ""
+        raise InvalidValue(f"cannot be parsed{where}", usage) from None
+    if sum(1 for _ in ast.walk(tree)) > parts or _depth(tree) > DEPTH_LIMIT:
         raise InvalidValue("has too many parts", _SHORTEN)
-    if (kind := _kind(tree)) != TRUTH:
-        raise InvalidValue(f"is {kind}, not something that is true or false", _USAGE)
     return tree
 
 

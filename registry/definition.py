@@ -44,6 +44,7 @@ _one_line = must(_LINE.match, "has control characters", "write it on one plain l
 _plain_text = must(_TEXT.match, "has control characters", "keep only line breaks and tabs")
 _variable = must(_ENV_NAME.match, "{} is not a valid variable name", "use letters, digits and _")
 _header = must(HEADER_NAME.match, "{} is not a valid header name", "use letters, digits and -")
+_profile_name = must(NAME.match, "{} is not a valid name of a profile", NAME_CURE)
 _server_name = must(NAME.match, "{} is not a valid server name", NAME_CURE)
 
 
@@ -121,6 +122,7 @@ def _effort(text: str) -> str:
 
 Slug = Annotated[str, AfterValidator(valid_slug)]
 Effort = Annotated[str, AfterValidator(_effort)]
+ProfileName = Annotated[str, AfterValidator(_profile_name)]
 ServerName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_one_line)]
 _Header = Annotated[str, AfterValidator(_one_line)]
@@ -245,12 +247,13 @@ class AgentDefinition(RegistryModel):
     has every top-level server. `link_previews` lets Telegram fetch the first link of an answer.
     `template` offers it to every account as a type of instances, and to people for presets, for
     which `presets` has rules. `internal_toolsets` are tools of the host itself: only the operator
-    gives them.
+    gives them. `profile` names how it behaves: what it says itself wins over that.
     """
 
     id: Slug
     name: Annotated[Line, StringConstraints(max_length=128)]
     description: PlainText | None = None
+    profile: ProfileName | None = None
     mcp_server_endpoints: Few[_Endpoint] = ()
     mcp_servers: _McpServers | None = None
     whitelist_patterns: Patterns = ()

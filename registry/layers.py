@@ -16,6 +16,7 @@ from registry.agent_limits import CostConfig
 from registry.definition import AgentDefinition, LlmConfiguration, NamedServer, effort_rank
 from registry.instance import AgentInstance
 from registry.policy import ToolPolicy
+from registry.profile import Profile, Segment
 
 LayerName = Literal["L0", "L1", "L2", "L3", "L4", "L5", "L6"]
 
@@ -77,6 +78,8 @@ class EffectiveAgent:
     make all their places, and that of the servers as `servers`; `layers` the last layer that had a
     say. Model settings are not yet clamped to the model. A tool must match every one of the lists
     in `allowed`. `operator` says whether the file or the environment wrote the definition.
+    `profile` is how it behaves, where it names one; `segments` are what its own text is built from
+    before the definition's text, and `instructions` what the agent itself says, which they may use.
     """
 
     definition: AgentDefinition
@@ -90,6 +93,9 @@ class EffectiveAgent:
     allowed: tuple[tuple[str, ...], ...] = ()
     disabled: tuple[str, ...] = ()
     history_limit: int | None = None
+    profile: Profile | None = None
+    segments: tuple[Segment, ...] = ()
+    instructions: str = ""
 
     @property
     def tool_policy(self) -> ToolPolicy:

@@ -1,0 +1,335 @@
+"""Profiles of agents: rules, prompt and tools as data, to be used by any number of agents.
+
+And LLM configurations that profiles share. The names are those of document 4.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+
+from registry import profile_state as state
+from registry.definition import Effort, Line, LlmConfiguration, PlainText, ProfileName
+from registry.errors import InvalidValue
+from registry.fields import Few, Path, SnakeModel, ValidationIssue, is_slug, must
+from registry.policy import NAME, NAME_CURE, Patterns
+from registry.secrets import shown
+from registry.state_conditions import PATH, compiled
+
+SELF = "self"
+REFLECTION = "SELF_REFLECTION_PROMPT"
+"""The source of items by which an agent looks at its own answer again."""
+PAYLOAD_LIMIT = 4_000
+"""Characters of JSON in a payload or a value that a rule sets."""
+MOST_RULES = 64
+
+_name = must(NAME.match, "{} is not a valid name", NAME_CURE)
+
+
+def _condition(text: str) -> str:
+    compiled(text)
+    return text
+
+
+def _as_text(value: Any) -> Any:
+    """A condition as text: YAML reads a bare True as a truth value."""
+    return str(value) if isinstance(value, bool) else value
+
+
+def _bounded(value: Any) -> Any:
+    if len(orjson.dumps(value)) > PAYLOAD_LIMIT:
+        raise InvalidValue(f"has more than {PAYLOAD_LIMIT} characters", "shorten it")
+    return value
+
+
+def _target(text: str) -> str:
+    if text != SELF and not is_slug(text):
+        raise InvalidValue(f"{shown(text)} is no agent", "write self, or the id of an agent")
+    return text
+
+
+def _settable(text: str) -> str:
+    if not PATH.match(text) or not text.startswith(state.SETTABLE) or text.count(".") > 5:
+        cure = f"write {state.SETTABLE}<name>: rules can set nothing else"
+        raise InvalidValue(f"{shown(text)} cannot be set", cure)
+    return text
+
+
+RuleId = Annotated[str, AfterValidator(_name)]
+Source = Annotated[str, AfterValidator(_name)]
+ConditionText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_condition)]
+Value = Annotated[Any, AfterValidator(_bounded)]
+_Texts = Annotated[Mapping[str, PlainText], Field(max_length=256)]
+IngestorName = Literal["plain_text", "list", "table", "json"]
+
+
+class InboxItem(SnakeModel):
+    """What an agent is to read at its next step, from a `source`; it is read once and then gone.
+
+    Without a `payload` it is put into words by its source: the text of that name in the profile's
+    `text_definitions`, or the host's.
+    """
+
+    source: Source
+    consumption_policy: Literal["consume_on_read"] = "consume_on_read"
+    payload: Value = None
+
+
+class ObserverAction(SnakeModel):
+    """What an observer does: add an item to an inbox, or set a value of `state.params`."""
+
+    type: Literal["add_to_inbox", "set_state"]
+    target_agent_id: Annotated[str, AfterValidator(_target)] = SELF
+    inbox_item: InboxItem | None = None
+    path: Annotated[str, AfterValidator(_settable)] | None = None
+    value: Value = None
+
+
+class Observer(SnakeModel):
+    """A rule that looks at the state before or after each answer of the model (document 4, 2)."""
+
+    id: RuleId
+    type: Literal["declarative"] = "declarative"
+    condition: ConditionText
+    action: ObserverAction
+
+
+class FlowAction(SnakeModel):
+    """What becomes of a turn whose newest answer calls no tool.
+
+    `outcome` and `message` are of `end_agent_turn`, `inbox_item` of `loop_with_inbox_item`.
+    """
+
+    type: Literal[
+        "continue_with_tool", "end_agent_turn", "loop_with_inbox_item", "await_user_input"
+    ]
+    outcome: Literal["success", "error"] | None = None
+    message: Annotated[PlainText, StringConstraints(max_length=2_000)] | None = None
+    inbox_item: InboxItem | None = None
+
+
+class FlowRule(SnakeModel):
+    """A rule of the flow: the first whose condition holds decides (document 4, 3)."""
+
+    id: RuleId
+    condition: ConditionText
+    action: FlowAction
+
+
+class Segment(SnakeModel):
+    """A part of the system prompt; parts stand in the order of their `order` (document 4, 4).
+
+    `static_text` has `content`, or the text of `text_definitions` that `text_definition` names.
+    `state_value` has what is at `path`, as its `ingestor` writes it. `title` is a line above it.
+    """
+
+    type: Literal["static_text", "state_value", "tool_description", "tool_contributed_context"]
+    order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    id: RuleId | None = None
+    title: Annotated[Line, StringConstraints(max_length=200)] | None = None
+    content: PlainText | None = None
+    text_definition: Line | None = None
+    path: Line | None = None
+    ingestor: IngestorName | None = None
+
+
+class PromptConstruction(SnakeModel):
+    """How the agent's own part of the system prompt is built."""
+
+    system_prompt_segments: Few[Segment] = ()
+
+
+class ToolAccessPolicy(SnakeModel):
+    """The only tools that an agent may use (document 4, 5).
+
+    A name in `allowed_toolsets` is that of a set in `toolsets`, of a set of the agent's own
+    `toolPolicy`, or of one of its servers, which means all tools of that.
+    """
+
+    toolsets: Annotated[Mapping[ProfileName, Patterns], Field(max_length=64)] = Field(
+        default_factory=dict
+    )
+    allowed_toolsets: Few[Line] | None = None
+    allowed_individual_tools: Patterns | None = None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it says which tools are allowed at all."""
+        return self.allowed_toolsets is not None or self.allowed_individual_tools is not None
+
+
+_Observers = Annotated[tuple[Observer, ...], Field(strict=False, max_length=MOST_RULES)]
+_Rules = Annotated[tuple[FlowRule, ...], Field(strict=False, max_length=MOST_RULES)]
+
+
+class Profile(SnakeModel):
+    """How agents behave, as data: document 4, 1."""
+
+    name: ProfileName
+    type: Annotated[Line, StringConstraints(max_length=64)] | None = None
+    description: Annotated[PlainText, StringConstraints(max_length=2_000)] | None = None
+    llm_config_ref: ProfileName | None = None
+    pre_turn_observers: _Observers = ()
+    post_turn_observers: _Observers = ()
+    flow_decider: _Rules = ()
+    system_prompt_construction: PromptConstruction | None = None
+    tool_access_policy: ToolAccessPolicy | None = None
+    text_definitions: _Texts = Field(default_factory=dict)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments of the system prompt, in their order."""
+        construction = self.system_prompt_construction or PromptConstruction()
+        return tuple(sorted(construction.system_prompt_segments, key=lambda one: one.order))
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether anything is to be looked at while a turn runs."""
+        return bool(self.pre_turn_observers or self.post_turn_observers or self.flow_decider)
+
+    @property
+    def speaks_of_instructions(self) -> bool:
+        """Whether its segments have the agent's own instructions in them."""
+        return any(state.INSTRUCTIONS in self.paths_of(one) for one in self.segments)
+
+    def text_of(self, segment: Segment) -> str:
+        """The text of a `static_text` segment, not filled in."""
+        if segment.content is not None:
+            return segment.content
+        return self.text_definitions.get(segment.text_definition or "", "")
+
+    def paths_of(self, segment: Segment) -> list[str]:
+        """The paths of the state that a segment reads."""
+        if segment.type == "state_value":
+            return [segment.path or ""]
+        return [*state.paths_in(self.text_of(segment))] if segment.type == "static_text" else []
+
+    def to_json(self) -> dict[str, Any]:
+        """The profile in the names of its file, without what is only a default."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def to_text(self) -> str:
+        """The profile as one line of JSON, the same for equal profiles."""
+        return json.dumps(self.to_json(), ensure_ascii=False)
+
+
+class NamedLlmConfig(SnakeModel):
+    """Model settings under a name, which profiles refer to; what is None is left to the host."""
+
+    name: ProfileName
+    model: Annotated[Line, StringConstraints(max_length=200)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    reasoning_effort: Effort | None = None
+    fallback_model: Annotated[Line, StringConstraints(max_length=200)] | None = None
+
+    @property
+    def settings(self) -> LlmConfiguration:
+        """The settings as a layer of an agent."""
+        return LlmConfiguration(**self.model_dump(exclude={"name"}))
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration in the names of its file, without what is only a default."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def to_text(self) -> str:
+        """The configuration as one line of JSON, the same for equal ones."""
+        return json.dumps(self.to_json(), ensure_ascii=False)
+
+
+# --- what the fields of a profile say together ----------------------------------------------------
+
+
+def profile_issues(profile: Profile) -> Iterator[ValidationIssue]:
+    """What is wrong with a profile whose fields are valid, each with its path."""
+    yield from _ids(profile)
+    observers = (("pre_turn_observers", profile.pre_turn_observers),)
+    for name, several in (*observers, ("post_turn_observers", profile.post_turn_observers)):
+        for at, one in enumerate(several):
+            yield from _of_observer(one.action, (name, at, "action"))
+            yield from _unknown_paths(compiled(one.condition).paths, (name, at, "condition"))
+    for at, rule in enumerate(profile.flow_decider):
+        yield from _of_flow(rule.action, ("flow_decider", at, "action"))
+        yield from _unknown_paths(compiled(rule.condition).paths, ("flow_decider", at, "condition"))
+    construction = profile.system_prompt_construction or PromptConstruction()
+    for at, segment in enumerate(construction.system_prompt_segments):
+        path = ("system_prompt_construction", "system_prompt_segments", at)
+        yield from _of_segment(profile, segment, path)
+    for name, text in profile.text_definitions.items():
+        yield from _unknown_paths(state.paths_in(text), ("text_definitions", name))
+
+
+def _ids(profile: Profile) -> Iterator[ValidationIssue]:
+    seen: dict[str, str] = {}
+    for name in ("pre_turn_observers", "post_turn_observers", "flow_decider"):
+        for at, one in enumerate(getattr(profile, name)):
+            if one.id in seen:
+                message = f"the id '{one.id}' is used twice: {seen[one.id]} has it as well"
+                yield ValidationIssue((name, at, "id"), message, "give each rule an id of its own")
+            seen.setdefault(one.id, f"{name}[{at}]")
+
+
+def _of_observer(action: ObserverAction, path: Path) -> Iterator[ValidationIssue]:
+    given = action.model_fields_set
+    own = {"add_to_inbox": ("inbox_item",), "set_state": ("path", "value")}[action.type]
+    others = {"target_agent_id", "inbox_item"} if action.type == "set_state" else {"path", "value"}
+    for name in own:
+        if name not in given or (name != "value" and getattr(action, name) is None):
+            yield ValidationIssue(path, f"'{action.type}' has no '{name}'", f"add '{name}'")
+    for name in sorted(others & given):
+        message = f"'{name}' does not belong to '{action.type}'"
+        yield ValidationIssue((*path, name), message, "remove it")
+
+
+def _of_flow(action: FlowAction, path: Path) -> Iterator[ValidationIssue]:
+    own = {
+        "end_agent_turn": {"outcome", "message"},
+        "loop_with_inbox_item": {"inbox_item"},
+    }.get(action.type, set())
+    for name in sorted(action.model_fields_set - own - {"type"}):
+        message = f"'{name}' does not belong to '{action.type}'"
+        yield ValidationIssue((*path, name), message, "remove it")
+
+
+_OF_SEGMENTS: Mapping[str, frozenset[str]] = {
+    "static_text": frozenset({"content", "text_definition"}),
+    "state_value": frozenset({"path", "ingestor"}),
+    "tool_description": frozenset(),
+    "tool_contributed_context": frozenset(),
+}
+
+
+def _of_segment(profile: Profile, segment: Segment, path: Path) -> Iterator[ValidationIssue]:
+    own = _OF_SEGMENTS[segment.type]
+    for name in sorted(segment.model_fields_set - own - {"type", "order", "id", "title"}):
+        message = f"'{name}' does not belong to a segment '{segment.type}'"
+        yield ValidationIssue((*path, name), message, "remove it")
+    if segment.type == "static_text":
+        if (segment.content is None) == (segment.text_definition is None):
+            cure = "give one of 'content' and 'text_definition'"
+            yield ValidationIssue(path, "a 'static_text' has one text", cure)
+        named = segment.text_definition
+        if named is not None and named not in profile.text_definitions:
+            known = ", ".join(sorted(profile.text_definitions)) or "none"
+            message = f"no text {shown(named)} is defined"
+            cure = f"define it under 'text_definitions'; known: {known}"
+            yield ValidationIssue((*path, "text_definition"), message, cure)
+    if segment.type == "state_value" and segment.path is None:
+        yield ValidationIssue(path, "a 'state_value' has no 'path'", "add 'path'")
+        return
+    yield from _unknown_paths(profile.paths_of(segment), path)
+    for read in profile.paths_of(segment):
+        if (found := state.known(read)) is not None and not found.frozen:
+            message = f"{shown(read)} changes while a turn runs, and the system prompt does not"
+            yield ValidationIssue(path, message, "put it into words in an inbox item")
+
+
+def _unknown_paths(paths: Iterable[str], path: Path) -> Iterator[ValidationIssue]:
+    for one in paths:
+        if state.known(one) is None:
+            message = f"nothing is ever at {shown(one)}"
+            yield ValidationIssue(path, message, state.near(one), level="warning")
