@@ -1,0 +1,15 @@
+"""`switchboard schema`: the JSON schemas of files, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from registry.profile import NamedLlmConfig, Profile
+
+_MODELS = {"profile": Profile, "llm-config": NamedLlmConfig}
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """The JSON schema of the files of a kind."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {**dialect, **_MODELS[kind].model_json_schema()}
