@@ -109,8 +109,7 @@ def _facts(registry: Registry, turn: RecordedTurn, profile: Profile) -> dict[str
 
 def _missing(profile: Profile, fixed: Mapping[str, Any]) -> Iterator[str]:
     """What the rules read and no record has."""
-    rules = (*profile.pre_turn_observers, *profile.post_turn_observers, *profile.flow_decider)
-    read = {path for rule in rules for path in compiled(rule.condition).paths}
+    read = {path for rule in _rules(profile) for path in compiled(rule.condition).paths}
     if lost := [path for path in _NOT_KEPT if path in read and fixed[path] is None]:
         yield f"not recorded with this turn, and so None here: {', '.join(lost)}"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import BaseModel
 
 from registry.profile import NamedLlmConfig, Profile
 
-_MODELS = {"profile": Profile, "llm-config": NamedLlmConfig}
+_MODELS: Mapping[str, type[BaseModel]] = {"profile": Profile, "llm-config": NamedLlmConfig}
 
 
 def schema_of(kind: str) -> dict[str, Any]:

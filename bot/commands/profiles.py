@@ -131,8 +131,8 @@ def _shown_profile(host: AdminContext, entry: Entry[Profile]) -> str:
         "system_prompt_segments": ", ".join(_segments(own)),
         "text_definitions": ", ".join(own.text_definitions),
         "toolsets": ", ".join(policy.toolsets) if policy else "",
-        "allowed_toolsets": _names(policy and policy.allowed_toolsets),
-        "allowed_individual_tools": _names(policy and policy.allowed_individual_tools),
+        "allowed_toolsets": _names(policy.allowed_toolsets if policy else None),
+        "allowed_individual_tools": _names(policy.allowed_individual_tools if policy else None),
     }
     lines = [setting_line(name, value, _place(entry, name)) for name, value in settings.items()]
     about = _plain((own.description or "")[:600])
