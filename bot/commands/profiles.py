@@ -134,7 +134,7 @@ def _shown_profile(host: AdminContext, entry: Entry[Profile]) -> str:
         "allowed_toolsets": _names(policy.allowed_toolsets if policy else None),
         "allowed_individual_tools": _names(policy.allowed_individual_tools if policy else None),
     }
-    lines = [setting_line(name, value, _place(entry, name)) for name, value in settings.items()]
+    lines = [_line(entry, name, value) for name, value in settings.items()]
     about = _plain((own.description or "")[:600])
     return paragraphs(
         f"Profile {code(own.name)}",
@@ -151,23 +151,23 @@ def _shown_profile(host: AdminContext, entry: Entry[Profile]) -> str:
 def _shown_config(host: AdminContext, entry: Entry[NamedLlmConfig]) -> str:
     own: NamedLlmConfig = entry.value
     fields = own.model_dump(mode="json", exclude={"name"})
-    lines = [setting_line(name, value, _place(entry, name)) for name, value in fields.items()]
+    lines = [_line(entry, name, value) for name, value in fields.items()]
     head = f"Model configuration {code(own.name)}"
     return paragraphs(head, "\n".join(lines), _used(host, "llm-config", own.name))
 
 
 _INNER: Mapping[str, str] = {
     "system_prompt_segments": "system_prompt_construction",
-    **dict.fromkeys(("toolsets", "allowed_toolsets", "allowed_individual_tools"), "policy"),
-    "policy": "tool_access_policy",
+    "toolsets": "tool_access_policy",
+    "allowed_toolsets": "tool_access_policy",
+    "allowed_individual_tools": "tool_access_policy",
 }
 
 
-def _place(entry: Entry[Any], name: str) -> str:
-    """Where a setting is written, `default` where it is nowhere."""
-    while name not in entry.origins and name in _INNER:
-        name = _INNER[name]
-    return entry.origins.get(name, "default")
+def _line(entry: Entry[Any], name: str, value: Any) -> str:
+    """A line on a setting, with where it is written: `default` where it is nowhere."""
+    place = entry.origins.get(name) or entry.origins.get(_INNER.get(name, ""), entry.place)
+    return setting_line(name, value, "default" if value in (None, "") else place)
 
 
 def _segments(own: Profile) -> Iterator[str]:

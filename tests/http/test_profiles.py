@@ -74,7 +74,7 @@ async def test_a_profile_is_made_changed_compared_and_brought_back(api: Client) 
         (1, "we need one"),
     ]
     audit = (await api.get("/api/v1/instance/default/tuning/audit?entity=Waiter&limit=5")).json
-    assert {one["action"] for one in audit["records"]} >= {"write profile", "restore profile"}
+    assert {one["action"] for one in audit["entries"]} >= {"write profile", "restore profile"}
     assert (await api.get(f"{PROFILES}/waiter")).status == 404  # another name
 
 
