@@ -124,16 +124,27 @@ class House:
     def __getitem__(self, name: str) -> Agent:
         return self.agents[name]
 
-    async def records(self, agent: Agent, kind: str = "", room: Room | None = None) -> list[Json]:
-        """What is recorded of its conversation, once it has nothing to do."""
-        await until(lambda: all(line.name for line in self.host.fleet.lines), PATIENCE)
+    async def idle(self) -> None:
+        """Until the host has nothing to do."""
         for line in self.host.fleet.lines:
             await line.idle()
-        chat = (room or agent.room).id if room else agent.ann.id
+
+    async def records(self, agent: Agent, kind: str = "", room: Room | None = None) -> list[Json]:
+        """What is recorded of its conversation, once it has nothing to do."""
+        await self.idle()
+        chat = room.id if room else agent.ann.id
         key = f"{{bot:{agent.bot.id}}}:conv:{chat}:{agent.name.lower()}:log"
         found = await self.host.store.command("XRANGE", key, "-", "+")
         read = [(fields[b"k"].decode(), orjson.loads(fields[b"b"])) for _, fields in found]
         return [body for one, body in read if not kind or one == kind]
+
+    async def seen(self, agent: Agent) -> Json:
+        """The values that rules saw last, by their paths."""
+        found: Json = {}
+        for body in await self.records(agent, "rules"):
+            for phase in body["phases"]:
+                found |= phase["seen"]
+        return found
 
 
 def add_agent(stage: Stage, name: str, profile: str, text: str = "", **agent: Any) -> Agent:
@@ -147,9 +158,6 @@ def add_agent(stage: Stage, name: str, profile: str, text: str = "", **agent: An
 @contextlib.asynccontextmanager
 async def housed(folder: Path, *agents: tuple[Any, ...], **more: str) -> AsyncIterator[House]:
     """A host with these agents: each is a name, the text of its profile, and its fields."""
-    from tests.host.conftest import FOLDER
-
-    FOLDER[0] = folder
     async with staged(folder) as stage:
         stage.agents["mcpServers"]["time"] = CLOCK_SERVER
         made = {
