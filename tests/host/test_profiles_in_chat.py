@@ -130,7 +130,7 @@ async def test_an_agent_gets_a_profile_by_a_draft_and_its_card_names_it(stage: S
         await say("/publish poet")
         await host.catalog.until(lambda one: one.agents["poet"].value.profile is None)
         assert "Removed" in await say("/removeprofile Waiter_One")
-        assert "There is no profile 'Waiter_One'" in await say("/restore agent poet 2")
+        assert "there is no profile 'Waiter_One'" in await say("/restore agent poet 2")
 
 
 async def test_a_profile_comes_as_a_file_a_reply_or_pasted_and_every_mistake_has_its_line(
@@ -144,8 +144,8 @@ async def test_a_profile_comes_as_a_file_a_reply_or_pasted_and_every_mistake_has
         before = len(stage.texts(room, echo.id))
         data = WAITER.encode()
         stage.world.attach(boss, room, "document", data, name="w.yaml", caption="/addprofile")
-        said = await stage.answer(room, echo, before + 1)
-        assert said.text.startswith("Created profile Waiter_One.")
+        answer = await stage.answer(room, echo, before + 1)
+        assert answer.text.startswith("Created profile Waiter_One.")
         fenced = f"/addprofile replace\n```yaml\n{WAITER.replace('partner', 'fenced')}```"
         assert (await say(fenced)).startswith("Replaced profile Waiter_One.")
         as_json = '/addprofile {"name": "Curly", “type”: “json”}'
