@@ -80,8 +80,9 @@ lock: dev  ## rewrite the lock files from pyproject.toml (newest versions: UPGRA
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-docs: dev  ## rewrite docs/api.md, and the tables of settings, attacks and requirements in docs/
+docs: dev  ## rewrite docs/api.md, and the tables of settings, state, attacks and requirements in docs/
 	@$(BIN)/python deploy/reference.py
 	@$(BIN)/python -m deploy.api_page
+	@$(BIN)/python -m deploy.profile_page
 	@$(BIN)/python -m tests.attacks --write
 	@$(BIN)/python -m tests.requirements --write

@@ -41,7 +41,7 @@ def reflects(request: ModelRequest) -> bool:
 
 
 def heard(request: ModelRequest) -> list[str]:
-    """The texts of the newest message of a person; what only reminds is no message."""
+    """The texts of the newest message of a person, without what only reminds."""
     for texts in _said_by_people(request.messages):
         if others := [text for text in texts if not is_reminder(text)]:
             return others
