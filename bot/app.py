@@ -83,6 +83,7 @@ from bot.startup import (
     model_advice,
     models_used,
     offer_claim,
+    profile_files,
 )
 from bot.store import keys
 from bot.store.bots import NewBotOffers, forget_bot, left_of_bot
@@ -117,7 +118,7 @@ from registry.bot_edits import BotEdits
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition
 from registry.draft_edits import Drafts
-from registry.errors import Problem, RegistryUnavailable
+from registry.errors import NotThere, Problem, RegistryUnavailable
 from registry.history import History
 from registry.preset_rules import AgentToolNames
 from registry.roles import Actor, RoleGrant
@@ -294,6 +295,7 @@ class App:
                 instance_files(self.settings),
                 writer=permissions,
                 review=self.settings.review.core,
+                profiles=profile_files(self.settings),
             )
             self.catalog.own_bots = self.settings.own_bots
             try:
@@ -565,8 +567,9 @@ class App:
             if isinstance(wanted, str):
                 agent, made, seconds = wanted, self._resolver.current(wanted), QUICK_SECONDS
             else:
-                agent, made = wanted.id, self._resolver.unstored(wanted)
-                seconds = SERVERS_SECONDS
+                agent, made, seconds = wanted.id, None, SERVERS_SECONDS
+                with contextlib.suppress(NotThere):
+                    made = self._resolver.unstored(wanted)
             if made is None:
                 return AgentTools()
             absent = await self._ready(made, seconds)

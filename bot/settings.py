@@ -451,6 +451,10 @@ class Settings(BaseSettings):
     agent_templates_dir: Annotated[Path, AfterValidator(_folder)] | None = None
     """The folder of templates for agent instances. Unset: `config/agent_templates` in the working
     directory, if it exists."""
+    agent_profiles_dir: Annotated[Path, AfterValidator(_folder)] | None = None
+    """The folder of profiles of agents, `profiles/*.yaml`, and of the model configurations that
+    they share, `llm_configs/*.yaml`. Unset: `agent_profiles` beside the agents file, if it
+    exists."""
     specializations_file: Annotated[Path, AfterValidator(_folder)] | None = None
     """What agents are told for the vertical, region and language of a task, as YAML; its entries
     take the place of the packaged ones of the same name. Live within a second."""

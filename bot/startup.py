@@ -27,6 +27,7 @@ from registry.snapshot import Snapshot
 from registry.sources.environment import read_environment, read_legacy
 from registry.sources.file import FileSource
 from registry.sources.instance_files import InstanceFiles
+from registry.sources.profile_files import ProfileFiles
 
 log = structlog.get_logger("switchboard")
 _OWN = (
@@ -67,6 +68,20 @@ def instance_files(settings: Settings) -> InstanceFiles:
         settings.agent_templates_dir or Path("config/agent_templates"),
         required=settings.agent_configs_dir is not None,
     )
+
+
+def profile_files(settings: Settings) -> ProfileFiles:
+    """The folder of profiles and of model configurations."""
+    return ProfileFiles(
+        settings.agent_profiles_dir or settings.agents_path.parent / "agent_profiles",
+        required=settings.agent_profiles_dir is not None,
+    )
+
+
+def described(settings: Settings) -> Catalog:
+    """What the operator's files and variables describe, without a store."""
+    files, profiles = instance_files(settings), profile_files(settings)
+    return Catalog(agents_source(settings), instances=files, profiles=profiles)
 
 
 def agent_resolver(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -247,10 +247,12 @@ def resolve(
     chat: int | None,
     person: int | None,
     known: Container[str],
+    lost: Callable[[str], str | None] = lambda _id: None,
 ) -> Resolution:
     """The agent that answers: by the first rule that leads to a known one, or None.
 
     Order: chat then person for this very bot, the bot, a chat, a person, the default agent.
+    `lost` names the profile for want of which one that is not known cannot answer.
     """
     passed: list[str] = []
     for rule, binding in candidates(bindings, bot, chat, person):
@@ -258,15 +260,17 @@ def resolve(
             continue
         if binding.agent_id in known:
             return Resolution(binding.agent_id, rule, "; ".join([*passed, f"bound to this {rule}"]))
-        passed.append(
-            f"the binding of this {rule} names '{binding.agent_id}', which does not exist"
-        )
+        profile = lost(binding.agent_id)
+        so = f"whose profile '{profile}' does" if profile else "which does"
+        passed.append(f"the binding of this {rule} names '{binding.agent_id}', {so} not exist")
     if default in known:
         return Resolution(default, "default", "; ".join([*passed, "the default agent"]))
     if default is None:
         passed.append("no binding and no default agent")
     else:
-        passed += [f"the default agent '{default}' does not exist", "no agent"]
+        profile = lost(default)
+        what = f"the profile '{profile}' of the default agent" if profile else "the default agent"
+        passed += [f"{what} '{default}' does not exist", "no agent"]
     return Resolution(None, "nobody", "; ".join(passed))
 
 

@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,12 +28,19 @@ from registry.binding import (
     BotIdentity,
     parts_of_slot,
 )
-from registry.definition import AgentDefinition
+from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import Problem
 from registry.instance import SLASH, AgentInstance
 from registry.models import offered_models, wire_id
 from registry.preset import PersonPresets
 from registry.preset_rules import change_problems
+from registry.profile_rules import (
+    IN_FILES,
+    PROFILE_KINDS,
+    LastGoodProfiles,
+    in_use,
+    reference_problems,
+)
 from registry.review import Proposal, reviews_needed
 from registry.revisions import Kind, json_of
 from registry.roles import (
@@ -65,6 +72,7 @@ from registry.sources.file import FileSource
 from registry.sources.handwritten import parse_pasted_agent
 from registry.sources.instance_files import InstanceFiles
 from registry.sources.json_yaml import parse_agent
+from registry.sources.profile_files import ProfileFiles, packaged_profiles
 from registry.sources.redis import RedisStore
 from registry.sources.revision_store import DELETED, Head
 from registry.stored_bot import StoredBot
@@ -111,7 +119,7 @@ class Catalog:
     raises kinds of `RegistryError`. Without a store everything is read-only. `own_bots` are the
     accounts of the bots of the environment.
 
-    Files of `instances` are over the store as well, the packaged ones under it.
+    Files of `instances` and `profiles` are over the store as well, the packaged ones under it.
 
     Who may change what says `registry.roles`: agents are core documents, bindings, the default
     agent and access belong to the account `default`, roles and keys to the account they name.
@@ -125,20 +133,22 @@ class Catalog:
     writer: WriterPermissions = field(default=GUEST, kw_only=True)
     review: Literal["one", "two"] = field(default="one", kw_only=True)
     wall: Callable[[], float] = field(default=time.time, kw_only=True)
-    objections: Objections = field(default=lambda _agent: (), kw_only=True)
+    profiles: ProfileFiles | None = field(default=None, kw_only=True)
+    objections: Objections = field(default=lambda _agent: (), init=False)
     own_bots: Mapping[int, str] = field(default_factory=dict, init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     _subscribers: dict[object, Subscriber] = field(default_factory=dict, init=False)
     _bots: tuple[BotIdentity, ...] = field(default=(), init=False)
     _merged: tuple[object, ...] = field(default=(), init=False)
+    _last_good: LastGoodProfiles = field(default_factory=LastGoodProfiles, init=False)
     _snapshot: Snapshot = field(default=Snapshot(0, _EMPTY), init=False)
 
     async def open(self) -> None:
         """Read everything once; then follow every change until `close`."""
         await self.file.open(self._refresh)
         try:
-            if self.instances is not None:
-                await self.instances.open(self._refresh)
+            for folder in self._folders:
+                await folder.open(self._refresh)
             if self.store is not None:
                 await self.store.open(self._refresh)
         except errors.RegistryError:
@@ -152,16 +162,20 @@ class Catalog:
             await self.store.close()
         await self._close_files()
 
+    @property
+    def _folders(self) -> list[InstanceFiles | ProfileFiles]:
+        return [one for one in (self.instances, self.profiles) if one is not None]
+
     async def _close_files(self) -> None:
-        if self.instances is not None:
-            await self.instances.close()
+        for folder in self._folders:
+            await folder.close()
         await self.file.close()
 
     async def reload(self) -> Snapshot:
         """Everything read again from its sources, now."""
         await self.file.reload()
-        if self.instances is not None:
-            await self.instances.reload()
+        for folder in self._folders:
+            await folder.reload()
         if self.store is not None:
             await self.store.reload()
         self._refresh()
@@ -616,6 +630,9 @@ class Catalog:
             is_new = await self._must_write(where, text or "", change)
             if is_new and text is not None:
                 await self.check_change(actor, kind, id, (current, text))
+                await self.check_references(kind, id, text)
+            elif is_new and current is not None and (said := self._in_use(kind, id)):
+                raise errors.InUse(said)
             if is_new and expected not in (None, revision or DELETED):
                 if expected == DELETED:
                     raise errors.AlreadyThere(f"there is already {kind} '{id}'")
@@ -727,6 +744,7 @@ class Catalog:
         """Make a change that was approved; raises RevisionConflict where its base is gone."""
         where = stored.DEFINITION + proposal.agent
         await self.check_document("agent", proposal.agent, proposal.text)
+        await self.check_references("agent", proposal.agent, proposal.text)
         action = "update agent" if proposal.base else "create agent"
         change = Change(actor, action, proposal.agent, key, self.wall(), why=why)
         await self.write_checked(where, proposal.text, proposal.base, change, CORE)
@@ -894,6 +912,9 @@ class Catalog:
             raise errors.NotThere(f"there is no preset of '{id[:100]}' that you may change")
         if kind == "draft":
             raise errors.Unrestorable("a draft is changed by its author alone, with /edit")
+        if kind in PROFILE_KINDS and self.review == "two":
+            await self.authorized(actor, f"{action} {kind}", id, CORE, key, why)
+            raise errors.Denied(IN_FILES)
         if kind not in ("role", "key"):
             text = texts[1] if texts[1] is not None else texts[0]
             of_binding = text if kind == "binding" else None
@@ -919,6 +940,7 @@ class Catalog:
     async def _check(self, value: str, agent: AgentDefinition) -> None:
         """Raise DocumentErrors for an agent that may not be stored as this text."""
         await self.parse(value, agent.id)
+        await self.check_references("agent", agent.id, value)
         if problems := [*self.objections(agent), *self.model_problems(agent)]:
             raise errors.DocumentErrors(problems)
 
@@ -927,18 +949,29 @@ class Catalog:
 
         What it has already may stay.
         """
-        held, llm = self.get_agent(agent.id), agent.llm_overrides
+        held, names = self.get_agent(agent.id), ("llmOverrides.model", "llmOverrides.fallbackModel")
+        old = held.llm_overrides if held else None
+        yield from self._unlisted_models(agent.id, agent.llm_overrides, old, names)
+
+    def _unlisted_models(
+        self,
+        id: str,
+        llm: LlmConfiguration | None,
+        old: LlmConfiguration | None,
+        names: tuple[str, str] = ("model", "fallback_model"),
+    ) -> Iterator[Problem]:
+        """Models that settings in the store may not name; `names` are those of the two fields."""
         if not self.writer.models or llm is None:
             return
-        old, allowed = held.llm_overrides if held else None, self.allowed_models()
-        for name, spelled in (("model", "model"), ("fallback_model", "fallbackModel")):
+        allowed = self.allowed_models()
+        for name, spelled in zip(("model", "fallback_model"), names, strict=True):
             model = getattr(llm, name)
             if model is None or (old and getattr(old, name) == model):
                 continue
             if wire_id(model) not in set(map(wire_id, allowed)):
                 message = f"the model {shown(model)} is not allowed here"
                 cure = f"use one of: {', '.join(allowed)}"
-                yield Problem(agent.id, message, cure, path=f"llmOverrides.{spelled}")
+                yield Problem(id, message, cure, path=spelled)
 
     async def check_document(self, kind: Kind, id: str, text: str) -> None:
         """Raise DocumentErrors for a text that may not be stored as this document."""
@@ -949,12 +982,39 @@ class Catalog:
                 raise errors.DocumentErrors(problems)
         if wrong := stored.problems_of(where, text, self.writer):
             raise errors.DocumentErrors(wrong)
+        if kind == "llm-config":
+            held, new = self._snapshot.document.llm_configs.get(id), stored.llm_config_in(text)
+            old = held.value.settings if held else None
+            if problems := [*self._unlisted_models(id, new.settings, old)]:
+                raise errors.DocumentErrors(problems)
+
+    async def check_references(
+        self, kind: Kind, id: str, text: str, known: Collection[tuple[Kind, str]] = ()
+    ) -> None:
+        """Raise DocumentErrors for a profile or a configuration that a text names and nobody has.
+
+        `known` are those that will be there by then. What another host has just stored is there,
+        though it may be in no snapshot here yet.
+        """
+        named = stored.referred_to(kind, text)
+        if named is None or named in known:
+            return
+        of, name = named
+        found = self._snapshot.profile(name) if of == "profile" else self._snapshot.llm_config(name)
+        if found is None and await self.writable.text(stored.key_of(of, name)) is None:
+            raise errors.DocumentErrors(reference_problems(self._snapshot, of, id, name))
+
+    def _in_use(self, kind: Kind, id: str) -> str:
+        """Why a document may not be removed, as a sentence; '' where it may."""
+        return in_use(self._snapshot, kind, id) if kind in PROFILE_KINDS else ""
 
     def owner(self, where: str) -> str | None:
         """The place of what the operator has in place of a key of the store; None for nothing."""
         document, (kind, id) = self.file.document, stored.name_of(where)
         if kind == "instance":
             return self.instances.owner(id) if self.instances else None
+        if kind in PROFILE_KINDS:
+            return self.profiles.owner(kind, id) if self.profiles else None
         entry: Entry[Any] | None = None
         if kind == "default":
             entry = document.default_agent_id
@@ -1028,14 +1088,20 @@ class Catalog:
         """Make the next snapshot where a source has changed, and hand it to the subscribers."""
         file, store = self.file.document, self.store.document if self.store else _EMPTY
         files = self.instances.document if self.instances else _EMPTY
+        profiles = self.profiles.document if self.profiles else _EMPTY
         packaged = self.instances.packaged if self.instances else _EMPTY
-        sources = file, files, store, packaged, self._bots
+        sources = file, files, profiles, store, packaged, self._bots
         if self._merged and all(a is b for a, b in zip(sources, self._merged, strict=True)):
             return
         self._merged = sources
-        own = replace(file, instances=files.instances, problems=(*file.problems, *files.problems))
+        problems = (*file.problems, *files.problems, *profiles.problems)
+        own = replace(file, instances=files.instances, problems=problems)
+        own = replace(own, own_profiles=profiles.own_profiles)
         previous, document = self._snapshot, merge_documents(own, store)
         document = with_packaged(with_plain_agents(document, file, self._bots), packaged)
+        if self.profiles is not None:
+            document = replace(document, packaged_profiles=packaged_profiles)
+        document = self._last_good.resolved(document)
         bindings = previous.bindings
         if document.bindings is not previous.document.bindings:
             bindings = Bindings(entry.value for entry in document.bindings.values())
@@ -1052,7 +1118,7 @@ _SAID = {
     "block": "block anybody",
     "take back": "take back who was let in or blocked",
 }
-_NOUN = re.compile(r"\b(agent|instance|bot|binding|key|role|default)\Z")
+_NOUN = re.compile(r"\b(agent|instance|bot|binding|key|role|default|profile|llm-config)\Z")
 
 
 def in_words(action: str) -> str:
@@ -1063,6 +1129,8 @@ def in_words(action: str) -> str:
     def with_article(noun: re.Match[str]) -> str:
         if noun[1] == "default":
             return "the default agent"
+        if noun[1] == "llm-config":
+            return "a model configuration"
         return f"{'an' if noun[1][0] in 'ai' else 'a'} {noun[1]}"
 
     return _NOUN.sub(with_article, action)

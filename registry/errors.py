@@ -9,6 +9,7 @@ RegistryError
 ├── FileUnusable          what the agents file sets is not known, so nothing of that kind is changed
 ├── Owned                 the file or the environment owns it: it is changed there
 │   └── Packaged          it comes with the package: it is replaced, never deleted
+├── InUse                 something else refers to it, so it is not deleted
 ├── AlreadyThere          an agent with this id exists
 ├── NotThere              there is nothing under this id
 ├── RevisionConflict      somebody else has changed it in the meantime
@@ -155,6 +156,10 @@ class FileUnusable(RegistryError):
         super().__init__(
             "the agents file cannot be used, so what it sets is not known; fix it first"
         )
+
+
+class InUse(RegistryError):
+    """Something else refers to it, and the message says what: it is not deleted."""
 
 
 class AlreadyThere(RegistryError):

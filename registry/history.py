@@ -390,6 +390,8 @@ def documents_in(
     groups: Mapping[str, Mapping[str, Entry[Any]]] = {
         stored.DEFINITION: document.agents,
         stored.INSTANCE: document.instances,
+        stored.PROFILE: document.profiles,
+        stored.LLM_CONFIG: document.llm_configs,
         stored.BINDING: document.bindings,
         stored.ROLE: document.roles,
         stored.API_KEY: document.keys,

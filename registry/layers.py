@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from registry.agent_limits import CostConfig
 from registry.definition import AgentDefinition, LlmConfiguration, NamedServer, effort_rank
+from registry.expansion import ProfileInForce
 from registry.instance import AgentInstance
 from registry.policy import ToolPolicy
-from registry.profile import Profile, Segment
+
+if TYPE_CHECKING:  # most hosts have no profiles
+    from registry.profile import Profile, Segment
 
 LayerName = Literal["L0", "L1", "L2", "L3", "L4", "L5", "L6"]
 
@@ -59,7 +62,10 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The definition that layers are laid over: its servers, and where its fields are written."""
+    """The definition that layers are laid over: its servers, and where its fields are written.
+
+    `profile` is what it names one as, which lies below what it says itself.
+    """
 
     definition: AgentDefinition
     servers: tuple[NamedServer, ...]
@@ -67,6 +73,7 @@ class Base:
     origins: Mapping[str, str]
     operator: bool = True
     revision: str = ""
+    profile: ProfileInForce | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,9 @@ class EffectiveAgent:
     make all their places, and that of the servers as `servers`; `layers` the last layer that had a
     say. Model settings are not yet clamped to the model. A tool must match every one of the lists
     in `allowed`. `operator` says whether the file or the environment wrote the definition.
-    `profile` is how it behaves, where it names one; `segments` are what its own text is built from
-    before the definition's text, and `instructions` what the agent itself says, which they may use.
+    `profile` is how it behaves, where it names one, and `profile_mark` names that and its revision;
+    `segments` are what its own text is built from before the definition's text, and `instructions`
+    what the agent itself says, which they may use.
     """
 
     definition: AgentDefinition
@@ -94,6 +102,7 @@ class EffectiveAgent:
     disabled: tuple[str, ...] = ()
     history_limit: int | None = None
     profile: Profile | None = None
+    profile_mark: str = ""
     segments: tuple[Segment, ...] = ()
     instructions: str = ""
 
@@ -133,10 +142,11 @@ def merge(host: LlmConfiguration, base: Base, above: Iterable[Layer] = ()) -> Ef
     agent, order = base.definition, sorted(above, key=lambda layer: layer.name)
     own_places = {n.removeprefix("llmOverrides."): place for n, place in base.origins.items()}
     own = agent.llm_overrides or LlmConfiguration()
-    below = [
-        Layer("L0", host, "host defaults"),
-        Layer("L1", own, base.document, own_places),
-    ]
+    below = [Layer("L0", host, "host defaults")]
+    if (named := base.profile) is not None and named.settings is not None:
+        places = named.settings_origins
+        below.append(Layer("L1", named.settings, named.settings_place, places))
+    below.append(Layer("L1", own, base.document, own_places))
     origins: dict[str, str] = {}
     layers: dict[str, LayerName] = {}
     for name, spelled in _SPELLED.items():
@@ -146,9 +156,17 @@ def merge(host: LlmConfiguration, base: Base, above: Iterable[Layer] = ()) -> Ef
     origins |= base.origins
     layers[SERVERS] = "L0" if origins[SERVERS] == DEFAULT else "L1"
     settings = _replaced([*below, *order], origins, layers)
-    allowed, disabled = _narrowed(agent.tool_policy or ToolPolicy(), order, origins, layers)
+    allowed, disabled = _narrowed(base, order, origins, layers)
+    instructions = (agent.custom_instructions or "").strip()
+    segments = named.segments(instructions) if named and not _override(order) else ()
+    if segments and named is not None:
+        whose = named.place_of("system_prompt_construction")
+        origins[TEXT] = f"{whose}, then {origins[TEXT]}" if instructions else whose
+        layers[TEXT] = "L1"
     return EffectiveAgent(
-        definition=agent.model_copy(update=_said(agent, order, origins, layers)),
+        definition=agent.model_copy(
+            update=_said(agent, order, origins, layers, built=bool(segments))
+        ),
         llm=settings,
         servers=base.servers,
         operator=base.operator,
@@ -158,6 +176,10 @@ def merge(host: LlmConfiguration, base: Base, above: Iterable[Layer] = ()) -> Ef
         allowed=allowed,
         disabled=disabled,
         history_limit=_lowest(order, origins, layers),
+        profile=named.profile if named else None,
+        profile_mark=named.mark if named else "",
+        segments=segments,
+        instructions=instructions,
     )
 
 
@@ -192,30 +214,40 @@ def _said(
     order: Sequence[Layer],
     origins: dict[str, str],
     layers: dict[str, LayerName],
+    *,
+    built: bool,
 ) -> dict[str, Any]:
-    """What of the definition reads otherwise: its name, its description, and its own text."""
+    """What of the definition reads otherwise: its name, its description, and its own text.
+
+    Where that is `built` from segments it is only what is appended to these.
+    """
     update: dict[str, Any] = {}
     for layer in order:
         for field_name, value in (("name", layer.title), ("description", layer.description)):
             if value is not None:
                 update[field_name] = value or None
                 origins[field_name], layers[field_name] = layer.place_of(field_name), layer.name
-    texts = [*_texts(agent, order, origins[TEXT])]
-    if any(layer is not None for _, _, layer in texts):
+    texts = [*_texts(agent, order, origins[TEXT], built=built)]
+    if built or any(layer is not None for _, _, layer in texts):
         update["custom_instructions"] = "\n\n".join(text for text, _, _ in texts) or None
-        origins[TEXT] = ", then ".join(place for _, place, _ in texts)
+        before = [origins[TEXT]] if built else []
+        origins[TEXT] = ", then ".join([*before, *(place for _, place, _ in texts)])
         layers[TEXT] = next((one for _, _, one in reversed(texts) if one), "L1")
     return update
 
 
+def _override(order: Sequence[Layer]) -> Layer | None:
+    """The last layer that replaces the agent's text, if any does."""
+    return next((layer for layer in reversed(order) if layer.override is not None), None)
+
+
 def _texts(
-    agent: AgentDefinition, order: Sequence[Layer], place: str
+    agent: AgentDefinition, order: Sequence[Layer], place: str, *, built: bool
 ) -> Iterator[tuple[str, str, LayerName | None]]:
     """The parts of the agent's text: its own or the last override, then what is appended."""
-    over = next((layer for layer in reversed(order) if layer.override is not None), None)
-    if over is not None:
+    if (over := _override(order)) is not None:
         yield over.override or "", over.place_of("override"), over.name
-    elif own := (agent.custom_instructions or "").strip():
+    elif not built and (own := (agent.custom_instructions or "").strip()):
         yield own, place, None
     for layer in order:
         if layer.text is not None:
@@ -223,14 +255,18 @@ def _texts(
 
 
 def _narrowed(
-    policy: ToolPolicy,
+    base: Base,
     order: Sequence[Layer],
     origins: dict[str, str],
     layers: dict[str, LayerName],
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     """The lists of allowed tools, all of which a tool must match; and all that are disabled."""
-    place = origins["toolPolicy"]
+    policy, place = base.definition.tool_policy or ToolPolicy(), origins["toolPolicy"]
     allowed = [] if policy.allowed is None else [(policy.allowed, place, _L1)]
+    if policy.allowed is None and base.profile is not None:
+        servers = {one.name for one in base.servers}
+        if (own := base.profile.allowed(policy, servers)) is not None:
+            allowed.append((own, base.profile.place_of("tool_access_policy"), _L1))
     disabled = [(policy.disabled_tools, place, _L1)] if policy.disabled_tools else []
     for one in order:
         if one.allowed is not None:

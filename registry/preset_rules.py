@@ -111,6 +111,8 @@ def fault_of(snapshot: Snapshot, owner: str, preset: Preset | None) -> str:
     base, name = preset.base_agent_name, preset.instance_name
     if base not in snapshot.agents:
         return f"The preset '{name}' cannot answer: its agent '{base}' was removed."
+    if lost := snapshot.lost_profile(base):
+        return f"The preset '{name}' cannot answer: its agent lacks the profile '{lost}'."
     if base not in offered_bases(snapshot, account_of_owner(owner)):
         return f"The preset '{name}' cannot answer: its agent '{base}' is no longer offered."
     return ""

@@ -14,6 +14,8 @@ from registry.roles import Duty, RoleGrant
 
 _NEEDED: Mapping[str, Duty] = {"text": "qa", "tools": "security"}
 """The review that a section takes: a prompt that of QA, tools that of security (spec 5, 9.31)."""
+_PROFILE = "profile"
+"""The field by which an agent has prompt and tools of somebody else's writing."""
 
 
 class Approval(RegistryModel):
@@ -62,7 +64,8 @@ def reviews_needed(old: Any, new: Any) -> tuple[Duty, ...]:
         return ()
     changes = differences(old or {}, new)
     sections = {change.section for change in changes}
-    is_whole = any(not change.field for change in changes)  # too much at once to be told apart
+    # A field of no name is too much at once to be told apart.
+    is_whole = any(change.field in ("", _PROFILE) for change in changes)
     return tuple(duty for section, duty in _NEEDED.items() if is_whole or section in sections)
 
 

@@ -10,6 +10,8 @@ from itertools import groupby
 from typing import Any, Literal
 
 Kind = Literal[
+    "llm-config",
+    "profile",
     "agent",
     "instance",
     "binding",
@@ -23,6 +25,8 @@ Kind = Literal[
     "draft",
 ]
 KINDS: tuple[Kind, ...] = (
+    "llm-config",
+    "profile",
     "agent",
     "instance",
     "binding",
@@ -54,6 +58,19 @@ _SECTIONS: Mapping[str, str] = {
     "llm": "model",
     "tools": "tools",
     "context_management": "limits",
+    "profile": "tools",
+    "llm_config_ref": "model",
+    "model": "model",
+    "temperature": "model",
+    "max_tokens": "model",
+    "reasoning_effort": "model",
+    "fallback_model": "model",
+    "system_prompt_construction": "text",
+    "text_definitions": "text",
+    "tool_access_policy": "tools",
+    "pre_turn_observers": "rules",
+    "post_turn_observers": "rules",
+    "flow_decider": "rules",
 }
 _OF_DRAFT = "definition"
 """Where a draft has the agent that it is of."""
@@ -125,7 +142,8 @@ class FieldChange:
     @property
     def entity(self) -> str:
         """The entity type of the audit: prompt, tool, rule or preference."""
-        return _ENTITIES.get(self.section, "rule" if self.section == "limits" else "preference")
+        rule = "rule" if self.section in ("rules", "limits") else "preference"
+        return _ENTITIES.get(self.section, rule)
 
 
 def differences(old: Any, new: Any) -> list[FieldChange]:
@@ -136,7 +154,7 @@ def differences(old: Any, new: Any) -> list[FieldChange]:
     found = list(_fields(old, new, ()))
     if len(found) > _MOST_FIELDS:
         return [FieldChange("", "other", old, new)]
-    order = ("text", "model", "tools", "limits", "other")
+    order = ("text", "model", "tools", "rules", "limits", "other")
     return sorted(found, key=lambda change: order.index(change.section))
 
 

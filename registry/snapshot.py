@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from registry.access import AccessGrant
 from registry.api_key import ApiKey
@@ -34,14 +34,19 @@ from registry.definition import (
 )
 from registry.draft import Draft, draft_id
 from registry.errors import Problem
+from registry.expansion import ProfileInForce, unknown_name
 from registry.fields import slug
 from registry.hidden_text import hidden_texts
 from registry.instance import BUILT_IN, ROUTER, SLASH, AgentInstance, halves
 from registry.layers import Base, EffectiveAgent, Layer, merge
+from registry.policy import ToolPolicy
 from registry.preset import PersonPresets, Preset, split_key
 from registry.review import Proposal
 from registry.roles import DEFAULT_ACCOUNT, RoleDocument, RoleGrant
 from registry.stored_bot import StoredBot
+
+if TYPE_CHECKING:  # most hosts have no profiles
+    from registry.profile import NamedLlmConfig, Profile
 
 T = TypeVar("T")
 
@@ -101,10 +106,33 @@ UNGOVERNED = Governance()
 
 
 @dataclass(frozen=True, slots=True)
+class Profiles:
+    """Profiles, and the model configurations that they refer to, by their names."""
+
+    profiles: Entries[Profile] = field(default_factory=dict)
+    llm_configs: Entries[NamedLlmConfig] = field(default_factory=dict)
+
+    def over(self, below: Profiles) -> Profiles:
+        """These, and what they do not have of the others."""
+        return Profiles(
+            {**below.profiles, **self.profiles}, {**below.llm_configs, **self.llm_configs}
+        )
+
+
+NO_PROFILES = Profiles()
+
+
+def no_profiles() -> Profiles:
+    """No profile and no configuration."""
+    return NO_PROFILES
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """Agents by id, bindings by slot in their order, the default agent, top-level MCP servers.
 
-    And instances of agents, by `<account>/<name>`.
+    And instances of agents, by `<account>/<name>`, and `own_profiles`; those of the package, under
+    these, are read when they are first needed.
     `problems` is what is wrong while the rest is usable: warnings, and values that were left out.
     """
 
@@ -115,6 +143,18 @@ class Document:
     problems: tuple[Problem, ...] = ()
     governance: Governance = UNGOVERNED
     instances: Entries[AgentInstance] = field(default_factory=dict)
+    own_profiles: Profiles = NO_PROFILES
+    packaged_profiles: Callable[[], Profiles] = no_profiles
+
+    @property
+    def profiles(self) -> Entries[Profile]:
+        """The profiles that somebody here has written, by their names."""
+        return self.own_profiles.profiles
+
+    @property
+    def llm_configs(self) -> Entries[NamedLlmConfig]:
+        """The model configurations that somebody here has written, by their names."""
+        return self.own_profiles.llm_configs
 
     @property
     def roles(self) -> Entries[RoleDocument]:
@@ -176,6 +216,11 @@ def merge_documents(above: Document, below: Document) -> Document:
         default_agent_id=default,
         mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
         instances=_over(above.instances, below.instances, hidden),
+        own_profiles=Profiles(
+            _over(above.profiles, below.profiles, hidden),
+            _over(above.llm_configs, below.llm_configs, hidden),
+        ),
+        packaged_profiles=below.packaged_profiles,
         problems=(*above.problems, *below.problems, *hidden),
         governance=below.governance,
     )
@@ -241,10 +286,12 @@ def effective(
     shared: Servers,
     tuning: Iterable[Layer] = (),
     top: str = "the top",
+    profile: ProfileInForce | None = None,
 ) -> EffectiveAgent:
     """Merge host defaults, a definition and further layers, in the order of their names.
 
-    `shared` are the top-level servers, `top` says where these are written.
+    `shared` are the top-level servers, `top` says where these are written, `profile` is the one
+    that the agent names.
     """
     agent = entry.value
     origins = {
@@ -254,7 +301,7 @@ def effective(
     origins |= entry.origins
     origins["servers"] = _servers_place(agent, top, origins)
     servers = servers_of(agent, shared, entry.operator)
-    base = Base(agent, servers, entry.place, origins, entry.operator, entry.revision)
+    base = Base(agent, servers, entry.place, origins, entry.operator, entry.revision, profile)
     return merge(host_defaults, base, tuning)
 
 
@@ -265,6 +312,7 @@ def effective_instance(
     shared: Servers,
     tuning: Iterable[Layer] = (),
     top: str = "the top",
+    profile: ProfileInForce | None = None,
 ) -> EffectiveAgent:
     """Merge an agent with what an instance of it sets, under the instance's name."""
     own, tools = instance.value, instance.origins.get("tools", instance.place)
@@ -280,7 +328,7 @@ def effective_instance(
         disabled=own.disabled,
         history_limit=own.history_limit,
     )
-    found = effective(host_defaults, base, shared, (layer, *tuning), top)
+    found = effective(host_defaults, base, shared, (layer, *tuning), top, profile)
     return replace(found, instance=own)
 
 
@@ -380,13 +428,84 @@ class Snapshot:
             for entry in self.agents.values()
             for issue in missing_names(entry.value, self.servers)
         ]
-        lost = inactive(self.document, self.runnable)
-        return (*self.document.problems, *lost, *unserved, *self.odd_instances())
+        lost = inactive(self.document, {*self.agents, *filter(self._has_type, self.ids)})
+        odd = (*self.odd_instances(), *self.odd_profiles())
+        return (*self.document.problems, *lost, *unserved, *odd)
 
     def agent(self, agent_id: str) -> AgentDefinition | None:
         """An agent's definition, or None."""
         entry = self.agents.get(agent_id)
         return entry.value if entry else None
+
+    # --- profiles ---
+
+    def profile(self, name: str) -> Entry[Profile] | None:
+        """A profile by its name: one that somebody here wrote, else the package's, else None."""
+        own = self.document.profiles.get(name)
+        return own or self.document.packaged_profiles().profiles.get(name)
+
+    def llm_config(self, name: str) -> Entry[NamedLlmConfig] | None:
+        """A model configuration by its name, in the same order."""
+        own = self.document.llm_configs.get(name)
+        return own or self.document.packaged_profiles().llm_configs.get(name)
+
+    @cached_property
+    def all_profiles(self) -> Profiles:
+        """All profiles and model configurations, with those of the package."""
+        return self.document.own_profiles.over(self.document.packaged_profiles())
+
+    @cached_property
+    def _in_force(self) -> dict[str, ProfileInForce | None]:
+        """What was asked for of `profile_in_force`, by name: turns ask for it."""
+        return {}
+
+    def profile_in_force(self, name: str) -> ProfileInForce | None:
+        """A profile as agents have it, with the settings that it refers to; None for no profile."""
+        if name not in self._in_force:
+            entry = self.profile(name)
+            self._in_force[name] = self._referring(entry) if entry else None
+        return self._in_force[name]
+
+    def _referring(self, entry: Entry[Profile]) -> ProfileInForce | None:
+        """A profile with the configuration that it refers to; None where that is not there."""
+        found = ProfileInForce(entry.value, entry.place, entry.origins, entry.revision)
+        if (name := entry.value.llm_config_ref) is None:
+            return found
+        if (config := self.llm_config(name)) is None:
+            return None
+        origins = {SPELLED_LLM.get(f"llm.{n}", n): at for n, at in config.origins.items()}
+        settings, place = config.value.settings, config.place
+        return replace(found, settings=settings, settings_place=place, settings_origins=origins)
+
+    def lost_profile(self, id: str) -> str | None:
+        """The profile that an agent, or the type of an instance, names and that is not there."""
+        if instance := self.instance(id):
+            entry = self.type_named(instance.agent_type)
+        else:
+            entry = self.agents.get(id)
+        name = entry.value.profile if entry else None
+        return name if name and self.profile_in_force(name) is None else None
+
+    def odd_profiles(self) -> Iterator[Problem]:
+        """Profiles that agents name and that are not there, and sets of tools that nobody has."""
+        for id, entry in self.agents.items():
+            if (name := entry.value.profile) is not None:
+                yield from self._odd_profile(id, entry, name)
+
+    def _odd_profile(self, id: str, entry: Entry[AgentDefinition], name: str) -> Iterator[Problem]:
+        found = self.profile_in_force(name)
+        if found is None:
+            message, cure = unknown_name("profile", name, self.all_profiles.profiles)
+            message = f"agent '{id}' does not answer: {message}"
+            yield Problem(entry.origins.get("profile", entry.place), message, cure, path="profile")
+            return
+        policy = entry.value.tool_policy or ToolPolicy()
+        servers = [one.name for one in servers_of(entry.value, self.servers)]
+        for own in found.unknown_sets(policy, servers):
+            known = ", ".join(found.known_sets(policy, servers)) or "none"
+            message = f"profile '{name}' allows agent '{id}' the toolset '{own}', which is none"
+            cure = f"define it under 'toolsets', or name a server of the agent; there are: {known}"
+            yield Problem(found.place_of("tool_access_policy"), message, cure)
 
     # --- drafts ---
 
@@ -484,8 +603,13 @@ class Snapshot:
         """The models that the operator's agents and instances name."""
         own = [e.value.llm_overrides for e in self.agents.values() if e.operator]
         own += [e.value.settings for e in self.document.instances.values() if e.operator]
+        own += [e.value.settings for e in self.document.llm_configs.values() if e.operator]
         named = [(one.model, one.fallback_model) for one in own if one]
         return frozenset(model for pair in named for model in pair if model)
+
+    def _has_type(self, id: str) -> bool:
+        """Whether an id is that of an instance whose type is known."""
+        return id in self.document.instances and self.unknown_type(id) is None
 
     def unknown_type(self, id: str) -> str | None:
         """The type of an instance where no agent is meant by it, else None."""
@@ -519,7 +643,9 @@ class Snapshot:
 
     def resolve(self, bot: BotIdentity, chat: int | None, person: int | None) -> Resolution:
         """Which agent answers in a chat of a bot, by which rule and why."""
-        found = resolve(self.bindings, self.default, bot, chat, person, self.runnable)
+        found = resolve(
+            self.bindings, self.default, bot, chat, person, self.runnable, self.lost_profile
+        )
         account = self.account_of_bot(bot.id)
         if account == DEFAULT_ACCOUNT or found.agent_id is None:
             return found
@@ -558,15 +684,33 @@ class Snapshot:
     def effective(
         self, agent_id: str, host_defaults: LlmConfiguration, tuning: Iterable[Layer] = ()
     ) -> EffectiveAgent | None:
-        """An agent or an instance with all layers merged, or None where it is not there."""
+        """An agent or an instance with all layers merged, or None where it cannot answer."""
         if instance := self.document.instances.get(agent_id):
             base = self.type_named(instance.value.agent_type)
-            if base is None:
+            if base is None or self._lacks_profile(base.value):
                 return None
-            shared, top = self.servers, self._top
-            return effective_instance(host_defaults, base, instance, shared, tuning, top)
+            shared, top, profile = self.servers, self._top, self._profile_of(base.value)
+            return effective_instance(host_defaults, base, instance, shared, tuning, top, profile)
         entry = self.document.agents.get(agent_id)
-        return effective(host_defaults, entry, self.servers, tuning, self._top) if entry else None
+        return self.effective_entry(entry, host_defaults, tuning) if entry else None
+
+    def effective_entry(
+        self,
+        entry: Entry[AgentDefinition],
+        host_defaults: LlmConfiguration,
+        tuning: Iterable[Layer] = (),
+    ) -> EffectiveAgent | None:
+        """An agent, in force or not, with all layers merged; None where its profile is missing."""
+        if self._lacks_profile(entry.value):
+            return None
+        profile = self._profile_of(entry.value)
+        return effective(host_defaults, entry, self.servers, tuning, self._top, profile)
+
+    def _profile_of(self, agent: AgentDefinition) -> ProfileInForce | None:
+        return self.profile_in_force(agent.profile) if agent.profile else None
+
+    def _lacks_profile(self, agent: AgentDefinition) -> bool:
+        return agent.profile is not None and self.profile_in_force(agent.profile) is None
 
     def name_of(self, id: str) -> str:
         """The name of an agent or an instance, as people see it; '' where it is not there."""
@@ -622,9 +766,13 @@ class Snapshot:
             return []
         own, at = entry.value, entry.origins
         issues = (*idle_patterns(own, self.servers), *unmet_conditions(own), *hidden_texts(own))
+        odd = self._odd_profile(agent_id, entry, own.profile) if own.profile else ()
         return [
-            Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
-            for one in issues
+            *odd,
+            *(
+                Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
+                for one in issues
+            ),
         ]
 
 
@@ -652,13 +800,15 @@ _PATTERN = re.compile(r"[:*?]")
 
 @dataclass(frozen=True, slots=True)
 class _Runnable:
-    """The ids of the agents, and of the instances whose type is known."""
+    """The ids of the agents, and of the instances whose type is known, that have their profile."""
 
     snapshot: Snapshot
 
     def __contains__(self, id: object) -> bool:
         snapshot = self.snapshot
-        if isinstance(id, str) and id in snapshot.document.instances:
+        if not isinstance(id, str) or snapshot.lost_profile(id) is not None:
+            return False
+        if id in snapshot.document.instances:
             return snapshot.unknown_type(id) is None
         return id in snapshot.agents
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -50,6 +50,9 @@ from registry.roles import RoleDocument
 from registry.secrets import shown
 from registry.snapshot import Document, Entry, revision_of
 from registry.stored_bot import StoredBot
+
+if TYPE_CHECKING:  # most hosts have no profiles
+    from registry.profile import NamedLlmConfig, Profile
 
 M = TypeVar("M", bound=RegistryModel)
 T = TypeVar("T")
@@ -255,6 +258,23 @@ class DocumentReader:
         if instance is not None and instance.llm is not None and instance.llm.model is not None:
             issues += no_reference(instance.llm.model, ("llm", "model"))
         return self._entry(part, instance, issues)
+
+    def profile(self, part: RawValue) -> Entry[Profile] | None:
+        """A profile of agents, with the place of each field."""
+        from registry.profile import Profile, profile_issues
+
+        profile, issues = _validated(part, Profile)
+        issues += profile_issues(profile) if profile is not None else ()
+        return self._entry(part, profile, issues)
+
+    def llm_config(self, part: RawValue) -> Entry[NamedLlmConfig] | None:
+        """A model configuration that profiles refer to; a model never refers to a variable."""
+        from registry.profile import NamedLlmConfig
+
+        config, issues = _validated(part, NamedLlmConfig)
+        for name in ("model", "fallback_model") if config is not None else ():
+            issues += no_reference(getattr(config, name) or "", (name,))
+        return self._entry(part, config, issues)
 
     def binding(self, part: RawValue) -> Entry[AgentBinding] | None:
         """A binding with its place."""

@@ -24,13 +24,14 @@ from registry.agent_limits import SafetyConfig, TurnLimits
 from registry.binding import Resolution
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
+from registry.errors import NotThere
 from registry.instance import SLASH, AgentInstance
 from registry.layers import EffectiveAgent
 from registry.preset import preset_key, split_key, telegram_owner
 from registry.preset_rules import fault_of, layer_of, preset_here
 from registry.secrets import TOO_SHORT, TOO_SHORT_CURE, expand, reference_names
 from registry.skill import Skill
-from registry.snapshot import Entry, Snapshot, effective, revision_of
+from registry.snapshot import Entry, Snapshot, revision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,14 @@ class RunnableAgent:
     def read_turns(self) -> int:
         """How many turns are read from the store."""
         most, ours = self.most_turns, self.limits.history_turns
-        return ours if most is None else min(most, ours)
+        wanted = ours if most is None else min(most, ours)
+        return max(2, wanted) if self.has_rules else wanted
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether its profile has rules: a turn then takes over what the one before it left."""
+        profile = self.effective.profile
+        return profile is not None and profile.has_rules
 
     def working_for(self, account: str) -> RunnableAgent:
         """An agent that belongs to no account works for one; an instance stays with its own."""
@@ -281,6 +289,8 @@ class AgentResolver:
         why = f"the instance '{id}' does not exist"
         if unknown := snapshot.unknown_type(id):
             why = f"the agent type of the instance '{id}' is unknown: {unknown}"
+        elif lost := snapshot.lost_profile(id):
+            why = f"the profile '{lost}' of '{id}' does not exist"
         return Resolution(None, "instance", why), None
 
     def current(self, agent: str, preset: str = "") -> RunnableAgent | None:
@@ -333,7 +343,10 @@ class AgentResolver:
         draft = snapshot.draft(agent, f"tg:{author}")
         if draft is None or draft.tested_in is None:
             return None
-        made = self.unstored(draft.definition, revision_of(draft.definition.to_text()))
+        try:
+            made = self.unstored(draft.definition, revision_of(draft.definition.to_text()))
+        except NotThere:
+            return None
         who = replace(made.attribution, trial=TRIAL)
         return replace(made, attribution=who, draft=author)
 
@@ -349,10 +362,15 @@ class AgentResolver:
         return [one for one in own if not snapshot.is_router(one.id)]
 
     def unstored(self, agent: AgentDefinition, revision: str = "") -> RunnableAgent:
-        """An agent as it would run if it were stored, by somebody who is not the operator."""
-        shared = self.catalog.snapshot().servers
+        """An agent as it would run if it were stored, by somebody who is not the operator.
+
+        Raises NotThere where it names a profile that is not there.
+        """
         entry = Entry(agent, agent.id, agent.id, operator=False, revision=revision)
-        return self._make(effective(self.rules.llm, entry, shared))
+        found = self.catalog.snapshot().effective_entry(entry, self.rules.llm)
+        if found is None:
+            raise NotThere(f"there is no profile '{agent.profile}'")
+        return self._make(found)
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
         rules, policy = self.rules, agent.tool_policy

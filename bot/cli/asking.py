@@ -23,7 +23,7 @@ from bot.ops.network import proxy_of
 from bot.ops.tasks import SystemClock
 from bot.settings import Bot, Settings
 from bot.skills.python_skill import InstalledSkills
-from bot.startup import agent_resolver, agents_source, instance_files
+from bot.startup import agent_resolver, described
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.errors import TelegramError, Unauthorized, UnknownMethod
 from bot.tools.policy import OfferedTools, forbids, permits
@@ -96,7 +96,7 @@ async def ask_telegram(settings: Settings) -> LiveAnswers:
 async def _described(settings: Settings) -> Catalog:
     """What the file and the environment describe; from here on nothing but errors is logged."""
     configure("CRITICAL", settings.log_format, settings.secrets)  # the problems say it all
-    catalog = Catalog(agents_source(settings), instances=instance_files(settings))
+    catalog = described(settings)
     await catalog.reload()
     return catalog
 

@@ -18,7 +18,7 @@ from bot.ops.process import data_dir_problem
 from bot.ops.tasks import SystemClock
 from bot.settings import Bot, Settings
 from bot.skills.python_skill import InstalledSkills, discover_skills
-from bot.startup import instance_files
+from bot.startup import instance_files, profile_files
 from bot.store.admission import waited_for
 from bot.store.client import StoreClient, connect
 from bot.store.embedded import is_in_use
@@ -27,9 +27,11 @@ from bot.variables import BOT_SETTING, ENV_FILE, FILE, InvalidFile, environment
 from registry.binding import BotIdentity
 from registry.errors import DocumentErrors, Problem, RegistryError, summary, worst_first
 from registry.fields import Path, describe, fields_of, model_at, nearest
+from registry.profile_rules import LastGoodProfiles
 from registry.snapshot import Document, Snapshot, inactive, merge_documents, with_packaged
 from registry.sources.environment import read_environment, read_legacy
 from registry.sources.file import read_file
+from registry.sources.profile_files import packaged_profiles
 from registry.sources.redis import RedisStore
 from registry.validation import RawDocument, agent_id, binding_slot, build_valid_parts, merge
 
@@ -232,22 +234,28 @@ def _check_agents(
         file = RawDocument(problems=errors.problems)
     yield from _overridden(file, variables)
     raw = merge(file, variables, read_legacy(settings.environ, bool(settings.bots)))
-    snapshot = Snapshot.of(merge_documents(build_valid_parts(raw), stored))
+    document = merge_documents(build_valid_parts(raw), stored)
+    snapshot = Snapshot.of(LastGoodProfiles().resolved(document))
     described = {own for part in raw.agents if (own := agent_id(part))}
     known = [BotIdentity(bot.hash, bot.id, names.get(bot.id)) for bot in settings.bots]
     usable = [id for id in snapshot.document.instances if id in snapshot.runnable]
     yield from snapshot.document.problems
     yield from inactive(snapshot.document, {*snapshot.agents, *described, *usable})
     yield from snapshot.odd_instances()
+    yield from snapshot.odd_profiles()
     yield from agent_findings(settings, snapshot, known, skills.skills)
 
 
 async def _below(settings: Settings) -> Document:
-    """What is in force below the agents file: the files of instances over what a store holds."""
-    files = instance_files(settings)
+    """What is in force below the agents file: the files in folders over what a store holds."""
+    files, profiles = instance_files(settings), profile_files(settings)
     await files.reload()
+    await profiles.reload()
     stored = await _read_store(settings)
-    return with_packaged(merge_documents(files.document, stored), files.packaged)
+    own = replace(files.document, own_profiles=profiles.document.own_profiles)
+    own = replace(own, problems=(*own.problems, *profiles.document.problems))
+    found = with_packaged(merge_documents(own, stored), files.packaged)
+    return replace(found, packaged_profiles=packaged_profiles)
 
 
 async def _read_store(settings: Settings) -> Document:

@@ -31,7 +31,7 @@ from pydantic import ValidationError
 from bot.cli.store import no_store, opened_store
 from bot.errors import ConfigError, StoreError, WrongWords
 from bot.settings import Settings
-from bot.startup import agents_source, instance_files
+from bot.startup import agents_source, described, instance_files, profile_files
 from bot.store.bots import forget_bot, left_of_bot
 from bot.store.client import StoreClient
 from registry.api_key import ApiKey
@@ -138,9 +138,8 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
     master = secret.get_secret_value() if secret else ""
     async with contextlib.AsyncExitStack() as stack:
         if missing := no_store(settings):
-            catalog = Catalog(
-                agents_source(settings), instances=instance_files(settings), writer=writer
-            )
+            catalog = described(settings)
+            catalog.writer = writer
             edits = _bot_edits(settings, catalog, None)
             await catalog.reload()
             yield Registry(catalog, None, missing, own, master, bots=edits)
@@ -149,7 +148,10 @@ async def opened(settings: Settings) -> AsyncIterator[Registry]:
         store = RedisStore(client.redis, writer)
         review = settings.review.core
         files = instance_files(settings)
-        catalog = Catalog(agents_source(settings), store, files, writer=writer, review=review)
+        profiles = profile_files(settings)
+        catalog = Catalog(
+            agents_source(settings), store, files, writer=writer, review=review, profiles=profiles
+        )
         edits = _bot_edits(settings, catalog, client)
         await catalog.reload()
         yield Registry(catalog, client, own_keys=own, webhook_master=master, bots=edits)

@@ -13,8 +13,7 @@ from bot.skills.api import SkillContext
 from bot.skills.python_skill import InstalledSkills, discover_skills
 from bot.skills.runner import SkillRunner
 from bot.skills.spec import SkillSpec
-from bot.startup import agent_resolver, agents_source, instance_files
-from registry.catalog import Catalog
+from bot.startup import agent_resolver, described
 from registry.skill import Skill
 
 CALLER = SkillContext(DEFAULT_ACCOUNT, "test", "test", "")
@@ -91,7 +90,7 @@ def _call(
 
 async def _resolver(settings: Settings, handlers: InstalledSkills) -> AgentResolver:
     """The agents of the file and the environment."""
-    catalog = Catalog(agents_source(settings), instances=instance_files(settings))
+    catalog = described(settings)
     await catalog.reload()
     return agent_resolver(settings, catalog, handlers)
 

@@ -48,10 +48,11 @@ SECTIONS = {
     "text": "Texts",
     "model": "Model",
     "tools": "Tools",
+    "rules": "Rules",
     "limits": "Limits",
     "other": "Other",
 }
-BY_DANGER = ("other", "tools", "limits", "model", "text")
+BY_DANGER = ("other", "tools", "rules", "limits", "model", "text")
 """The sections of a change as they are shown to who answers for it."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from registry.authorization import WriterPermissions
 from registry.definition import AgentDefinition, Servers
@@ -19,6 +19,9 @@ from registry.instance import AgentInstance
 from registry.snapshot import Entry
 from registry.sources.json_yaml import MalformedText, lines_of, parse_json, parse_yaml
 from registry.validation import DocumentReader, RawValue
+
+if TYPE_CHECKING:  # most hosts have no profiles
+    from registry.profile import NamedLlmConfig, Profile
 
 T = TypeVar("T")
 
@@ -75,6 +78,22 @@ _INSTANCE = _Kind(
 )
 
 
+_PROFILE = _Kind(
+    "profile",
+    "write name: Principal and what it says, or the same in JSON",
+    _field_line(
+        *("name", "type", "description", "llm_config_ref", "text_definitions"),
+        *("pre_turn_observers", "post_turn_observers", "flow_decider"),
+        *("system_prompt_construction", "tool_access_policy"),
+    ),
+)
+_LLM_CONFIG = _Kind(
+    "model configuration",
+    "write name: careful and model: …, or the same in JSON",
+    _field_line("name", "model", "temperature", "max_tokens", "reasoning_effort", "fallback_model"),
+)
+
+
 def parse_pasted_agent(
     text: str, file: str, writer: WriterPermissions, shared: Servers
 ) -> AgentDefinition:
@@ -91,6 +110,18 @@ def parse_pasted_instance(
     return _value(raw, _INSTANCE, DocumentReader(writer), lambda reader: reader.instance(raw, id))
 
 
+def parse_pasted_profile(text: str, file: str, writer: WriterPermissions) -> Profile:
+    """One profile from a message or a file, as above."""
+    raw = _whole(text, file, _PROFILE)
+    return _value(raw, _PROFILE, DocumentReader(writer), lambda reader: reader.profile(raw))
+
+
+def parse_pasted_llm_config(text: str, file: str, writer: WriterPermissions) -> NamedLlmConfig:
+    """One model configuration from a message or a file, as above."""
+    raw = _whole(text, file, _LLM_CONFIG)
+    return _value(raw, _LLM_CONFIG, DocumentReader(writer), lambda reader: reader.llm_config(raw))
+
+
 def _value(
     raw: RawValue,
     kind: _Kind,
@@ -98,7 +129,8 @@ def _value(
     read: Callable[[DocumentReader], Entry[T] | None],
 ) -> T:
     if not isinstance(raw.value, dict):
-        message = f"this is not an {kind.noun}"
+        article = "an" if kind.noun.startswith("a") else "a"
+        message = f"this is not {article} {kind.noun}"
         raise DocumentErrors([Problem(raw.place, message, kind.example)])
     if (entry := read(reader)) is None:
         raise DocumentErrors(sorted(reader.problems, key=_line_of))

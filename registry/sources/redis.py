@@ -210,7 +210,7 @@ class RedisStore:
 
     async def _load(self) -> None:
         found: set[str] = set()
-        async for key in self._client.scan_iter(match=f"{stored.PREFIX}[abdikpr]*", count=5000):
+        async for key in self._client.scan_iter(match=f"{stored.PREFIX}[abdiklpr]*", count=5000):
             if stored.is_document(name := _text(key)):
                 found.add(name)
         await self._refresh([*found, *(self._cached.keys - found)])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry.authorization import WriterPermissions
+from registry.definition import AgentDefinition
 from registry.errors import DocumentErrors, Problem
 from registry.fields import SLUG_RULE, is_slug
 from registry.instance import SLASH
@@ -14,10 +15,13 @@ from registry.preset import MOST_BYTES, account_of_owner
 from registry.revisions import Kind, json_of
 from registry.roles import CORE, DEFAULT_ACCOUNT, Target
 from registry.secrets import detect_secret, shown
-from registry.snapshot import Document, Entry, Governance, revision_of
+from registry.snapshot import NO_PROFILES, Document, Entry, Governance, Profiles, revision_of
 from registry.sources.json_yaml import read_value
 from registry.stored_bot import kept_text
 from registry.validation import DocumentReader, RawValue
+
+if TYPE_CHECKING:  # most hosts have no profiles
+    from registry.profile import NamedLlmConfig
 
 SOURCE = "redis"
 PREFIX = "agent:"
@@ -25,6 +29,10 @@ DEFINITION = "agent:definition:"
 """Before an agent's id: the key of its definition."""
 INSTANCE = "agent:instance:"
 """Before `<account>/<name>`: the key of an instance."""
+PROFILE = "agent:profile:"
+"""Before the name of a profile: its key."""
+LLM_CONFIG = "agent:llm-config:"
+"""Before the name of a model configuration: its key."""
 BINDING = "agent:binding:"
 """Before a binding's slot: its key."""
 DEFAULT = "agent:default"
@@ -53,6 +61,8 @@ HEADS = "agent:heads"
 REPLAY = "agent:replay:"
 """Before an idempotency key: where a change is remembered by it."""
 PREFIXES: Mapping[Kind, str] = {
+    "llm-config": LLM_CONFIG,
+    "profile": PROFILE,
     "agent": DEFINITION,
     "instance": INSTANCE,
     "binding": BINDING,
@@ -94,7 +104,7 @@ def is_document(key: str) -> bool:
 def target_of(key: str, text: str | None) -> Target:
     """The tier and the account of the document at a key, as far as its text tells."""
     kind, id = name_of(key)
-    if kind in ("agent", "proposal", "draft"):
+    if kind in ("agent", "proposal", "draft", "profile", "llm-config"):
         return CORE
     if kind == "instance":
         return Target("instance", id.partition(SLASH)[0])
@@ -196,7 +206,12 @@ class CachedDocuments:
                 drafts=self._in_order(DRAFT),
             ),
             instances=self._in_order(INSTANCE),
+            own_profiles=self._own_profiles(),
         )
+
+    def _own_profiles(self) -> Profiles:
+        profiles, configs = self._in_order(PROFILE), self._in_order(LLM_CONFIG)
+        return Profiles(profiles, configs) if profiles or configs else NO_PROFILES
 
     def _in_order(self, kind: str) -> Mapping[str, Entry[Any]]:
         if kind not in self._sorted:
@@ -259,6 +274,8 @@ class CachedDocuments:
         read: Mapping[Kind, Callable[[RawValue], Entry[Any] | None]] = {
             "agent": lambda part: reader.agent(part, None),
             "instance": reader.instance,
+            "profile": reader.profile,
+            "llm-config": reader.llm_config,
             "binding": reader.binding,
             "role": reader.role,
             "key": reader.key,
@@ -279,6 +296,8 @@ class CachedDocuments:
 
 
 _NAMES: Mapping[Kind, str] = {
+    "profile": "name",
+    "llm-config": "name",
     "agent": "id",
     "instance": "id",
     "binding": "slot",
@@ -306,6 +325,26 @@ def _text_of(key: str, value: bytes | str | Problem) -> str:
     except UnicodeDecodeError:
         message, cure = "its value is not UTF-8 text", f"SET it to {_wanted(key)}"
         raise DocumentErrors([Problem(key, message, cure)]) from None
+
+
+def referred_to(kind: Kind, text: str) -> tuple[Kind, str] | None:
+    """The kind and the name of what a valid text refers to: an agent a profile, that a config."""
+    if kind == "agent" and "profile" in text.lower():
+        profile = AgentDefinition.model_validate_json(text).profile
+        return ("profile", profile) if profile else None
+    if kind == "profile":
+        from registry.profile import Profile
+
+        ref = Profile.model_validate_json(text).llm_config_ref
+        return ("llm-config", ref) if ref else None
+    return None
+
+
+def llm_config_in(text: str) -> NamedLlmConfig:
+    """The model configuration in a valid text."""
+    from registry.profile import NamedLlmConfig
+
+    return NamedLlmConfig.model_validate_json(text)
 
 
 def problems_of(key: str, text: str, writer: WriterPermissions) -> tuple[Problem, ...]:

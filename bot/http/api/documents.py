@@ -98,7 +98,7 @@ class Changed(BaseModel):
 
 
 class DiffAnswer(BaseModel):
-    """What differs between two revisions, by section: text, model, tools, limits, other."""
+    """What differs between two revisions, by section: text, model, tools, rules, limits, other."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 

@@ -32,6 +32,7 @@ STATUSES: Mapping[type[RegistryError], tuple[int, str]] = {
     errors.AlreadyThere: (409, "already-there"),
     errors.Owned: (409, "owned"),
     errors.FileUnusable: (409, "file-unusable"),
+    errors.InUse: (409, "in-use"),
     errors.Trampled: (409, "trampled"),
     errors.Unrestorable: (409, "unrestorable"),
     errors.DocumentErrors: (422, "invalid-document"),

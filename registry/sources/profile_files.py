@@ -1,0 +1,129 @@
+"""Profiles and model configurations in a folder, live within a second, and those of the package."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from registry.authorization import OPERATOR
+from registry.errors import DocumentErrors, Problem
+from registry.profile_rules import NOUNS
+from registry.revisions import Kind
+from registry.snapshot import PACKAGED, Document, Entry, Profiles, revision_of
+from registry.sources.file import unreadable
+from registry.sources.folder import FollowedFolder, Look, SeenFile, object_in, problems_of
+from registry.validation import DocumentReader
+
+PACKAGED_PROFILES = Path(__file__).parents[1] / "data" / "agent_profiles"
+FOLDERS: Mapping[str, Kind] = {"llm_configs": "llm-config", "profiles": "profile"}
+"""The folders in a folder of profiles, each with what its files are."""
+ENDINGS = (".yaml", ".yml", ".json")
+MOST_FILES = 1_000
+"""Files in one of the folders; those after them, by name, are left out."""
+
+
+@dataclass(eq=False)
+class ProfileFiles(FollowedFolder[Any]):
+    """The profiles in `<folder>/profiles/*.yaml`, and model configurations in `llm_configs`.
+
+    A file is named as one likes: the name in it counts. Of two with one name the later one, by the
+    name of its file, is refused. What a profile refers to is looked at by those who use the
+    document.
+    """
+
+    what: ClassVar[str] = "profiles"
+
+    def owner(self, kind: Kind, name: str) -> str | None:
+        """The file that sets a profile or a configuration; None where none does."""
+        own = self.document.own_profiles
+        held = (own.profiles if kind == "profile" else own.llm_configs).get(name)
+        return held.document if held else None
+
+    def path_of(self, name: str) -> str:
+        """The file of this name, in its folder of this one."""
+        return f"{self.folder}/{name}"
+
+    # --- in a thread -----------------------------------------------------------------------------
+
+    def _listed(
+        self, known: Mapping[str, SeenFile[Any]], problems: list[Problem]
+    ) -> Iterator[tuple[str, bool]]:
+        os.stat(self.folder)  # noqa: PTH116 - raises where it is not there
+        for folder in FOLDERS:
+            try:
+                names = _files(f"{self.folder}/{folder}", problems)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                problems.append(unreadable(self.folder / folder, error))
+                yield from ((one, False) for one in known if one.startswith(f"{folder}/"))
+                continue
+            yield from ((f"{folder}/{name}", True) for name in names)
+
+    def _absent(self, name: str) -> Iterator[Problem]:  # noqa: ARG002 - it was just removed
+        yield from ()
+
+    def _read(self, raw: bytes, place: str, name: str) -> Entry[Any]:
+        return _read(raw, place, FOLDERS[name.partition("/")[0]])
+
+    def _document(self, look: Look[Any]) -> Document:
+        found, problems = _by_name(look), [*problems_of(look)]
+        first: dict[Kind, dict[str, Entry[Any]]] = {kind: {} for kind in FOLDERS.values()}
+        for kind, entry in found:
+            name = entry.value.name
+            if (other := first[kind].setdefault(name, entry)) is not entry:
+                message = f"{NOUNS[kind]} '{name}' is already defined at {other.place}"
+                place = entry.origins.get("name", entry.place)
+                problems.append(Problem(place, message, "remove or rename one of the two"))
+        profiles = Profiles(first["profile"], first["llm-config"])
+        return Document(own_profiles=profiles, problems=tuple(problems))
+
+
+def _by_name(look: Look[Any]) -> Iterator[tuple[Kind, Entry[Any]]]:
+    """The good files of a look, each with what it is, in the order of their names."""
+    for name, file in sorted(look.files.items()):
+        if file.entry is not None:
+            yield FOLDERS[name.partition("/")[0]], file.entry
+
+
+def _files(folder: str, problems: list[Problem]) -> list[str]:
+    """The names of the files in a folder that may be read, in order."""
+    with os.scandir(folder) as found:
+        names = sorted(one.name for one in found if one.name[:1] != ".")
+    unlike = [one for one in names if not one.endswith(ENDINGS)]
+    for name in unlike if len(names) <= MOST_FILES else ():
+        message, cure = f"its name does not end in {', '.join(ENDINGS)}", "rename it, or remove it"
+        problems.append(Problem(f"{folder}/{name}", message, cure, level="warning"))
+    wanted = [one for one in names if one.endswith(ENDINGS)]
+    if len(wanted) > MOST_FILES:
+        message = f"it has more than {MOST_FILES} files, and the others are left out"
+        problems.append(Problem(folder, message, "remove some"))
+    return wanted[:MOST_FILES]
+
+
+def _read(raw: bytes, place: str, kind: Kind) -> Entry[Any]:
+    """The profile or the configuration in a file; raises DocumentErrors."""
+    part = object_in(raw, place, "name: Principal", yaml=not place.endswith(".json"))
+    reader = DocumentReader(OPERATOR)
+    entry: Entry[Any] | None
+    entry = reader.profile(part) if kind == "profile" else reader.llm_config(part)
+    if entry is None:
+        raise DocumentErrors(reader.problems)
+    return replace(entry, revision=revision_of(entry.value.to_text()))
+
+
+@cache
+def packaged_profiles() -> Profiles:
+    """What comes with the package, read when it is first needed."""
+    found: dict[Kind, dict[str, Entry[Any]]] = {kind: {} for kind in FOLDERS.values()}
+    for folder, kind in FOLDERS.items():
+        for path in sorted((PACKAGED_PROFILES / folder).glob("*.yaml")):
+            entry = _read(path.read_bytes(), PACKAGED, kind)
+            found[kind][entry.value.name] = replace(
+                entry, document=PACKAGED, place=PACKAGED, origins={}
+            )
+    return Profiles(found["profile"], found["llm-config"])
