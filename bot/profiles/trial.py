@@ -6,18 +6,25 @@ only theirs, and an item counts as read by the next recorded request.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import orjson
 
 from bot.messages import Json, text_of
 from bot.profiles.inbox import Earlier, words_of
 from bot.profiles.rules import RULES, Decision, Round, Rules, rules_of
-from bot.profiles.state import GIVEN, TurnState
+from bot.profiles.state import GIVEN, TurnState, bounded
 from bot.safety.text_safety import Redact
 from bot.store.journal import Record
 from registry.profile import Profile
 
+_CONTEXT, _METADATA = "[its context follows]", "- Additional context: "
+_MARK = re.compile(r"\[([0-9a-f]{8}) marks what others wrote\]")
+"""What the first line of a message tells of the rest: see `bot.turn.prompt`."""
 AS_RECORDED, EARLIER, LATER = "as recorded", "earlier", "later"
 """Whether the rules end a turn where it ended, would have ended it before, or go on after that."""
 
@@ -125,10 +132,29 @@ def _followed(records: Iterable[Record]) -> Iterator[Record]:
     """The records that the state is made of, without what other rules did."""
     for record in records:
         if record.kind == "person" and GIVEN not in record.body:
-            given = {"text": text_of(record.body["content"])}
+            given = given_of(text_of(record.body["content"]))
             yield replace(record, body={**record.body, GIVEN: given})
         elif record.kind != RULES and not record.body.get("partial"):
             yield record
+
+
+def given_of(text: str) -> Json:
+    """What a person wrote, and the metadata of a task, from a message as the model read it.
+
+    A turn without rules keeps no more of it.
+    """
+    head, _, rest = text.partition("\n")
+    if not head.startswith("[sent "):
+        return {"text": text}
+    params: Any = None
+    if _CONTEXT in head:
+        context, _, rest = rest.partition("\n\n")
+        with suppress(ValueError):  # it was too long, and so it was cut
+            params = orjson.loads(context.rpartition(_METADATA)[2])
+    if (mark := _MARK.search(head)) is not None:
+        end = f"[{mark[1]} ends]"
+        rest = rest.rpartition(end)[2].removeprefix("\n")
+    return {"text": rest, "params": bounded(params if isinstance(params, dict) else {})}
 
 
 def names_in(records: Iterable[Record]) -> dict[str, tuple[str, str]]:
