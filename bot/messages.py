@@ -423,6 +423,15 @@ def text_of(content: Iterable[Block]) -> str:
     return "".join(block["text"] for block in content if block["type"] == "text").strip()
 
 
+NORMAL_ENDS = frozenset({"end_turn", "stop_sequence"})
+"""Why the model ends an answer that is whole."""
+
+
+def is_whole(content: Iterable[Block], stop: str) -> bool:
+    """Whether an answer came to its own end, and calls no tool."""
+    return stop in NORMAL_ENDS and all(block["type"] != "tool_use" for block in content)
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one request, by kind; `input` excludes both cache kinds."""
@@ -457,8 +466,9 @@ class ModelRequest:
 
     `system` are text blocks, `tools` and `messages` as the Messages API takes them, without cache
     marks, which the model's adapter sets. `no_tools` keeps the tools in the prefix but forbids
-    calls: for the last request of a turn that reached a limit. `meter` is filled while the request
-    runs.
+    calls: for the last request of a turn that reached a limit. `passing` is how many blocks at the
+    end of the messages are of this request alone, so that no cache should keep them. `meter` is
+    filled while the request runs.
     """
 
     model: str
@@ -469,6 +479,7 @@ class ModelRequest:
     temperature: float | None = None
     reasoning_effort: str | None = None
     no_tools: bool = False
+    passing: int = 0
     meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
 

@@ -108,7 +108,14 @@ class RunnableAgent:
     def read_turns(self) -> int:
         """How many turns are read from the store."""
         most, ours = self.most_turns, self.limits.history_turns
-        return ours if most is None else min(most, ours)
+        wanted = ours if most is None else min(most, ours)
+        return max(2, wanted) if self.has_rules else wanted
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether its profile has rules: a turn then takes over what the one before it left."""
+        profile = self.effective.profile
+        return profile is not None and profile.has_rules
 
     def working_for(self, account: str) -> RunnableAgent:
         """An agent that belongs to no account works for one; an instance stays with its own."""

@@ -54,6 +54,8 @@ _PROMPTS = 20
 _PROMPTS_SECONDS = 10.0
 _PROMPT_CHARACTERS = 20_000
 _PROMPT_READ = 2 * _PROMPT_CHARACTERS
+_INSTRUCTIONS = 4_000
+_INSTRUCTIONS_READ = 2 * _INSTRUCTIONS
 _NOTES_LOGGED = 10
 _NOTES = 100
 
@@ -99,6 +101,7 @@ class Connection:
     """A connection that `run` opens and keeps; `state` shows when it is lost, and why.
 
     `tools` and `prompts` are what the server offers: the texts of prompts without arguments.
+    `instructions` is what it says of itself when it is asked to begin.
     `notes` say what is left out of its lists, and why.
     """
 
@@ -113,6 +116,7 @@ class Connection:
         self._trusted_until = 0.0
         self.tools: tuple[Tool, ...] = ()
         self.prompts: tuple[str, ...] = ()
+        self.instructions = ""
         self.notes: tuple[str, ...] = ()
         self.state = ConnectionState()
 
@@ -219,6 +223,8 @@ class Connection:
         for note in self.notes[:_NOTES_LOGGED]:
             self._log.warning("tool list", note=note)
         self.tools, self.prompts = found.tools, tuple(filter(None, texts))
+        said = (client.instructions or "")[:_INSTRUCTIONS_READ]
+        self.instructions = printable(self._spec.secrets.redact(said), _INSTRUCTIONS).strip()
 
     async def _list_tools(self, client: mcp.Client, found: ToolFilter) -> None:
         """Add the server's tools to those found, even if it does not declare any.

@@ -87,6 +87,11 @@ class Pool:
         found = sorted(self._found(specs), key=lambda pair: pair[0].name)
         return [text for _, server in found for text in server.prompts]
 
+    def instructions(self, specs: Iterable[ServerSpec]) -> list[tuple[str, str]]:
+        """What servers say of themselves, by the name that the agent gives them."""
+        found = sorted(self._found(specs), key=lambda pair: pair[0].name)
+        return [(spec.name, one.instructions) for spec, one in found if one.instructions]
+
     async def call(self, call: ServerCall) -> ToolResult:
         """The tool's answer. A call that did not run, or may run twice, is made once more.
 

@@ -108,6 +108,7 @@ class McpServer:
 
     `names` are those that agents give it, `connects` counts its connections, `calls` those that run
     now. `tools` and `prompts` are what it offers, also while it is away; `reason` says why it is.
+    `instructions` is what it says of itself.
     `notes` say what was left out of its lists, and why.
     `settled` is set once the first attempt has succeeded or failed. Connecting and calling have a
     breaker each: a server that accepts every connection may still fail every call.
@@ -117,6 +118,7 @@ class McpServer:
         self.names = [spec.name]
         self.tools: tuple[Tool, ...] = ()
         self.prompts: tuple[str, ...] = ()
+        self.instructions = ""
         self.notes: tuple[str, ...] = ()
         self.connects = 0
         self.reason = "not connected yet"
@@ -323,6 +325,7 @@ class McpServer:
             self._connect_breaker.succeeded()
             self._log.info("connected", tools=len(connection.tools), connects=self.connects)
         self.tools, self.prompts = connection.tools, connection.prompts
+        self.instructions = connection.instructions
         self.notes = connection.notes
         self._settle()
 

@@ -284,8 +284,11 @@ def _is_surely_free(error: Exception) -> bool:
 
 def body(request: ModelRequest, settings: Parameters) -> dict[str, Any]:
     """The JSON of a request: settings, prompt and cache marks."""
-    prepare = with_cache_marks if known(request.model) else without_cache_marks
-    prompt = prepare(request.system, request.tools, request.messages)
+    given = (request.system, request.tools, request.messages)
+    if known(request.model):
+        prompt = with_cache_marks(*given, request.passing)
+    else:
+        prompt = without_cache_marks(*given)
     parts = {"system": prompt.system, "tools": prompt.tools}
     return {
         **settings.body,

@@ -201,13 +201,19 @@ class Prompt:
 
 
 def with_cache_marks(
-    system: Sequence[Json], tools: Sequence[Json], messages: Sequence[Json]
+    system: Sequence[Json],
+    tools: Sequence[Json],
+    messages: Sequence[Json],
+    passing: int = 0,
 ) -> Prompt:
-    """The prompt with at most four cache marks; changes nothing that it is given."""
+    """The prompt with at most four cache marks; changes nothing that it is given.
+
+    The last `passing` blocks, which the next request does not have, are not marked.
+    """
     prompt = without_cache_marks(system, tools, messages)
     _mark_last(prompt.tools)
     _mark_last(prompt.system)
-    _mark_conversation(prompt.messages)
+    _mark_conversation(prompt.messages, passing)
     return prompt
 
 
@@ -244,9 +250,9 @@ def _mark_last(blocks: list[Json]) -> None:
             return
 
 
-def _mark_conversation(messages: list[Json]) -> None:
+def _mark_conversation(messages: list[Json], passing: int) -> None:
     """Mark the last block that can be marked, and the next one at least 15 blocks before it."""
-    due = marks = distance = 0
+    marks, distance, due = 0, -passing, 0
     for index in reversed(range(len(messages))):
         content = _blocks(messages[index])
         for place in reversed(range(len(content))):

@@ -1,1 +1,1 @@
-"""Profiles at work: the state of a turn, rules that look at it, inbox items, and prompt segments."""
+"""Profiles at work: the state of a turn, its rules, its inbox, and the prompt from segments."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -24,6 +25,7 @@ from bot.errors import (
 )
 from bot.messages import Answer, Json
 from bot.ops.tasks import expiring_on, offload_if_long
+from bot.store.journal import Record
 from bot.turn import results
 from bot.turn.model_fallback import ModelCaller
 from bot.turn.progress import Progress
@@ -31,6 +33,9 @@ from bot.turn.results import Outcome, TurnResult, turn_result
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.turn import Turn
 from bot.usage.budgets import RequestRate
+
+if TYPE_CHECKING:
+    from bot.profiles.rules import Decision, TurnRules
 
 log = structlog.get_logger("turn")
 
@@ -43,6 +48,8 @@ _ENDS: Mapping[str, tuple[Outcome, str, str]] = {
 }
 """How a turn ends by the stop reason of its last answer: the outcome, what is added, the error."""
 OUT_OF_TIME = "OutOfTime"
+ENDED_BY_RULE = "EndedByRule"
+"""The kind of error of a turn that a rule of the agent's profile ended so."""
 
 
 def _kind_of(error: Exception) -> str:
@@ -52,19 +59,28 @@ def _kind_of(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AgentLoop:
-    """Takes one turn to its end, or until people must approve something."""
+    """Takes one turn to its end, or until people must approve something.
+
+    `rules` are those of the agent's profile, None where it has none.
+    """
 
     turn: Turn
     model: ModelCaller
     calls: ToolCalls
     progress: Progress
     rate: RequestRate
+    rules: TurnRules | None = None
 
     async def run(self) -> TurnResult | Suspension:
-        """How the turn ends; its last records are not written yet.
+        """How the turn ends; its last records are not written yet."""
+        end = await self._run()
+        if self.rules is not None and isinstance(end, TurnResult):
+            left = self.rules.closing()
+            self.turn.add(*([left] if left else []))
+        return end
 
-        The person's stop and the turn's time limit end it wherever it is; what was said stays.
-        """
+    async def _run(self) -> TurnResult | Suspension:
+        """The person's stop and the time limit end a turn wherever it is; what was said stays."""
         stop, time_limit = self.turn.stop, asyncio.timeout(self.turn.usage.seconds_left)
         try:
             async with time_limit:
@@ -99,21 +115,26 @@ class AgentLoop:
         turn = self.turn
         if open_calls := turn.open_calls():
             return self._suspension(await self.calls.resume(open_calls))
+        if not self._looks_before() and turn.has_draft:  # the host ended, and its rule is gone
+            return turn_result("done", turn.said(), turn.note)
         who = (turn.line.name, turn.opened.ref.conversation, turn.incoming.person.id)
         if not self.rate.take(who, turn.usage.limits.per_minute):
             return self._too_many(results.TOO_MANY_REQUESTS)
         if not await turn.budget.take_request(turn.usage.limits):
             return self._too_many(results.TOO_MUCH_AT_ONCE)
         last = turn.usage.is_last_request
+        may_go_on = self.rules is not None and not last and self.rules.may_go_on()
+        self.progress.begin_step(withheld=may_go_on)
         answer = await self.model.ask(last=last)
         has_calls = any(block["type"] == "tool_use" for block in answer.content)
         was_cut = any(earlier.body["stop"] == "max_tokens" for earlier in turn.answers)
         calls_cut = answer.stop == "max_tokens" and has_calls and not was_cut
         wants_calls = answer.stop == "tool_use" and has_calls
         if last or not (wants_calls or calls_cut or answer.stop == "pause_turn"):
-            return self._end_with(answer)
+            return await self._end_with(answer, last=last)
         record = turn.add_answer(answer)
-        self.progress.end_step()
+        self._look_after(record, last=last)
+        self.progress.end_step(goes_on=True)
         if wants_calls:
             return self._suspension(await self.calls.start(turn.calls(record)))
         if calls_cut:
@@ -126,15 +147,44 @@ class AgentLoop:
         return replace(turn_result("refused", self.turn.said(), note), error=results.TOO_MANY)
 
     def _suspension(self, pending: list[PendingCall]) -> Suspension | None:
-        return Suspension(tuple(pending), self.turn.said()) if pending else None
+        said = self.turn.said(goes_on=True)
+        return Suspension(tuple(pending), said) if pending else None
 
-    def _end_with(self, answer: Answer) -> TurnResult:
-        """The last answer, without calls; its record is written with the reply, in one step."""
+    async def _end_with(self, answer: Answer, *, last: bool) -> TurnResult | None:
+        """The last answer, without calls; its record is written with the reply, in one step.
+
+        Unless a rule lets the turn go on: then it is a draft, and recorded now.
+        """
         spoken = [block for block in answer.content if block["type"] != "tool_use"]
-        self.turn.add_answer(replace(answer, content=spoken))
+        record = self.turn.add_answer(replace(answer, content=spoken))
+        decision = self._look_after(record, last=last)
+        if decision is not None and decision.goes_on:
+            self.progress.end_step(goes_on=True)
+            await self.turn.record()
+            return None
         self.progress.end_step()
         outcome, note, error = _ENDS.get(answer.stop, ("done", self.turn.note, ""))
+        if decision is not None and (action := decision.action) and action.type == "end_agent_turn":
+            is_error = action.outcome == "error"
+            own = action.message or (results.ENDED_BY_RULE if is_error else "")
+            note = "\n\n".join(filter(None, (note, own)))
+            outcome, error = ("failed", ENDED_BY_RULE) if is_error else (outcome, error)
         return replace(turn_result(outcome, self.turn.said(), note), error=error)
+
+    def _looks_before(self) -> bool:
+        """Look at the rules before a request; whether it has something for the model to read."""
+        if self.rules is None:
+            return False
+        self.turn.reading, self.turn.passing = self.rules.before()
+        return bool(self.turn.reading)
+
+    def _look_after(self, answer: Record, *, last: bool) -> Decision | None:
+        """Look at the rules after an answer; what they did is recorded together with it."""
+        if self.rules is None:
+            return None
+        decision, record = self.rules.after(answer, may_go_on=not last)
+        self.turn.add(record)
+        return decision
 
     async def _gave_up(self, outcome: Outcome, note: str, error: Exception) -> TurnResult:
         """The end of a turn that gets no answer; what was shown of one stays, and is marked."""
@@ -149,6 +199,8 @@ class AgentLoop:
         That becomes a record of its own, with these facts.
         """
         shown = self.progress.said
+        if self.turn.has_draft:  # nothing of what was to replace it can have been seen
+            return await self._redacted(self.turn.said()), False
         said = await self._redacted(shown)
         if partial := shown[len(self.turn.said()) :].strip():
             text = [{"type": "text", "text": await self._redacted(partial)}]

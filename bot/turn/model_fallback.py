@@ -28,6 +28,7 @@ from bot.store.sessions import is_task
 from bot.turn.narrowing import narrowed
 from bot.turn.progress import Progress
 from bot.turn.results import TRYING_AGAIN
+from bot.turn.transcript import with_passing
 from bot.turn.turn import Turn
 
 log = structlog.get_logger("turn")
@@ -92,10 +93,11 @@ class ModelCaller:
             max_tokens=turn.agent.max_tokens,
             system=turn.prompt.system,
             tools=turn.prompt.tools,
-            messages=turn.transcript.messages(turn.prefix, turn.view),
+            messages=with_passing(turn.transcript.messages(turn.prefix, turn.view), turn.passing),
             temperature=llm.temperature,
             reasoning_effort=self._effort,
             no_tools=last and bool(turn.prompt.tools),
+            passing=len(turn.passing),
         )
 
     async def _cleaned(self, answer: Answer) -> Answer:

@@ -129,6 +129,8 @@ def _without(view: View, kind: str, results: list[Record]) -> View | None:
 
 def _without_named(messages: list[Json], place: tuple[int, int], view: View) -> View | None:
     """Without the result at this place, if there is one: nothing else of a turn can be spared."""
+    if place[0] >= len(messages):  # what this request alone had at its end
+        return None
     content = messages[place[0]]["content"]
     call = content[min(place[1], len(content) - 1)].get("tool_use_id")
     if call is None or RESULT + call in view.omitted:

@@ -50,7 +50,7 @@ class Progress:
 
     `message` is what shows the answer in a group, UNKNOWN_MESSAGE where it may be there or not:
     that is recorded before it is sent, so that it is not taken for unsent after a crash. `chunks`
-    counts the pieces of this step.
+    counts the pieces of this step. Where that may turn out to be a draft, nothing of it is shown.
     """
 
     def __init__(self, turn: Turn) -> None:
@@ -59,7 +59,8 @@ class Progress:
         self._address = turn.incoming.address
         self._filter = turn.agent.filter
         self._growing = StreamRedactor(self._filter.secrets)
-        self._earlier = turn.said()
+        self._earlier = turn.said(goes_on=True)
+        self._is_withheld = False
         self._pieces: list[str] = []
         self._tool = ""
         self._shown = self._drawing = ""
@@ -86,6 +87,10 @@ class Progress:
             self._unnoted.append(" ".join(printable(tool, NAME_LIMIT).split()))
         self._changed.set()
 
+    def begin_step(self, *, withheld: bool) -> None:
+        """A step begins; its text is `withheld` while a rule may ask for another answer."""
+        self._is_withheld = withheld
+
     def restart_step(self) -> None:
         """The step is made again: what it said so far does not count."""
         self._pieces, self._is_drawn, self.chunks = [], False, 0
@@ -101,15 +106,20 @@ class Progress:
         stream = self._turn.stream
         return stream is not None and len(stream.showing) > self._shown_before
 
-    def end_step(self) -> None:
-        """The step is over, and the turn has its answer."""
+    def end_step(self, *, goes_on: bool = False) -> None:
+        """The step is over, and the turn has its answer, or `goes_on`: then it may be a draft."""
         self.restart_step()
         self._note_shown()
-        self._earlier = self._turn.said()
+        self._earlier = self._turn.said(goes_on=goes_on)
+
+    @property
+    def _visible(self) -> str:
+        """All that may be shown by now."""
+        return self._earlier if self._is_withheld else self.said
 
     @property
     def said(self) -> str:
-        """All that the person can have seen."""
+        """All that was said so far, but for drafts."""
         self._pieces = ["".join(self._pieces)]
         now = self._pieces[0].strip()
         return "\n\n".join(part for part in (self._earlier, now) if part)
@@ -174,7 +184,7 @@ class Progress:
 
     async def _extend(self, stream: AnswerStream) -> None:
         """Show what is settled; what an earlier attempt had shown of it is not shown again."""
-        said = self.said
+        said = self._visible
         redact, growing = self._filter.redact_preview, self._growing
         text = await offload_if_long(len(said), lambda: redact(said, growing))
         if text.startswith(stream.text):
@@ -196,7 +206,7 @@ class Progress:
         """What may be shown now; drawn again only where something was added."""
         if not self._is_drawn:
             self._is_drawn = True  # unless something is added meanwhile
-            said, note = self.said, f"_{self._tool} …_" if self._tool else ""
+            said, note = self._visible, f"_{self._tool} …_" if self._tool else ""
             redact, growing = self._filter.redact_preview, self._growing
             shown = await offload_if_long(len(said), lambda: redact(said, growing))
             self._drawing = "\n\n".join(part for part in (shown, note) if part)

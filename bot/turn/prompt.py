@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -74,8 +75,9 @@ BASE_OVER_HTTP = (
 class RenderedPrompt:
     """System and tools as they go to the model, and which tool each wire name means.
 
-    `content` is the digest of everything but the time line: while it is unchanged and the
-    provider's cache is warm, the conversation's next turn uses the same prompt.
+    `content` is the digest of everything but the time line, and the time at which a turn began:
+    while it is unchanged and the provider's cache is warm, the conversation's next turn uses the
+    same prompt.
     """
 
     system: tuple[Json, ...]
@@ -93,12 +95,14 @@ def render(
     tools: Sequence[Json],
     names: Mapping[str, Sequence[str]],
     base: str = BASE,
+    began: str = "",
 ) -> RenderedPrompt:
-    """Render the prompt of a turn that begins now."""
+    """Render the prompt of a turn that begins now; `began` stands where its text has `BEGAN`."""
     texts = [text for text in (custom, base, *prompts) if text and text.strip()]
     tools_digest = content_hash([tools, names])
     time_line = datetime.fromtimestamp(now, UTC).strftime("Current time: %Y-%m-%d %H:%M UTC")
-    system = tuple({"type": "text", "text": text} for text in (time_line, *texts))
+    shown = [text.replace(BEGAN, began) for text in texts] if began else texts
+    system = tuple({"type": "text", "text": text} for text in (time_line, *shown))
     return RenderedPrompt(
         system=system,
         tools=tuple(tools),
@@ -109,6 +113,9 @@ def render(
     )
 
 
+BEGAN = "\x00began\x00"
+"""In an agent's own text, where the time stands at which its turn began."""
+NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 _WORD = re.compile(r"\w+")
 
 
@@ -219,6 +226,25 @@ def _context(context: TaskContext, redact: Redact) -> str:
     return "\n".join(lines)
 
 
+def segments_text(
+    agent: RunnableAgent,
+    toolset: Toolset,
+    context: TaskContext | None,
+    fixed: Mapping[str, Any],
+    offer: tuple[Sequence[Json], Mapping[str, Sequence[str]]],
+) -> str:
+    """The text of the segments of an agent's profile."""
+    from bot.profiles.segments import PromptState, text_of_segments
+    from bot.profiles.state import bounded
+
+    redact, (tools, names) = agent.filter.secrets.redact, offer
+    used = {server for server, *_ in names.values()}
+    servers = [one for one in toolset.mcp.servers if one.name in used]
+    params = redact_values(bounded(context.metadata), redact) if context else {}
+    contributed = toolset.mcp.pool.instructions(servers)
+    return text_of_segments(agent.effective, PromptState(fixed, params, tools, contributed))
+
+
 WARM_SECONDS = 300.0
 """How long a provider keeps what it has read."""
 STORE_AGAIN_SECONDS = 1800.0
@@ -256,21 +282,27 @@ class PromptCache:
         agent: RunnableAgent,
         toolset: Toolset,
         context: TaskContext | None = None,
+        fixed: Mapping[str, Any] = NO_VALUES,
     ) -> RenderedPrompt:
         """The conversation's prompt while that is warm and unchanged, else a new one.
 
-        The texts of a task's specialization come behind the instructions of the agent.
+        The texts of a task's specialization come behind the instructions of the agent. `fixed` is
+        what segments of a profile may read, by path.
         """
-        topics = agent.filter.topics_prompt()
-        said = agent.effective.definition
-        own = own_text(said.name, said.description, said.custom_instructions)
+        topics, (tools, names) = agent.filter.topics_prompt(), toolset.offer()
+        said, own = agent.effective.definition, agent.effective.definition.custom_instructions
+        if agent.effective.segments:
+            built = segments_text(agent, toolset, context, fixed, (tools, names))
+            own = "\n\n".join(filter(None, (built, own)))
+        own = own_text(said.name, said.description, own)
         if context is not None:
             wanted = context.specialization
             more = self.specialized(wanted.vertical, wanted.region, wanted.language)
             own = "\n\n".join(filter(None, (own, more)))
         prompts = [*([topics] if topics else []), *toolset.mcp.pool.prompts(toolset.mcp.servers)]
         base = BASE_OVER_HTTP if is_http(line) else BASE
-        new = render(self.clock.wall(), own, prompts, *toolset.offer(), base)
+        began = str(fixed.get("state.agent_start_utc_timestamp") or "")
+        new = render(self.clock.wall(), own, prompts, tools, names, base, began)
         cold = self.clock.wall() - WARM_SECONDS
         while self._warm and next(iter(self._warm.values()))[0] <= cold:
             self._warm.popitem(last=False)

@@ -24,6 +24,7 @@ TRYING_AGAIN = "the model is busy, trying again"
 PRESET_GONE = "The preset with which this answer began is gone, so it ends here."
 AGENT_GONE = "The agent that began this answer was removed, so it ends here."
 OUT_OF_TIME = "I had to stop here: this took longer than one answer may take."
+ENDED_BY_RULE = "I had to stop here: a rule of this assistant ended the answer."
 OUT_OF_BUDGET = "I have to stop here: {}"
 TOO_MANY_REQUESTS = (
     "That was too many requests in one minute. Please wait a little, then write again."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -14,7 +15,8 @@ from bot.approvals.service import TurnServices
 from bot.errors import CrashSuspect, PoisonMessage
 from bot.messages import Model
 from bot.store import keys
-from bot.store.journal import SUSPECT_AFTER, Opened, OpenTurn, new_call
+from bot.store.journal import SUSPECT_AFTER, Opened, OpenTurn, Record, new_call
+from bot.store.sessions import is_http
 from bot.tools.policy import CallContext
 from bot.tools.toolset import ToolPermissions, Toolset, ToolsetFactory
 from bot.turn import results
@@ -25,11 +27,14 @@ from bot.turn.prompt import PromptCache, Specialized, no_specialization
 from bot.turn.results import TurnResult
 from bot.turn.slots import TurnSlots
 from bot.turn.tool_calls import ToolCalls
-from bot.turn.transcript import Transcripts, size_of
+from bot.turn.transcript import Transcript, Transcripts, size_of
 from bot.turn.turn import Turn, TurnRequest
 from bot.usage.budgets import Budgets, RequestRate, Spender
 from bot.usage.ledger import BudgetService
 from bot.usage.reservation import TurnBudget
+
+if TYPE_CHECKING:
+    from bot.profiles.rules import TurnRules
 
 log = structlog.get_logger("turn")
 
@@ -159,8 +164,8 @@ class TurnRunner:
         toolset = self._toolset(request)
         await toolset.mcp.connect(approved=request.approval is not None)
         transcript = self.transcripts.get(fence.line, request.ref)
-        context = request.incoming.context
-        prompt = self._prompts.current(fence.line, request.ref, agent, toolset, context)
+        fixed, context = fixed_values(request), request.incoming.context
+        prompt = self._prompts.current(fence.line, request.ref, agent, toolset, context, fixed)
         to_store = self._prompts.to_store(fence.line, prompt)
         budget = self._budget(request)
         name = keys.open_turn(fence.line, request.ref.conversation)
@@ -192,13 +197,15 @@ class TurnRunner:
             prompt = await self._prompts.load(fence.line, opened.turn.render) or prompt
         else:
             self._prompts.stored(fence.line, to_store)
+        earlier = earlier_records(transcript, request)
         turn = Turn(services, request, opened.turn, transcript, prompt, budget)
         if turn.stream is not None and not opened.resumed:
             turn.stream.begin()
         progress = Progress(turn)
         model = ModelCaller(self.model, turn, progress)
         calls = ToolCalls(toolset, turn, progress)
-        return AgentLoop(turn, model, calls, progress, self.rate)
+        rules = rules_of(turn, fixed, earlier) if agent.has_rules else None
+        return AgentLoop(turn, model, calls, progress, self.rate, rules)
 
     def _toolset(self, request: TurnRequest) -> Toolset:
         agent, incoming = request.agent, request.incoming
@@ -243,3 +250,40 @@ class TurnRunner:
             agent.model,
             agent.limits.seconds,
         )
+
+
+# --- an agent with a profile ----------------------------------------------------------------------
+
+
+def fixed_values(request: TurnRequest) -> dict[str, Any]:
+    """What of the state of a turn stays the same; nothing where its agent has no profile."""
+    if request.agent.effective.profile is None:
+        return {}
+    from bot.profiles.state import fixed_values as values
+
+    incoming, line = request.incoming, request.entry.line.name
+    chat = "http" if is_http(line) else "private" if incoming.address.private else "group"
+    person = (incoming.person.id, incoming.person.name)
+    return values(request.agent, request.entry.id, request.role, person, chat)
+
+
+def earlier_records(transcript: Transcript, request: TurnRequest) -> list[Sequence[Record]]:
+    """The records of earlier turns, where rules take over what those have left to be read."""
+    if not request.agent.has_rules:
+        return []
+    return [one.records for one in transcript.turns if one.entry != request.entry.id]
+
+
+def rules_of(
+    turn: Turn, fixed: Mapping[str, Any], earlier: Sequence[Sequence[Record]]
+) -> TurnRules | None:
+    """The rules of a turn's profile."""
+    from bot.profiles.inbox import earlier_in
+    from bot.profiles.rules import TurnRules
+    from bot.profiles.rules import rules_of as ready
+
+    agent, redact = turn.agent.effective, turn.agent.filter.secrets.redact
+    if agent.profile is None:
+        return None
+    rules, left = ready(agent.profile, agent.profile_mark), earlier_in(earlier)
+    return TurnRules(rules, turn.id, fixed, turn.prompt.names, left, redact, turn.made)

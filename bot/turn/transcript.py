@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef
+from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef, is_whole
 from bot.store import keys
 from bot.store.journal import Record
 from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
+from registry.models import known
 
 UNANSWERED = '{"error": "This call was not answered: the turn ended before its result came."}'
 NOT_DELIVERED = "[Your last message was not delivered: the person has not seen all of it.]"
@@ -102,13 +103,15 @@ class TurnHistory:
 
 def _messages(records: Sequence[Record], prefix: str, omitted: frozenset[str]) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
+    drafts, is_behind_draft = drafts_in(records), False
     found: list[Json] = []
     for record in records:
         if record.kind == "person":
             _join(found, "user", record.body["content"])
         elif record.kind == "model" and record.body["stop"] != "refusal":  # never repeated
-            content = _sent_back(record, prefix)
-            _join(found, "assistant", content)
+            content = _sent_back(record, prefix, is_draft=id(record) in drafts)
+            _join(found, "assistant", _behind_draft(found, content) if is_behind_draft else content)
+            is_behind_draft = id(record) in drafts
             _join(found, "user", [_result(call, results, omitted) for call in calls_of(content)])
         elif (
             record.kind == "undelivered"
@@ -124,6 +127,26 @@ def _is_missing(records: Sequence[Record]) -> bool:
     """Whether an answer of a turn was refused and has not been delivered since."""
     kinds = [record.kind for record in records]
     return kinds.count("undelivered") > kinds.count("delivered")
+
+
+def drafts_in(records: Sequence[Record]) -> set[int]:
+    """The answers, by identity, after which a rule let the turn go on: they are drafts.
+
+    Such a one calls no tool and is whole; an answer follows, or the turn is not over.
+    """
+    answers = [record for record in records if record.kind == "model"]
+    if answers and any(record.kind == "end" for record in records):
+        answers.pop()
+    return {id(one) for one in answers if is_whole(one.body["content"], one.body["stop"])}
+
+
+def with_passing(messages: list[Json], passing: Sequence[Block]) -> list[Json]:
+    """The messages with blocks that stand at the end of this request alone."""
+    if not passing:
+        return messages
+    found = [*messages]
+    _join(found, "user", passing)
+    return found
 
 
 def calls_of(content: Iterable[Block]) -> list[Block]:
@@ -143,9 +166,16 @@ def _block_size(block: Json) -> int:
     return len(str(block.get("text") or block.get("input") or block.get("content") or ""))
 
 
-def _sent_back(record: Record, prefix: str) -> list[Block]:
-    """An answer's blocks as the API takes them back: thinking only under its own prefix."""
-    keeps_thinking = record.body["prefix"] == prefix
+def _sent_back(record: Record, prefix: str, *, is_draft: bool) -> list[Block]:
+    """An answer's blocks as the API takes them back: thinking only under its own prefix.
+
+    What a draft was thought for is over; and what an answer has read of an inbox is no longer
+    before it, which models notice that bind their thinking to that.
+    """
+    keeps_thinking = record.body["prefix"] == prefix and not is_draft
+    if keeps_thinking and record.body.get("read"):
+        model = known(record.body["model"])
+        keeps_thinking = model is not None and not model.binds_thinking
     content = [
         {name: value for name, value in block.items() if name != INVALID_INPUT}
         if INVALID_INPUT in block  # our own note: the API refuses unknown fields
@@ -174,6 +204,15 @@ def has_pictures(result: Record) -> bool:
     """Whether a call's result holds any."""
     content = result.body["content"]
     return not isinstance(content, str) and any(part["type"] == "image" for part in content)
+
+
+def _behind_draft(found: list[Json], content: Sequence[Block]) -> Sequence[Block]:
+    """What of an answer comes behind a draft; its thinking goes first, where the API wants it."""
+    if not content or not found or found[-1]["role"] != "assistant":
+        return content
+    ahead = next((n for n, b in enumerate(content) if b["type"] not in THINKING), len(content))
+    found[-1] = {"role": "assistant", "content": [*content[:ahead], *found[-1]["content"]]}
+    return content[ahead:]
 
 
 def _join(found: list[Json], role: str, content: Sequence[Json]) -> None:
@@ -334,6 +373,8 @@ class Transcript:
         return next((turn for turn in reversed(self.turns) if of in ("", turn.entry)), None)
 
     def _add(self, record: Record) -> None:
+        if record.kind == "rules":  # what its rules looked at is in the store, and much
+            record = replace(record, body={n: v for n, v in record.body.items() if n != "phases"})
         if record.kind == "person":
             self.turns.append(TurnHistory())
         turn = self._turn_of(record)

@@ -26,6 +26,7 @@ from bot.messages import (
     TurnRef,
     TurnSummary,
     Usage,
+    is_whole,
     text_of,
 )
 from bot.ops.tasks import offload_if_long
@@ -45,7 +46,7 @@ from bot.turn.results import (
 )
 from bot.turn.transcript import THOUGHTS, TURN, Transcript, View, calls_of
 from bot.usage.budgets import TurnUsage
-from bot.usage.pricing import KnownPrompt, known_prompt
+from bot.usage.pricing import KnownPrompt, known_prompt, most_tokens
 from bot.usage.reservation import TurnBudget
 from registry.models import known
 
@@ -91,7 +92,17 @@ class TurnRequest:
         else:
             content = person_content(incoming, self.agent.filter.secrets.redact)
             more = {"unread": incoming.unsupported} if incoming.unsupported else {}
-        return Record("person", {**body, "content": content, **more})
+        body |= {"content": content, **more}
+        return Record("person", body | {"given": self._given()} if self.agent.has_rules else body)
+
+    def _given(self) -> Json:
+        """What rules read of the message, also once the turn has waited for people."""
+        from bot.profiles.state import given_in
+
+        text = self.incoming.text
+        if self.retry:  # the host's line stands above what the person wrote
+            text = text_of(map(dict, self.retry.content)).partition("\n")[2]
+        return given_in(self.incoming, text, self.agent.filter.secrets.redact)
 
 
 @dataclass(repr=False, eq=False)
@@ -102,6 +113,7 @@ class Turn:
     records. `prefix` names what the model has read before its next answer, `head` the model, its
     system prompt (without the time) and its tools, `view` what of the transcript is sent. `note` is
     for the person, about what had to be left out of that. `stream` takes the answer over HTTP.
+    `passing` stands at the end of the next request alone; `reading` names what that is.
     """
 
     services: TurnServices
@@ -129,6 +141,8 @@ class Turn:
         self.answers: list[Record] = []
         self._answers_shown = 0
         self._unwritten: list[Record] = []
+        self.passing: Sequence[Block] = ()
+        self.reading: Sequence[str] = ()
         self._note_next_request = False
         self._resume()
 
@@ -206,10 +220,34 @@ class Turn:
         """All records of this turn that are in the journal."""
         return self.transcript.of_turn(self.id)
 
-    def said(self) -> str:
-        """The text of this turn's answers that was not sent before the turn last waited."""
-        texts = [text_of(answer.body["content"]) for answer in self.answers[self._answers_shown :]]
-        return "\n\n".join(text for text in texts if text)
+    def made(self) -> list[Record]:
+        """All records of this turn, also those that are not written yet."""
+        return [*self.recorded(), *self._unwritten]
+
+    def said(self, *, goes_on: bool = False) -> str:
+        """The text of this turn's answers that was not sent before the turn last waited.
+
+        Of drafts only the newest is said, where nothing came after it; where the turn `goes_on`,
+        none is.
+        """
+        texts: list[str] = []
+        draft = ""
+        for answer in self.answers[self._answers_shown :]:
+            text, is_draft = text_of(answer.body["content"]), self._is_draft(answer)
+            draft = (text or draft) if is_draft else "" if text else draft
+            texts += [text] if text and not is_draft else []
+        if not goes_on and draft:
+            texts.append(draft)
+        return "\n\n".join(texts)
+
+    def _is_draft(self, answer: Record) -> bool:
+        """Whether an answer is one that would end the turn, if no rule let it go on."""
+        return is_whole(answer.body["content"], answer.body["stop"])
+
+    @property
+    def has_draft(self) -> bool:
+        """Whether the newest answer is one after which a rule let the turn go on."""
+        return bool(self.answers) and self._is_draft(self.answers[-1])
 
     def calls(self, answer: Record) -> list[Call]:
         """The calls of an answer."""
@@ -224,7 +262,10 @@ class Turn:
 
     def known_prompt(self) -> KnownPrompt:
         """What the newest answer in this conversation tells about the size of its next request."""
-        return known_prompt(self.transcript.newest_first(), self.head)
+        found = known_prompt(self.transcript.newest_first(), self.head)
+        if self.passing:
+            return replace(found, added=found.added + most_tokens(self.passing))
+        return found
 
     async def grants(self) -> Collection[str]:
         """What people allowed for good in this conversation, and is valid for this person today."""
@@ -255,10 +296,17 @@ class Turn:
         }
         if self.view.omitted:
             body["omitted"] = sorted(self.transcript.kept_in(self.view).omitted)
+        if self.reading:
+            body["read"] = [*self.reading]
+            self.passing = self.reading = ()
         record = Record("model", {**body, **partial} if partial else body)
         self.answers.append(record)
         self._unwritten.append(record)
         return record
+
+    def add(self, *records: Record) -> None:
+        """Add records that are written together with the next ones."""
+        self._unwritten += records
 
     def add_interrupted(self, call: Call, result: Result) -> None:
         """Make the record of a call that was stopped; `finish` writes it."""
@@ -386,7 +434,7 @@ class Turn:
         return result.said if self.stream is not None and is_said_apart else result.text
 
     def _summary(self, result: TurnResult, state: str) -> TurnSummary:
-        records = [*self.recorded(), *self._unwritten]
+        records = self.made()
         usages = [Usage(*one.body["usage"]) for one in records if one.kind == "model"]
         known, began = self.prompt.names, {r.body["call"] for r in records if r.kind == "started"}
         used = (block["name"] for block in self._used() if block["id"] in began)

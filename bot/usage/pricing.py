@@ -160,7 +160,7 @@ def known_prompt(newest_first: Iterable[Record], head: str) -> KnownPrompt:
             if sum(usage) - usage[1] > 0:
                 return KnownPrompt(sum(usage), added, body.get("head") == head)
         if record.kind in ("person", "model", "result"):
-            added += _max_tokens(body["content"]) + MESSAGE_TOKENS
+            added += most_tokens(body["content"]) + MESSAGE_TOKENS
     return KnownPrompt(added=added)
 
 
@@ -184,14 +184,14 @@ def _max_input_tokens(request: ModelRequest, known: KnownPrompt) -> int:
         return known.tokens + known.added + SLACK_TOKENS
     own = len(orjson.dumps([request.system, request.tools])) // MIN_BYTES_PER_TOKEN
     own += SLACK_TOKENS + TOOLS_TOKENS * bool(request.tools)
-    said = sum(_max_tokens(message["content"]) + MESSAGE_TOKENS for message in request.messages)
+    said = sum(most_tokens(message["content"]) + MESSAGE_TOKENS for message in request.messages)
     if not known.tokens:
         return own + said
     before = max(0, said - known.added) // MIN_BYTES_PER_TOKEN
     return own + max(before, known.tokens) + known.added
 
 
-def _max_tokens(content: Any) -> int:
+def most_tokens(content: Any) -> int:
     """The most tokens of a content: one for each byte."""
     plain, images = _without_images(content)
     return len(orjson.dumps(plain)) + images * IMAGE_TOKENS

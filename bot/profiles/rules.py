@@ -1,0 +1,312 @@
+"""The rules of a profile at work: before each request, after each answer, and on the flow.
+
+They are looked at in memory, over a state that is made of the turn's records. What they did is a
+record of its own, written in one step with the answer: a crash before that step looks at the same
+rules over the same state again, a crash after it finds them done.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+import structlog
+
+from bot.messages import Block, Json
+from bot.profiles.inbox import Earlier, block_of, unread_in
+from bot.profiles.state import TurnState
+from bot.safety.text_safety import Redact
+from bot.store.journal import Record
+from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
+from registry.state_conditions import Read, compiled
+
+log = structlog.get_logger("rules")
+
+SEEN_LIMIT = 200
+"""Characters of a value that a rule saw, as it is recorded."""
+MOST_KNOWN = 512
+RULES = "rules"
+"""The kind of the records of what rules did."""
+LOOP, AWAIT, END = "loop_with_inbox_item", "await_user_input", "end_agent_turn"
+
+Phase = Literal["pre", "post", "flow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule, ready to be looked at: the paths that its condition reads, and what it adds."""
+
+    id: str
+    holds: Callable[[Read], bool]
+    paths: tuple[str, ...]
+    item: InboxItem | None = None
+    target: str = SELF
+    sets: tuple[str, Any] | None = None
+    flow: FlowAction | None = None
+
+    @property
+    def adds_here(self) -> bool:
+        """Whether it can add something that this agent reads."""
+        return self.item is not None and self.target == SELF
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of a profile; its `name` is as records say it, with its revision."""
+
+    profile: Profile
+    name: str
+    pre: tuple[Rule, ...]
+    post: tuple[Rule, ...]
+    flow: tuple[Rule, ...]
+
+
+_known: OrderedDict[int, Rules] = OrderedDict()
+
+
+def rules_of(profile: Profile, name: str) -> Rules:
+    """The rules of a profile, made once; records say this `name` of it."""
+    found = _known.get(id(profile))
+    if found is None or found.profile is not profile or found.name != name:
+        found = _known[id(profile)] = Rules(
+            profile,
+            name,
+            tuple(map(_of_observer, profile.pre_turn_observers)),
+            tuple(map(_of_observer, profile.post_turn_observers)),
+            tuple(_of_flow(one.id, one.condition, one.action) for one in profile.flow_decider),
+        )
+        while len(_known) > MOST_KNOWN:
+            _known.popitem(last=False)
+    return found
+
+
+def _of_observer(one: Observer) -> Rule:
+    condition, action = compiled(one.condition), one.action
+    if action.type == "set_state":
+        sets = (str(action.path), action.value)
+        return Rule(one.id, condition.holds, condition.paths, sets=sets)
+    target, item = action.target_agent_id, action.inbox_item
+    return Rule(one.id, condition.holds, condition.paths, item, target)
+
+
+def _of_flow(id: str, text: str, action: FlowAction) -> Rule:
+    condition = compiled(text)
+    item = action.inbox_item or InboxItem(source=REFLECTION) if action.type == LOOP else None
+    return Rule(id, condition.holds, condition.paths, item, flow=action)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a turn after an answer: one more step (`goes_on`), or its end.
+
+    `rule` is the id of the rule that decided, '' where none did; `action` is what that says.
+    """
+
+    goes_on: bool = False
+    rule: str = ""
+    action: FlowAction | None = None
+
+
+NOTHING = Decision()
+
+
+@dataclass(slots=True)
+class Round:
+    """The rules around one answer: what was looked at, what fired, and what came of it.
+
+    `step` is the number of the answer.
+    """
+
+    rules: Rules
+    turn: str
+    step: int
+    redact: Redact
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    added: list[Json] = field(default_factory=list)
+    sets: dict[str, Any] = field(default_factory=dict)
+    flow: str = ""
+
+    def observe(self, phase: Literal["pre", "post"], state: TurnState) -> None:
+        """Look at the observers of a phase, in their order; each sees what those before it did."""
+        rules = self.rules.pre if phase == "pre" else self.rules.post
+        if not rules:
+            return
+        noted = self._phase(phase)
+        for rule in rules:
+            self._look(noted, rule, state)
+            if not rule.holds(state.read):
+                continue
+            if rule.sets is not None:
+                noted["fired"].append(rule.id)
+                self._set(rule.sets, state)
+            elif rule.id in state.spent:
+                noted.setdefault("spent", []).append(rule.id)
+            else:
+                noted["fired"].append(rule.id)
+                self._add(phase, rule, state)
+
+    def decide(self, state: TurnState, *, may_go_on: bool) -> Decision:
+        """What becomes of the turn after its newest answer.
+
+        Where that calls a tool, the tool goes on whatever rules say. Of a whole answer the first
+        rule that holds and can be followed decides; after it, what waits makes one more step.
+        """
+        if not (state.calls or state.is_settled):
+            return NOTHING
+        decided = self._first(state, may_go_on=may_go_on)
+        if state.calls:
+            return NOTHING
+        if decided is None:
+            return Decision(goes_on=may_go_on and bool(state.unread))
+        action = decided.flow
+        ends = action is not None and action.type in (AWAIT, END)
+        return Decision(may_go_on and not ends and bool(state.unread), decided.id, action)
+
+    def _first(self, state: TurnState, *, may_go_on: bool) -> Rule | None:
+        """The first rule of the flow that holds and can be followed, with what it adds."""
+        if not self.rules.flow:
+            return None
+        noted, calls = self._phase("flow"), bool(state.calls)
+        for rule in self.rules.flow:
+            self._look(noted, rule, state)
+            if rule.flow is None or not rule.holds(state.read):
+                continue
+            if calls:  # the tool goes on: only a rule that says just this has decided
+                noted["fired"].append(rule.id)
+                self.flow = rule.id if rule.flow.type == "continue_with_tool" else ""
+                return None
+            if rule.flow.type == "continue_with_tool":
+                continue
+            if rule.item is not None:
+                if rule.id in state.spent or not may_go_on:
+                    noted.setdefault("spent", []).append(rule.id)
+                    continue
+                if all(one["source"] != rule.item.source for one in state.unread.values()):
+                    self._add("flow", rule, state)
+            noted["fired"].append(rule.id)
+            self.flow = rule.id
+            return rule
+        return None
+
+    def body(self, number: int) -> Json:
+        """The record of this round."""
+        found: dict[str, Any] = {
+            "turn": self.turn,
+            "step": self.step,
+            "profile": self.rules.name,
+            "number": number,
+            "phases": self.phases,
+        }
+        more = {"added": self.added, "set": self.sets, "flow": self.flow}
+        return found | {name: value for name, value in more.items() if value}
+
+    def _phase(self, phase: Phase) -> dict[str, Any]:
+        noted: dict[str, Any] = {"phase": phase, "looked": [], "fired": [], "seen": {}}
+        self.phases.append(noted)
+        return noted
+
+    def _look(self, noted: dict[str, Any], rule: Rule, state: TurnState) -> None:
+        noted["looked"].append(rule.id)
+        seen = noted["seen"]
+        for path in rule.paths:
+            if path not in seen:
+                seen[path] = shown(state.read(path), self.redact)
+
+    def _add(self, phase: Phase, rule: Rule, state: TurnState) -> None:
+        assert rule.item is not None
+        id = f"{self.turn}:{self.step}:{phase}:{rule.id}"
+        item: dict[str, Any] = {"id": id, "source": rule.item.source, "by": rule.id}
+        if rule.item.payload is not None:
+            item["payload"] = rule.item.payload
+        if rule.target != SELF:
+            item["to"] = rule.target
+        self.added.append(item)
+        state.add(item)
+
+    def _set(self, sets: tuple[str, Any], state: TurnState) -> None:
+        path, value = sets
+        if state.set(path, value):
+            self.sets.pop(path, None)  # the order of what is set is the order of the record
+            self.sets[path] = value
+
+
+def shown(value: Any, redact: Redact) -> Any:
+    """A value as a record says that a rule saw it."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return redact(text if len(text) <= SEEN_LIMIT else f"{text[: SEEN_LIMIT - 1]}…")
+
+
+@dataclass(slots=True, repr=False)
+class TurnRules:
+    """The rules of one turn.
+
+    `fixed` are the values of the state that stay the same, `names` what the model's names of tools
+    mean, `earlier` is what earlier turns left. `recorded` gives the turn's records so far, also
+    those that are not written yet.
+    """
+
+    rules: Rules
+    turn: str
+    fixed: Mapping[str, Any]
+    names: Mapping[str, Sequence[str]]
+    earlier: Earlier
+    redact: Redact
+    recorded: Callable[[], Iterable[Record]]
+    _state: TurnState = field(init=False)
+    _round: Round = field(init=False)
+    _is_held_back: bool = field(default=False, init=False)
+
+    def before(self) -> tuple[list[str], list[Block]]:
+        """Look at what comes before a request: the ids and the words of what it is to read."""
+        state = self._state = self._made()
+        self._round = Round(self.rules, self.turn, state.step + 1, self.redact)
+        self._round.observe("pre", state)
+        waiting, profile = state.unread, self.rules.profile
+        # Where the model goes on with its own answer, nothing can stand behind that.
+        goes_on = bool(state.newest) and not state.calls and not state.is_settled
+        self._is_held_back = goes_on and bool(waiting)
+        if goes_on:
+            return [], []
+        return [*waiting], [block_of(profile, one, state.read) for one in waiting.values()]
+
+    def may_go_on(self) -> bool:
+        """Whether a rule may ask for one more step after the answer that is asked for now."""
+        rules, spent = (*self.rules.post, *self.rules.flow), self._state.spent
+        return self._is_held_back or any(rule.adds_here and rule.id not in spent for rule in rules)
+
+    def after(self, answer: Record, *, may_go_on: bool) -> tuple[Decision, Record]:
+        """Look at what comes after an answer: what becomes of the turn, and the record of it."""
+        state, around = self._state.follow([answer]), self._round
+        around.observe("post", state)
+        decision = around.decide(state, may_go_on=may_go_on)
+        body = around.body(state.number)
+        log.debug("rules.looked", **body, goes_on=decision.goes_on)
+        return decision, Record(RULES, body)
+
+    def closing(self) -> Record | None:
+        """What the end of a turn has to keep for the next one; None where nothing is left to say.
+
+        What earlier turns left and this one has not read stays in the newest turn; and its number
+        is known also where the model never answered.
+        """
+        records, state = [*self.recorded()], self._made()
+        own = unread_in(records)
+        left = [item for id, item in state.unread.items() if id not in own]
+        if not left and any(record.kind == RULES for record in records):
+            return None
+        last = Round(self.rules, self.turn, state.step, self.redact, added=left)
+        return Record(RULES, last.body(state.number))
+
+    def _made(self) -> TurnState:
+        """The state after all that is recorded."""
+        records = [*self.recorded()]
+        number = next((one.body["number"] for one in records if one.kind == RULES), None)
+        state = TurnState(
+            self.fixed, self.names, number or self.earlier.number, dict(self.earlier.unread)
+        )
+        return state.follow(records)

@@ -1,0 +1,237 @@
+"""Rules of profiles at work, seen in the model's requests: reflection, the Partner, their trace."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from simulators.messages.turns import Call, HttpError, Turn, turn
+from tests.host.profiled import OBSERVER, PARTNER, House, housed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TIME = {"mcpServers": ["time"], "whitelistPatterns": ["mcp:time:*"]}
+NOW = Call("time__get_current_time", {"timezone": "UTC"})
+LOOP = """
+flow_decider:
+  - {id: think, condition: "v['state.step'] < 9", action: {type: loop_with_inbox_item}}
+  - {id: again, condition: "True", action: {type: loop_with_inbox_item}}
+"""
+AFTER_TOOLS = """
+text_definitions:
+  LOOK: "It is {{ state.step }}, after {{ state.tools_used }} for {{ message.text }}."
+post_turn_observers:
+  - id: after_tool
+    condition: "v['state.current_action.name'] == 'get_current_time'"
+    action: {type: add_to_inbox, inbox_item: {source: LOOK}}
+"""
+PAYLOADS = """
+pre_turn_observers:
+  - id: text
+    condition: "v['state.step'] == 0"
+    action: {type: add_to_inbox, inbox_item: {source: NOTES, payload: "Mind the step."}}
+  - id: list
+    condition: "v['state.step'] == 0"
+    action: {type: add_to_inbox, inbox_item: {source: LIST, payload: [one, 2]}}
+  - id: table
+    condition: "v['state.step'] == 0"
+    action:
+      type: add_to_inbox
+      inbox_item: {source: TABLE, payload: [{name: a, size: 1}, {name: "b|c", size: 2}]}
+  - id: json
+    condition: "v['state.step'] == 0"
+    action: {type: add_to_inbox, inbox_item: {source: OBJECT, payload: {deep: {is: [1]}}}}
+  - id: unknown
+    condition: "v['state.step'] == 0"
+    action: {type: add_to_inbox, inbox_item: {source: STOCK_CHANGED}}
+  - id: other
+    condition: "v['state.step'] == 0"
+    action: {type: add_to_inbox, target_agent_id: mate, inbox_item: {source: HELLO}}
+"""
+ENDING = """
+flow_decider:
+  - id: bad
+    condition: "'bad' in v['message.text']"
+    action: {type: end_agent_turn, outcome: error, message: "Ask the office."}
+  - id: worse
+    condition: "'worse' in v['message.text']"
+    action: {type: end_agent_turn, outcome: error}
+  - id: good
+    condition: "'good' in v['message.text']"
+    action: {type: end_agent_turn, outcome: success}
+  - {id: think, condition: "True", action: {type: loop_with_inbox_item}}
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    short = {"safetyConfig": {"maxIterations": 1}}
+    agents = [
+        ("Thinker", OBSERVER, TIME),
+        ("Partner", PARTNER, TIME),
+        ("Asking", OBSERVER + PARTNER, TIME),
+        ("Looper", LOOP, TIME),
+        ("Both", OBSERVER + LOOP),
+        ("Timely", AFTER_TOOLS, TIME),
+        ("Told", PAYLOADS),
+        ("Ender", ENDING),
+        ("Short", LOOP, short),
+        ("Failing", OBSERVER + PARTNER),
+    ]
+    async with housed(tmp_path_factory.mktemp("profiles"), *agents) as house:
+        yield house
+
+
+async def test_an_answer_without_a_tool_is_reflected_on_once_and_the_words_are_gone_then(
+    house: House,
+) -> None:
+    agent = house["Thinker"]
+    agent.script("a first thought", "the whole answer", "and more", "more at last")
+    assert await agent.ask("what is it?") == "the whole answer"
+    first, second = agent.requests
+    assert "Reflect" not in str(first)
+    assert [m["role"] for m in second["messages"]] == ["user", "assistant", "user"]
+    assert second["messages"][1]["content"][0]["text"] == "a first thought"
+    assert len(agent.asked()) == 1
+    assert agent.asked()[0].startswith("Reflect")
+    assert await agent.ask("go on") == "more at last"
+    third = agent.requests[2]
+    assert "Reflect" not in str(third["messages"])
+    drafts = third["messages"][1]
+    assert [b["text"] for b in drafts["content"]] == ["a first thought", "the whole answer"]
+    assert agent.texts == ["the whole answer", "more at last"]
+
+
+async def test_what_rules_saw_and_did_is_recorded_with_the_answer(house: House) -> None:
+    agent = house["Thinker"]
+    await agent.ask("who?") if not agent.texts else None
+    one, two, *_ = await house.records(agent, "rules")
+    (item,) = one["added"]
+    assert item["id"] == f"{one['turn']}:1:post:observer_on_no_tool_call"
+    assert (item["source"], item["by"]) == ("SELF_REFLECTION_PROMPT", "observer_on_no_tool_call")
+    assert one["profile"].startswith("OfThinker@")
+    (phase,) = one["phases"]
+    assert phase["looked"] == phase["fired"] == ["observer_on_no_tool_call"]
+    assert phase["seen"] == {"state.current_action": None}
+    assert two["phases"][0]["spent"] == ["observer_on_no_tool_call"]
+    assert "added" not in two
+    models = await house.records(agent, "model")
+    assert "read" not in models[0]
+    assert models[1]["read"] == [item["id"]]
+
+
+async def test_the_partner_waits_for_the_person_and_its_tools_go_on(house: House) -> None:
+    agent = house["Partner"]
+    agent.script(turn("let me see", NOW), "it is noon", "When?")
+    assert await agent.ask("the time") == "let me see\n\nit is noon"
+    assert len(agent.requests) == 2
+    assert await agent.ask("meet me") == "When?"
+    assert len(agent.requests) == 3
+    flows = [body.get("flow") for body in await house.records(agent, "rules")]
+    assert flows == ["rule_tool_call_exists", *["rule_no_tool_call_fallback"] * 2]
+
+
+async def test_what_nobody_has_read_stands_behind_the_persons_next_message(house: House) -> None:
+    agent = house["Asking"]
+    agent.script("Which day?", "Fine.", "Yes.")
+    assert await agent.ask("a table") == "Which day?"
+    assert len(agent.requests) == 1
+    assert await agent.ask("Monday") == "Fine."
+    said, reflect = agent.asked()
+    assert said.endswith("Monday")
+    assert reflect.startswith("Reflect")
+    first, second = await house.records(agent, "model")
+    assert "read" not in first
+    assert len(second["read"]) == 1
+    assert [body["number"] for body in await house.records(agent, "rules")] == [1, 2]
+
+
+async def test_what_waits_outlives_a_turn_whose_model_never_answered(house: House) -> None:
+    agent = house["Failing"]
+    refused = Turn(fault=HttpError(401, "invalid x-api-key"))
+    agent.script("Which day?", refused, "Fine.")
+    await agent.ask("a table")
+    await agent.ask("Monday")
+    await agent.ask("Tuesday, then")
+    assert sum(text.startswith("Reflect") for text in agent.asked()) == 1
+    numbers = [body["number"] for body in await house.records(agent, "rules")]
+    assert numbers == [1, 2, 3]
+    (item,) = (await house.records(agent, "model"))[-1]["read"]
+    assert item.endswith(":1:post:observer_on_no_tool_call")
+
+
+async def test_a_loop_adds_one_item_only_and_a_second_rule_has_its_own(house: House) -> None:
+    agent = house["Looper"]
+    agent.script("one", "two", "three", "never")
+    assert await agent.ask() == "three"
+    assert len(agent.requests) == 3
+    assert [len(agent.asked(n)) for n in range(3)] == [1, 1, 1]
+
+
+async def test_no_second_item_is_added_where_one_of_its_source_waits(house: House) -> None:
+    agent = house["Both"]
+    agent.script("one", "two", "three", "four", "never")
+    assert await agent.ask() == "four"
+    added = [len(body.get("added", ())) for body in await house.records(agent, "rules")]
+    assert added == [1, 1, 1, 0]
+    flows = [body.get("flow") for body in await house.records(agent, "rules")]
+    assert flows == ["think", "think", "again", None]
+
+
+async def test_an_item_stands_behind_the_results_of_tools_and_may_come_again_after_each(
+    house: House,
+) -> None:
+    agent = house["Timely"]
+    agent.script(turn(NOW), turn(NOW), "done")
+    assert await agent.ask('time "now"') == "done"
+    first, second, third = (agent.newest(n) for n in range(3))
+    assert [block["type"] for block in second] == ["tool_result", "text"]
+    words = 'It is 1, after ["get_current_time"] for "time \'now\'".'
+    assert second[1]["text"] == words
+    assert [block["type"] for block in third] == ["tool_result", "text"]
+    assert agent.everywhere(2).count("It is") == 1
+    assert len(first) == 1
+
+
+async def test_a_payload_is_written_by_its_shape_below_its_source(house: House) -> None:
+    agent = house["Told"]
+    agent.script("ok")
+    assert await agent.ask() == "ok"
+    _, text, several, table, deep, plain = agent.asked()
+    assert text == "From NOTES:\nMind the step."
+    assert several == "From LIST:\n- one\n- 2"
+    assert table == "From TABLE:\n| name | size |\n| --- | --- |\n| a | 1 |\n| b\\|c | 2 |"
+    assert deep == 'From OBJECT:\n{"deep":{"is":[1]}}'
+    assert "STOCK_CHANGED" in plain
+
+
+async def test_an_item_for_another_agent_is_recorded_and_makes_no_step_here(house: House) -> None:
+    agent = house["Told"]
+    agent.script("ok")
+    await agent.ask()
+    (*_, item) = (await house.records(agent, "rules"))[-1]["added"]
+    assert (item["source"], item["to"]) == ("HELLO", "mate")
+    assert "HELLO" not in agent.everywhere()
+
+
+async def test_a_rule_ends_a_turn_well_or_with_an_error(house: House) -> None:
+    agent = house["Ender"]
+    agent.script("A", "B", "C", "D", "E")
+    assert await agent.ask("a bad one") == "A\n\nAsk the office."
+    assert (await agent.ask("a worse one")).startswith("B\n\nI had to stop here")
+    assert await agent.ask("a good one") == "C"
+    assert await agent.ask("another") == "E"
+    outcomes = [body["outcome"] for body in await house.records(agent, "end")]
+    assert outcomes == ["failed", "failed", "done", "done"]
+
+
+async def test_steps_of_rules_count_against_the_limit_and_the_last_answer_stands(
+    house: House,
+) -> None:
+    agent = house["Short"]
+    agent.script("one", "never")
+    assert await agent.ask() == "one"
+    assert len(agent.requests) == 1
