@@ -21,7 +21,6 @@ from bot.profiles.state import TurnState
 from bot.safety.text_safety import Redact
 from bot.store.journal import Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
-from registry.snapshot import revision_of
 from registry.state_conditions import Read, compiled
 
 log = structlog.get_logger("rules")
@@ -56,7 +55,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of a profile; `name` has its revision, as records say it."""
+    """The rules of a profile; its `name` is as records say it, with its revision."""
 
     profile: Profile
     name: str
@@ -68,13 +67,13 @@ class Rules:
 _known: OrderedDict[int, Rules] = OrderedDict()
 
 
-def rules_of(profile: Profile) -> Rules:
-    """The rules of a profile, made once."""
+def rules_of(profile: Profile, name: str) -> Rules:
+    """The rules of a profile, made once; records say this `name` of it."""
     found = _known.get(id(profile))
-    if found is None or found.profile is not profile:
+    if found is None or found.profile is not profile or found.name != name:
         found = _known[id(profile)] = Rules(
             profile,
-            f"{profile.name}@{revision_of(profile.to_text())[:12]}",
+            name,
             tuple(map(_of_observer, profile.pre_turn_observers)),
             tuple(map(_of_observer, profile.post_turn_observers)),
             tuple(_of_flow(one.id, one.condition, one.action) for one in profile.flow_decider),

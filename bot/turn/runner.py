@@ -282,8 +282,8 @@ def rules_of(
     from bot.profiles.rules import TurnRules
     from bot.profiles.rules import rules_of as ready
 
-    profile, redact = turn.agent.effective.profile, turn.agent.filter.secrets.redact
-    if profile is None:
+    agent, redact = turn.agent.effective, turn.agent.filter.secrets.redact
+    if agent.profile is None:
         return None
-    left = earlier_in(earlier)
-    return TurnRules(ready(profile), turn.id, fixed, turn.prompt.names, left, redact, turn.made)
+    rules, left = ready(agent.profile, agent.profile_mark), earlier_in(earlier)
+    return TurnRules(rules, turn.id, fixed, turn.prompt.names, left, redact, turn.made)

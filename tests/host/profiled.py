@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from simulators.testing.stage import PATIENCE, until
 from tests.host.stage import CLOCK_SERVER, Stage, staged
 
 Json = dict[str, Any]
+CLOCK = {"time": CLOCK_SERVER}
+ENVIRON = {"LIMITS__REQUESTSPERMINUTE": "1000"}
 OBSERVER = """
 post_turn_observers:
   - id: "observer_on_no_tool_call"
@@ -129,22 +131,22 @@ class House:
         for line in self.host.fleet.lines:
             await line.idle()
 
-    async def records(self, agent: Agent, kind: str = "", room: Room | None = None) -> list[Json]:
-        """What is recorded of its conversation, once it has nothing to do."""
+    async def records(self, agent: Agent, kind: str = "", *, http: bool = False) -> list[Json]:
+        """What is recorded of its conversation, once it has nothing to do; or of all over HTTP."""
         await self.idle()
-        chat = room.id if room else agent.ann.id
-        key = f"{{bot:{agent.bot.id}}}:conv:{chat}:{agent.name.lower()}:log"
-        found = await self.host.store.command("XRANGE", key, "-", "+")
+        store, name = self.host.store, agent.name.lower()
+        if http:
+            _, keys = await store.command("SCAN", 0, "MATCH", f"{{api:*:{name}:log", "COUNT", 10**6)
+        else:
+            keys = [f"{{bot:{agent.bot.id}}}:conv:{agent.ann.id}:{name}:log"]
+        found = [one for key in keys for one in await store.command("XRANGE", key, "-", "+")]
         read = [(fields[b"k"].decode(), orjson.loads(fields[b"b"])) for _, fields in found]
         return [body for one, body in read if not kind or one == kind]
 
-    async def seen(self, agent: Agent) -> Json:
-        """The values that rules saw last, by their paths."""
-        found: Json = {}
-        for body in await self.records(agent, "rules"):
-            for phase in body["phases"]:
-                found |= phase["seen"]
-        return found
+    async def seen(self, agent: Agent, *, http: bool = False) -> list[Json]:
+        """The values that its rules saw in each phase, by their paths."""
+        rules = await self.records(agent, "rules", http=http)
+        return [phase["seen"] for body in rules for phase in body["phases"]]
 
 
 def add_agent(stage: Stage, name: str, profile: str, text: str = "", **agent: Any) -> Agent:
@@ -156,14 +158,19 @@ def add_agent(stage: Stage, name: str, profile: str, text: str = "", **agent: An
 
 
 @contextlib.asynccontextmanager
-async def housed(folder: Path, *agents: tuple[Any, ...], **more: str) -> AsyncIterator[House]:
+async def housed(
+    folder: Path,
+    *agents: tuple[Any, ...],
+    servers: Mapping[str, Any] = CLOCK,
+    environ: Mapping[str, str] = ENVIRON,
+) -> AsyncIterator[House]:
     """A host with these agents: each is a name, the text of its profile, and its fields."""
     async with staged(folder) as stage:
-        stage.agents["mcpServers"]["time"] = CLOCK_SERVER
+        stage.agents["mcpServers"] |= servers
         made = {
             name: add_agent(stage, name, f"Of{name}", text, **(fields[0] if fields else {}))
             for name, text, *fields in agents
         }
-        async with stage.host(**more) as host:
+        async with stage.host(**environ) as host:
             await until(lambda: all(s["state"] == "up" for s in host.report()["servers"]), PATIENCE)
             yield House(stage, made, host)

@@ -1,0 +1,182 @@
+"""An answer after which a rule lets the turn go on is a draft: never shown, never lost, never paid
+for twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from bot.telegram.markdown.renderer import MARK
+from simulators.messages.turns import Call, HttpError, Stall, Text, Think, Turn, turn
+from simulators.testing.stage import PATIENCE, buttons
+from tests.host.profiled import CLOCK, ENVIRON, OBSERVER, PARTNER, Agent, House, housed
+from tests.http.accounts import events_in
+from tests.http.api import OPERATOR, client_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TIME = {"mcpServers": ["time"], "whitelistPatterns": ["mcp:time:*"], "template": True}
+ASKS = {"mcpServers": ["time"], "template": True}
+NOW = Call("time__get_current_time", {"timezone": "UTC"})
+HIDDEN = " ".join(f"hidden{number}" for number in range(40))
+SHOWN = " ".join(f"shown{number}" for number in range(40))
+AGAIN = """
+post_turn_observers:
+  - id: no_tool
+    condition: "not v['state.current_action'] and 'noon' in v['message.text']"
+    action: {type: add_to_inbox, inbox_item: {source: SELF_REFLECTION_PROMPT}}
+"""
+ENDING = """
+flow_decider:
+  - {id: stop, condition: "True", action: {type: end_agent_turn, outcome: error, message: No.}}
+"""
+
+
+def thinking(model: str, **more: object) -> dict[str, object]:
+    return {**TIME, "llmOverrides": {"model": model, **more}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    agents = [
+        ("Shy", OBSERVER, TIME),
+        ("Quick", PARTNER, TIME),
+        ("Stopped", OBSERVER, TIME),
+        ("Broken", OBSERVER, TIME),
+        ("Careful", AGAIN, ASKS),
+        ("Bound", OBSERVER, thinking("claude-sonnet-5-5", reasoningEffort="high")),
+        ("Budget", OBSERVER, thinking("claude-haiku-4-5", reasoningEffort="medium")),
+        ("Cached", AGAIN, TIME | {"customInstructions": "You are Cached. " + "Be exact. " * 600}),
+        ("Ending", ENDING, TIME),
+    ]
+    folder, environ = tmp_path_factory.mktemp("drafts"), {**ENVIRON, **OPERATOR}
+    async with housed(folder, *agents, servers=CLOCK, environ=environ) as house:
+        yield house
+
+
+def shown(agent: Agent) -> list[str]:
+    """All texts that the bot has sent or shown while they grew."""
+    calls = agent.stage.world.calls.of(bot=agent.bot.id)
+    return [str(call.params.get("text", "")) for call in calls]
+
+
+async def test_a_draft_is_never_shown_while_it_grows_and_the_answer_after_it_is(
+    house: House,
+) -> None:
+    agent = house["Shy"]
+    agent.stage.sim.gates.shut("shown")
+    second = Turn((Text(SHOWN),), fault=Stall(events=20, gate="shown"))
+    agent.script(Turn((Text(HIDDEN),), pace=60.0), second)
+    agent.say("slowly")
+    drafts = agent.stage.world.drafts
+    await agent.stage.world.until(lambda: any(d.text for d in drafts(agent.room)), PATIENCE)
+    assert drafts(agent.room)[0].text.removesuffix(MARK).strip() in SHOWN
+    agent.stage.sim.gates.open("shown")
+    await agent.stage.answer(agent.room, agent.bot)
+    assert agent.texts == [SHOWN]
+    assert not any("hidden" in text for text in shown(agent))
+
+
+async def test_where_no_rule_may_ask_again_the_answer_grows_as_ever(house: House) -> None:
+    agent = house["Quick"]
+    agent.stage.sim.gates.shut("quick")
+    agent.script(Turn((Text(SHOWN),), fault=Stall(events=20, gate="quick")))
+    agent.say("slowly")
+    drafts = agent.stage.world.drafts
+    await agent.stage.world.until(lambda: any(d.text for d in drafts(agent.room)), PATIENCE)
+    agent.stage.sim.gates.open("quick")
+    await agent.stage.answer(agent.room, agent.bot)
+
+
+async def test_an_event_stream_has_the_last_answer_alone(house: House) -> None:
+    house["Shy"].script("a hidden draft", "the answer")
+    async with client_of(house.host) as client:
+        key = await client.make_key(account="t")
+        body = {"agent_type": "shy", "task": "go", "tenant_id": "t", "user_id": "u"}
+        path = "/api/v1/agent/execute"
+        answer = await client.ask("POST", path, key, json={**body, "stream": True})
+        told = [json.loads(e.data or "") for e in events_in(answer.body.decode())[:-1]]
+        assert [one["text"] for one in told] == ["the answer"]
+        house["Ending"].script("so far")
+        ended = await client.ask("POST", path, key, json={**body, "agent_type": "ending"})
+    assert ended.json["success"] is False
+    assert ended.json["output"] == "Error: No."
+    assert ended.json["metadata"]["error_type"] == "EndedByRule"
+    assert ended.json["metadata"]["partial_output"] == "so far"
+
+
+async def test_who_stops_the_next_step_keeps_the_draft_as_the_answer(house: House) -> None:
+    agent = house["Stopped"]
+    agent.script("the first", Turn((Text("never whole"),), gate="second"))
+    agent.say("go")
+    await agent.stage.sim.gates.reached("second")
+    agent.say("/stop")
+    said = await agent.stage.answer(agent.room, agent.bot)
+    assert said.text == "the first\n\n(stopped)"
+
+
+async def test_where_the_next_step_gets_no_answer_the_draft_stands(house: House) -> None:
+    agent = house["Broken"]
+    agent.script("the first", Turn(fault=HttpError(401, "invalid x-api-key")), "the next", "ok")
+    assert (await agent.ask()).startswith("the first\n\nI can't answer at the moment")
+    (end,) = await house.records(agent, "end")
+    assert end["outcome"] == "failed"
+    assert await agent.ask("and now?") == "ok"
+    assert [text[:7] for text in agent.asked(2)][1:] == ["Reflect"]
+
+
+async def test_a_turn_that_waits_for_people_keeps_its_message_and_sends_no_draft(
+    house: House,
+) -> None:
+    agent = house["Careful"]
+    agent.script("a draft", turn("let me look", NOW), "it is noon", "noon it is")
+    agent.say("when is noon?")
+    await agent.stage.world.until(
+        lambda: any(buttons(m) for m in agent.room.messages.values()), PATIENCE
+    )
+    (question,) = [m for m in agent.room.messages.values() if buttons(m)]
+    agent.stage.world.press_button(agent.ann, agent.room, question.id, "Once")
+    await agent.stage.world.until(lambda: "noon it is" in agent.texts, PATIENCE)
+    assert agent.texts[0] == "let me look"
+    assert "a draft" not in agent.texts
+    assert [len(agent.asked(n)) for n in range(4)] == [1, 1, 0, 1]
+    ids = [id for body in await house.records(agent, "model") for id in body.get("read", ())]
+    assert len(set(ids)) == len(ids) == 2
+
+
+@pytest.mark.parametrize("name", ["Bound", "Budget"])
+async def test_thinking_of_drafts_and_of_their_sequels_is_taken_back_by_the_api(
+    house: House, name: str
+) -> None:
+    agent = house[name]
+    agent.script(
+        turn(Think("one"), "a draft"),
+        turn(Think("two"), "let me look", NOW),
+        turn(Think("three"), NOW),
+        turn(Think("four"), "a second draft"),
+        turn(Think("five"), "noon"),
+        turn(Think("six"), "x"),
+        turn(Think("seven"), "y"),
+    )
+    assert await agent.ask() == "let me look\n\nnoon"
+    assert await agent.ask("and?") == "y"
+    assert len(agent.requests) == 7
+    assert {one.status for one in agent.stage.sim.records.all() if one.body in agent.requests} == {
+        200
+    }
+
+
+async def test_no_cache_keeps_what_passes_and_the_rest_is_read_from_it(house: House) -> None:
+    agent = house["Cached"]
+    agent.script("a draft", "it is noon", "two")
+    await agent.ask("is it noon?")
+    await agent.ask("and?")
+    draft, item = agent.requests[1]["messages"][1:]
+    assert "cache_control" in draft["content"][-1]
+    assert "cache_control" not in item["content"][-1]
+    used = [body["usage"] for body in await house.records(agent, "model")]
+    assert used[1][2] > 1_000
+    assert used[2][2] > used[1][2]
