@@ -15,7 +15,7 @@ from simulators.messages.validate import ModelRequest
 
 WHICH_DAY = "For which date? Write it as **12 March**, for example."
 _REFLECT = re.compile(r"^\s*Reflect\b", re.MULTILINE)
-_ASK = re.compile(r"\bask for the date\b", re.IGNORECASE)
+_ASK = re.compile(r"\bdepends? on a date\b.{0,300}\bask\b", re.IGNORECASE | re.DOTALL)
 _SOURCE = re.compile(r"\bSource: ")
 _PLAN = re.compile(r"\b(?:book|reserve|schedule|arrange|plan)\s+\w", re.IGNORECASE)
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
