@@ -157,7 +157,7 @@ def _rows(step: TriedStep, known: Mapping[str, Observer | FlowRule]) -> Iterator
 
 
 def _then(step: TriedStep) -> str:
-    """What becomes of the turn after an answer, by the rules that are tried."""
+    """How the turn goes after an answer, by the rules that are tried."""
     by = f", by rule {step.flow}" if step.flow else ""
     if step.tools:
         return f"the tool runs as ever{by}"
