@@ -45,6 +45,8 @@ async def try_profile(registry: Registry, given: Namespace) -> Said:
     trial = tried(profile, turn.id, turn.records, fixed, earlier, _redacted)
     named = PurePath(called).name
     notes = [*_missing(profile, fixed)]
+    if not turn.has_ended:
+        notes.append("this turn is not over: only what is recorded so far is looked at")
     return Said([*_lines(turn, trial, named)], _data(turn, trial), notes=notes)
 
 
@@ -102,7 +104,7 @@ def _facts(registry: Registry, turn: RecordedTurn, profile: Profile) -> dict[str
         "agent.name": own.name if own else None,
         "agent.type": profile.type,
         "agent.model": (effective.llm.model if effective else None) or next(models, None),
-        "agent.instructions": own.custom_instructions if own else None,
+        "agent.instructions": effective.instructions if effective else None,
         "account.id": turn.attribution.get("account") or DEFAULT_ACCOUNT,
     }
 
