@@ -68,7 +68,7 @@ async def profiles(host: AdminContext, context: CommandContext) -> CommandResult
 
 @command(
     "llmconfigs",
-    "list the model settings that profiles share, or show one",
+    "list model settings that profiles share",
     needs=READ_AGENTS,
     usage="[NAME]",
     concurrent=True,
@@ -214,7 +214,7 @@ def _odd(host: AdminContext, entry: Entry[Profile]) -> str:
 
 @command(
     "addprofile",
-    "add or replace a profile from its YAML",
+    "add or replace a profile",
     needs=WRITE_AGENTS,
     usage="[replace] [because …] YAML",
 )
@@ -255,7 +255,7 @@ def _exists(name: str) -> str:
 
 @command(
     "removeprofile",
-    "remove a profile that nobody uses",
+    "remove a profile",
     needs=WRITE_AGENTS,
     usage="NAME [because …]",
 )
