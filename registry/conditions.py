@@ -110,9 +110,10 @@ def expression(text: str, usage: str = _USAGE, parts: int = PARTS_LIMIT) -> ast.
             warnings.simplefilter("ignore")
             tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        column = getattr(error, "offset", None)
-        where = f" at column {column}" if column else ""
-        raise InvalidValue(f"cannot be parsed{where}", usage) from None
+        column = getattr(error, "offset", None)  # 0 at the end of the text
+        before = len(text) - len(text.lstrip())
+        column = before + column if column else len(text.rstrip()) + 1
+        raise InvalidValue(f"cannot be parsed at column {column}", usage) from None
     if sum(1 for _ in ast.walk(tree)) > parts or _depth(tree) > DEPTH_LIMIT:
         raise InvalidValue("has too many parts", _SHORTEN)
     return tree

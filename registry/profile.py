@@ -36,7 +36,9 @@ def _condition(text: str) -> str:
 
 
 def _as_text(value: Any) -> Any:
-    """A condition as text: YAML reads a bare True as a truth value."""
+    """A condition as text: YAML reads a bare True as a truth value, and ends a block with a line."""
+    if isinstance(value, str):
+        return value.rstrip("\n")
     return str(value) if isinstance(value, bool) else value
 
 
@@ -104,7 +106,7 @@ class Observer(SnakeModel):
 
 
 class FlowAction(SnakeModel):
-    """What becomes of a turn whose newest answer calls no tool.
+    """The outcome of a turn whose newest answer calls no tool.
 
     `outcome` and `message` are of `end_agent_turn`, `inbox_item` of `loop_with_inbox_item`.
     """
@@ -151,8 +153,8 @@ class PromptConstruction(SnakeModel):
 class ToolAccessPolicy(SnakeModel):
     """The only tools that an agent may use (document 4, 5).
 
-    A name in `allowed_toolsets` is that of a set in `toolsets`, of a set of the agent's own
-    `toolPolicy`, or of one of its servers, which means all tools of that.
+    A name in `allowed_toolsets` is that of a set in `toolsets`, of a set in the `toolPolicy` of
+    the agent, or of one of its servers, which means all tools of that.
     """
 
     toolsets: Annotated[Mapping[ProfileName, Patterns], Field(max_length=64)] = Field(

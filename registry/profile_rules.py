@@ -23,7 +23,7 @@ IN_FILES = (
 )
 _MOST_NAMED = 10
 
-_Held = tuple["Entry[Profile]", "Entry[NamedLlmConfig] | None"]
+_Referring = tuple["Entry[Profile]", "Entry[NamedLlmConfig] | None"]
 
 
 @dataclass(eq=False, slots=True)
@@ -34,7 +34,7 @@ class LastGoodProfiles:
     configuration of that, stay in force.
     """
 
-    _good: dict[str, _Held] = field(default_factory=dict)
+    _good: dict[str, _Referring] = field(default_factory=dict)
 
     def resolved(self, document: Document) -> Document:
         """A document with what of its profiles can be in force, and a problem for each other."""
@@ -43,7 +43,7 @@ class LastGoodProfiles:
             self._good.clear()
             return document
         profiles, configs, problems = dict(own.profiles), dict(own.llm_configs), list[Problem]()
-        good: dict[str, _Held] = {}
+        good: dict[str, _Referring] = {}
         for name, entry in own.profiles.items():
             held = self._good.get(name)
             ref = entry.value.llm_config_ref

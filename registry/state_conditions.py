@@ -21,7 +21,7 @@ from registry.errors import InvalidValue
 
 PARTS_LIMIT = 70
 """Parts of the tree of one condition: about a dozen comparisons."""
-PATH = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*\Z")
+PATH = re.compile(r"\A[A-Za-z_][\w-]*+(?:\.[\w-]++)*+\Z")
 LONGEST_PATH = 200
 
 Read = Callable[[str], Any]
@@ -67,8 +67,18 @@ class Condition:
 def compiled(text: str) -> Condition:
     """The condition in a text; raises InvalidValue, with the column, where it is none."""
     paths: dict[str, None] = {}
-    value = _value_of(expression(text, _USAGE, PARTS_LIMIT), paths)
+    tree = expression(text, _USAGE, PARTS_LIMIT)
+    _count_characters(tree, text)
+    value = _value_of(tree, paths)
     return Condition(text, tuple(paths), value)
+
+
+def _count_characters(tree: ast.expr, text: str) -> None:
+    """Make the columns of a tree those of its text: the parser counts bytes, from the first part."""
+    before, raw = len(text) - len(text.lstrip()), text.strip().encode()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr):
+            node.col_offset = before + len(raw[: node.col_offset].decode(errors="replace"))
 
 
 def _value_of(node: ast.expr, paths: dict[str, None]) -> _Value:
@@ -181,7 +191,11 @@ def _membership(item: _Value, items: _Value, node: ast.expr) -> _Value:
             return isinstance(value, str) and value in several
         if isinstance(several, Mapping):
             return isinstance(value, str) and value in several
-        return isinstance(several, Sequence) and any(_same(value, one) for one in several)
+        if not isinstance(several, Sequence):
+            return False
+        if isinstance(value, str):  # nothing but the same text equals it: quicker
+            return value in several
+        return any(_same(value, one) for one in several)
 
     return holds
 

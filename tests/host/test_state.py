@@ -24,6 +24,8 @@ RARE = {
     "access:version",  # of an older version
     "agent:audit",  # of an older version
     "agent:instance:<account>/<name>",  # of a host whose accounts make some
+    "agent:llm-config:<name>",  # of a host with profiles in its store
+    "agent:profile:<name>",  # of the same
     "agent:bot:<id>",  # of a host to which people add bots
     "agent:key:<id>",  # of a host with an API
     "agent:preset:<person>",  # of people who made some

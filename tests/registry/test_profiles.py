@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,10 +14,9 @@ import yaml
 from redis.asyncio import Redis
 
 from registry import profile_edits
-from registry.binding import BotIdentity
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
-from registry.errors import Denied, DocumentErrors, InUse, Owned, Packaged
+from registry.errors import Denied, DocumentErrors, InUse, Packaged
 from registry.history import History
 from registry.layers import EffectiveAgent, Layer
 from registry.profile import NamedLlmConfig, Profile
@@ -28,7 +26,6 @@ from registry.sources import profile_files
 from registry.sources.file import FileSource
 from registry.sources.profile_files import ProfileFiles
 from registry.sources.redis import RedisStore
-from registry.sources.revision_store import DELETED
 from simulators.testing.valkey import Valkey
 
 PRINTED = """\
