@@ -36,7 +36,7 @@ def _condition(text: str) -> str:
 
 
 def _as_text(value: Any) -> Any:
-    """A condition as text: YAML reads a bare True as a truth value, and ends a block with a line."""
+    """A condition as text: YAML reads True as a truth value, and ends a block with a line."""
     if isinstance(value, str):
         return value.rstrip("\n")
     return str(value) if isinstance(value, bool) else value

@@ -203,6 +203,10 @@ def sentence(text: str) -> str:
 
 def no_agent(snapshot: Snapshot, wanted: str) -> str:
     """A reply that there is no such agent, with the id that was probably meant."""
+    if wanted in snapshot.agents and (lost := snapshot.lost_profile(wanted)):
+        cure = "give it another one, or add that"
+        said = f"Agent {code(wanted)} does not answer: its profile {code(lost)} does not exist"
+        return f"{said}; {cure}."
     near = nearest(wanted[:64], [*snapshot.agents][:MAX_NAMES], 0.6)
     rest = f"Did you mean {code(near)}?" if near else "/agents lists them."
     return f"There is no agent {code(wanted[:64])}. {rest}"
