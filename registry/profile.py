@@ -323,11 +323,12 @@ def _of_segment(profile: Profile, segment: Segment, path: Path) -> Iterator[Vali
     if segment.type == "state_value" and segment.path is None:
         yield ValidationIssue(path, "a 'state_value' has no 'path'", "add 'path'")
         return
-    yield from _unknown_paths(profile.paths_of(segment), path)
+    held = next((one for one in ("path", "content") if getattr(segment, one)), "text_definition")
+    yield from _unknown_paths(profile.paths_of(segment), (*path, held))
     for read in profile.paths_of(segment):
         if (found := state.known(read)) is not None and not found.frozen:
             message = f"{shown(read)} changes while a turn runs, and the system prompt does not"
-            yield ValidationIssue(path, message, "put it into words in an inbox item")
+            yield ValidationIssue((*path, held), message, "put it into words in an inbox item")
 
 
 def _unknown_paths(paths: Iterable[str], path: Path) -> Iterator[ValidationIssue]:

@@ -32,6 +32,7 @@ from registry.sources.file import FileSource
 from registry.sources.profile_files import ProfileFiles
 from registry.sources.redis import RedisStore
 from simulators.testing.valkey import Valkey
+from tests.broken_profiles import BROKEN
 
 PRINTED = """\
 name: Principal
@@ -338,8 +339,8 @@ async def test_a_file_changes_is_broken_is_corrected_and_goes(folder: Folder) ->
     await folder.until(lambda now: now.document.errors)
     assert folder.told() == [
         (
-            "profiles/p.json:2: 'flow_decider' must be a list in [ ] (the last good version stays in "
-            "force); write [ ] around it, with a comma between its parts"
+            "profiles/p.json:2: 'flow_decider' must be a list in [ ] (the last good version stays "
+            "in force); write [ ] around it, with a comma between its parts"
         )
     ]
     found = folder.effective().profile
@@ -357,19 +358,44 @@ async def test_a_file_changes_is_broken_is_corrected_and_goes(folder: Folder) ->
     ]
 
 
+async def test_a_host_goes_on_with_the_last_good_ones_whatever_is_broken(folder: Folder) -> None:
+    def write_all(good: bool) -> None:
+        for number, one in enumerate(BROKEN):
+            name, kind = f"P{number}", "llm_configs" if one.config else "profiles"
+            text = f"name: {name}\n" if good else one.content(name)
+            folder.write(f"{kind}/p{number:02}.yaml", text)
+
+    def in_force(now: Snapshot) -> list[str]:
+        return [*now.document.profiles, *now.document.llm_configs]
+
+    write_all(good=True)
+    good = in_force(await folder.until(lambda now: len(in_force(now)) == len(BROKEN)))
+    write_all(good=False)
+    now = await folder.until(lambda now: len(now.document.errors) == len(BROKEN))
+    assert in_force(now) == good
+    assert all("(the last good version stays in force)" in one.message for one in now.problems[:-1])
+    for number, one in enumerate(BROKEN):
+        named = f"P{number}"
+        entry = now.llm_config(named) if one.config else now.profile(named)
+        assert entry is not None
+        assert entry.value.to_json() == {"name": named}
+
+
 async def test_of_two_files_of_one_name_the_later_is_refused(folder: Folder) -> None:
     folder.put("profiles/b.yaml", name="Principal", type="b")
     folder.put("profiles/c.yaml", type="c", name="Principal")
     await folder.until(lambda now: now.document.errors)
     assert folder.told() == [
         (
-            f"profiles/c.yaml:2: profile 'Principal' is already defined at {folder.folder}/profiles/"
-            "b.yaml:1; remove or rename one of the two"
+            f"profiles/c.yaml:2: profile 'Principal' is already defined at {folder.folder}/"
+            "profiles/b.yaml:1; remove or rename one of the two"
         )
     ]
     folder.put("profiles/a.yaml", name="Principal", type="a")
     now = await folder.until(lambda now: len(now.document.errors) == 2)
-    assert now.profile("Principal").value.type == "a"
+    held = now.profile("Principal")
+    assert held is not None
+    assert held.value.type == "a"
     for name in ("a", "b"):
         (folder.folder / "profiles" / f"{name}.yaml").unlink()
     await folder.until(lambda now: now.profile("Principal").value.type == "c")
@@ -393,8 +419,8 @@ async def test_a_reference_to_nothing_changes_nothing_until_it_can_be_followed(
     await folder.until(lambda now: now.document.errors)
     assert folder.told() == [
         (
-            "profiles/p.yaml:3: profile 'Principal': there is no model configuration 'careless' (the "
-            "last good version stays in force); did you mean careful?"
+            "profiles/p.yaml:3: profile 'Principal': there is no model configuration 'careless' "
+            "(the last good version stays in force); did you mean careful?"
         )
     ]
     kept = folder.effective()
@@ -575,8 +601,9 @@ async def test_a_toolset_that_nobody_has_is_an_error_and_allows_nothing(folder: 
     assert folder.effective().allowed == (("mcp:planning_tools:*",),)
     assert folder.told() == [
         (
-            "profiles/p.yaml:2: profile 'Principal' allows agent 'lead' the toolset 'monitor_tools', "
-            "which is none; define it under 'toolsets', or name a server of the agent; there are: "
+            "profiles/p.yaml:2: profile 'Principal' allows agent 'lead' the toolset "
+            "'monitor_tools', which is none; define it under 'toolsets', or name a server of the "
+            "agent; there are: "
             "monitoring_tools, planning_tools"
         )
     ]
@@ -584,7 +611,7 @@ async def test_a_toolset_that_nobody_has_is_an_error_and_allows_nothing(folder: 
     assert folder.now.review("lead") == [*folder.now.problems]
 
 
-SAYS = {
+SAYS: dict[str, Any] = {
     "system_prompt_construction": {
         "system_prompt_segments": [
             {"type": "static_text", "content": "Second.", "order": 2},
