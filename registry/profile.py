@@ -43,7 +43,12 @@ def _as_text(value: Any) -> Any:
 
 
 def _bounded(value: Any) -> Any:
-    if len(orjson.dumps(value)) > PAYLOAD_LIMIT:
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError:
+        cure = "write numbers of at most 18 digits, and whole characters"
+        raise InvalidValue("has a number or a character that is too much", cure) from None
+    if size > PAYLOAD_LIMIT:
         raise InvalidValue(f"has more than {PAYLOAD_LIMIT} characters", "shorten it")
     return value
 

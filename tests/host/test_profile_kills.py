@@ -1,0 +1,85 @@
+"""kill -9 around the rules of a turn: nothing is read twice, nothing is lost, no rule fires twice."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter, deque
+
+import orjson
+from simulators.messages.turns import Text, Turn
+from simulators.messages.validate import ModelRequest
+from simulators.testing.stage import PATIENCE
+from simulators.testing.valkey import Valkey
+from tests.host.profiled import Json, add_agent
+from tests.host.stage import Stage, until
+
+RULES = """
+pre_turn_observers:
+  - id: setup
+    condition: "v['state.step'] == 0"
+    action: {type: add_to_inbox, inbox_item: {source: SETUP, payload: "Begin well."}}
+post_turn_observers:
+  - id: reflect
+    condition: "not v['state.current_action']"
+    action: {type: add_to_inbox, inbox_item: {source: SELF_REFLECTION_PROMPT}}
+  - id: count
+    condition: "v['state.params.answers'] is None"
+    action: {type: set_state, path: state.params.answers, value: 1}
+"""
+
+
+async def test_a_host_killed_at_each_moment_around_its_rules_does_everything_once(
+    stage: Stage, valkey: Valkey
+) -> None:
+    stage.environ["REDIS_URL"] = valkey.url
+    agent = add_agent(stage, "Steady", "Steady", RULES)
+    first, second = deque(["before the model", "before the flow"]), deque(["before the end"])
+
+    def answer(request: ModelRequest) -> Turn:
+        """A draft, or the answer once it was asked to reflect; the first ones are held."""
+        is_asked = "Reflect" in str(request.messages[-1].blocks[-1].block)
+        gates = second if is_asked else first
+        gate = gates.popleft() if gates else None
+        return Turn((Text("the answer" if is_asked else "a draft"),), gate=gate)
+
+    agent.script(answer, again=True)
+    host = await stage.process()
+    agent.say("go")
+    await stage.sim.gates.reached("before the model")
+    await host.kill()
+    host = await stage.process()
+    await stage.sim.gates.reached("before the flow")
+    assert valkey.process is not None
+    valkey.process.send_signal(signal.SIGSTOP)
+    stage.sim.gates.open("before the flow")
+    await until(lambda: stage.sim.records.all()[-1].outcome == "done", PATIENCE)
+    await host.kill()
+    valkey.process.send_signal(signal.SIGCONT)
+    host = await stage.process()
+    await stage.sim.gates.reached("before the end")
+    await host.kill()
+    again = await stage.process()
+    try:
+        await stage.answer(agent.room, agent.bot)
+        records = await _records(valkey, f"{{bot:{agent.bot.id}}}:conv:{agent.ann.id}:steady:log")
+    finally:
+        await again.end()
+    assert agent.texts == ["the answer"]
+    for request in agent.requests:
+        told = str(request["messages"])
+        assert told.count("Begin well.") + told.count("Reflect on") == 1
+    added = Counter(one["id"] for r in records["rules"] for one in r.get("added", ()))
+    read = Counter(id for one in records["model"] for id in one.get("read", ()))
+    assert added == read
+    assert [*added.values()] == [1, 1]
+    assert [one["step"] for one in records["rules"]] == [1, 2]
+    assert [one.get("set") for one in records["rules"]] == [{"state.params.answers": 1}, None]
+
+
+async def _records(valkey: Valkey, key: str) -> dict[str, list[Json]]:
+    """The records of a conversation, by their kinds."""
+    kept: dict[str, list[Json]] = {}
+    async with valkey.client() as store:
+        for _, fields in await store.xrange(key):
+            kept.setdefault(fields[b"k"].decode(), []).append(orjson.loads(fields[b"b"]))
+    return kept
