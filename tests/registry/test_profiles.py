@@ -353,9 +353,9 @@ async def test_a_file_changes_is_broken_is_corrected_and_goes(folder: Folder) ->
     assert now.type == "two"
     path.unlink()
     await folder.until(lambda now: now.effective("lead", HOST) is None)
-    assert [one.partition(": ")[2] for one in folder.told()] == [
-        "agent 'lead' does not answer: there is no profile 'Principal'; there are: none"
-    ]
+    (told,) = folder.told()
+    said = "agent 'lead' does not answer: there is no profile 'Principal'; there are: "
+    assert told.partition(": ")[2].startswith(said)
 
 
 async def test_a_host_goes_on_with_the_last_good_ones_whatever_is_broken(folder: Folder) -> None:
