@@ -371,9 +371,11 @@ def _openapi(_given: argparse.Namespace) -> int:
 
 
 def _schema(given: argparse.Namespace) -> int:
-    from bot.cli.schema import schema_of
+    from registry.profile import NamedLlmConfig, Profile
 
-    print(json.dumps(schema_of(given.kind), indent=2))
+    model = Profile if given.kind == "profile" else NamedLlmConfig
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    print(json.dumps({**dialect, **model.model_json_schema()}, indent=2))
     return 0
 
 

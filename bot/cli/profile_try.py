@@ -45,6 +45,8 @@ async def try_profile(registry: Registry, given: Namespace) -> Said:
     trial = tried(profile, turn.id, turn.records, fixed, earlier, _redacted)
     named = PurePath(called).name
     notes = [*_missing(profile, fixed)]
+    if not turn.has_ended:
+        notes.append("this turn is not over: only what is recorded so far is looked at")
     return Said([*_lines(turn, trial, named)], _data(turn, trial), notes=notes)
 
 
@@ -102,7 +104,7 @@ def _facts(registry: Registry, turn: RecordedTurn, profile: Profile) -> dict[str
         "agent.name": own.name if own else None,
         "agent.type": profile.type,
         "agent.model": (effective.llm.model if effective else None) or next(models, None),
-        "agent.instructions": own.custom_instructions if own else None,
+        "agent.instructions": effective.instructions if effective else None,
         "account.id": turn.attribution.get("account") or DEFAULT_ACCOUNT,
     }
 
@@ -157,7 +159,7 @@ def _rows(step: TriedStep, known: Mapping[str, Observer | FlowRule]) -> Iterator
 
 
 def _then(step: TriedStep) -> str:
-    """What becomes of the turn after an answer, by the rules that are tried."""
+    """How the turn goes after an answer, by the rules that are tried."""
     by = f", by rule {step.flow}" if step.flow else ""
     if step.tools:
         return f"the tool runs as ever{by}"

@@ -201,9 +201,12 @@ def _used(host: AdminContext, kind: Kind, name: str) -> str:
 
 def _odd(host: AdminContext, entry: Entry[Profile]) -> str:
     """What is wrong or surprising in the place of a profile."""
-    file = entry.place.rpartition(":")[0] if entry.owner == "file" else entry.place
-    problems = host.catalog.snapshot().problems
-    return problem_lines(one for one in problems if one.place.startswith(file))
+    file = entry.place.rpartition(":")[0] if entry.owner == "file" else ""
+    return problem_lines(
+        one
+        for one in host.catalog.snapshot().problems
+        if one.place == entry.place or (file and one.place.rpartition(":")[0] == file)
+    )
 
 
 # --- changing ------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from bot.profiles.state import GIVEN, TurnState, bounded
 from bot.safety.text_safety import Redact
 from bot.store.journal import Record
 from registry.profile import Profile
+from registry.snapshot import revision_of
 
 _CONTEXT, _METADATA = "[its context follows]", "- Additional context: "
 _MARK = re.compile(r"\[([0-9a-f]{8}) marks what others wrote\]")
@@ -58,7 +59,7 @@ class Trial:
 
 
 @dataclass(slots=True)
-class _Walk:
+class _Replay:
     """A turn on the way: its state by the rules that are tried."""
 
     rules: Rules
@@ -111,10 +112,11 @@ def tried(
     redact: Redact,
 ) -> Trial:
     """The rules of a profile over the records of a turn; `fixed` is what stays the same in it."""
-    rules, names = rules_of(profile), names_in(records)
+    mark = f"{profile.name}@{revision_of(profile.to_text())[:12]}"
+    rules, names = rules_of(profile, mark), names_in(records)
     state = TurnState(fixed, names, earlier.number, dict(earlier.unread))
     recorded = {one.body["step"]: one.body for one in records if _is_round(one)}
-    walk = _Walk(rules, state, turn, redact, recorded)
+    walk = _Replay(rules, state, turn, redact, recorded)
     answers = [one for one in records if one.kind == "model" and not one.body.get("partial")]
     for record in _followed(records):
         if record.kind != "model":

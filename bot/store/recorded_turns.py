@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
-from typing import Any
 
 import orjson
 
@@ -21,7 +20,6 @@ _MOST_PAGES = 40
 """Pages of one transcript that are looked through: a turn far back is no longer of use."""
 MOST_BEFORE = 2_000
 """Records before a turn that are read."""
-_LOG = re.compile(r"\{(.+)\}:conv:(.+):([^:]+):log\Z")
 _GLOB = re.compile(r"([\[\]*?^\\-])")
 
 
@@ -68,29 +66,26 @@ async def _transcripts(client: StoreClient, agent: str) -> AsyncIterator[str]:
 
 
 async def _turn_in(client: StoreClient, name: str, id: str) -> RecordedTurn | None:
-    """The turn of a transcript that has this id, newest first; None where there is none."""
-    parts, end, wanted = _LOG.match(name), "+", id.encode()
-    for _ in range(_MOST_PAGES if parts else 0):
+    """The turn of a transcript that has this id; None where there is none."""
+    end, wanted = "+", id.encode()
+    for _ in range(_MOST_PAGES):
         page = await client.command("XREVRANGE", name, end, "-", "COUNT", _PAGE)
         for entry, fields in page:
             if fields.get(b"k") == b"person" and wanted in fields.get(b"b", b""):
                 record = read_record(entry, fields[b"k"], fields[b"b"])
                 if id in (record.body.get("turn"), record.body.get("stream")):
-                    assert parts is not None
                     who = orjson.loads(fields[b"b"]).get(ATTRIBUTION) or {}
-                    found = await _whole(client, name, parts.groups(), record)
-                    return replace(found, attribution=who)
+                    return replace(await _whole(client, name, record), attribution=who)
         if len(page) < _PAGE:
             break
         end = f"({page[-1][0].decode()}"
     return None
 
 
-async def _whole(
-    client: StoreClient, name: str, parts: tuple[str | Any, ...], person: Record
-) -> RecordedTurn:
+async def _whole(client: StoreClient, name: str, person: Record) -> RecordedTurn:
     """A turn with all its records, and those before it."""
-    line, conversation, agent = parts
+    line, _, rest = name.removeprefix("{").partition("}:conv:")
+    conversation, _, agent = rest.removesuffix(":log").rpartition(":")
     turn = person.body["turn"]
     own, start = [person], person.id
     for _ in range(_MOST_PAGES):

@@ -47,8 +47,8 @@ async def test_profiles_and_what_they_refer_to_are_put_shown_compared_and_restor
         "profile Waiter_One, revision 1 to 2:",
         "  type: [-partner-]{+waiter+}",
     ]
-    said = await console.done("profiles", "restore", "Waiter_One", "1")
-    assert said.out == "restored profile Waiter_One to revision 1, as revision 3\n"
+    restored = await console.done("profiles", "restore", "Waiter_One", "1")
+    assert restored.out == "restored profile Waiter_One to revision 1, as revision 3\n"
     history = (await console.done("llm-configs", "history", "quick", "--json")).data
     assert [(one["revision"], one["reason"], one["ticket"]) for one in history] == [
         (1, "a quick one", "OPS-7")

@@ -16,6 +16,7 @@ from bot.profiles.trial import given_of
 from simulators.messages.turns import Call, turn
 from tests.host.profiled import OBSERVER, PARTNER, Agent, House, housed
 from tests.host.stage import settings_of
+from tests.http.api import OPERATOR, client_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,7 +52,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Ruled", RULES, TIME),
         ("Plain", "description: It has no rules.", TIME),
     ]
-    async with housed(tmp_path_factory.mktemp("try"), *agents) as house:
+    async with housed(tmp_path_factory.mktemp("try"), *agents, environ=OPERATOR) as house:
         house["Thinker"].script("a first thought", "the whole answer")
         for name in ("Partner", "Ruled", "Plain"):
             house[name].script(turn("let me see", NOW), "it is noon")
@@ -154,6 +155,18 @@ async def test_what_cannot_be_tried_is_told_in_words(
     with pytest.raises(ConfigError) as refused:
         await tried_over(house, turn_id, text)
     assert said in str(refused.value)
+
+
+async def test_a_turn_over_http_is_found_by_the_id_that_its_client_got(house: House) -> None:
+    house.stage.script.on("When do you want to go?")
+    async with client_of(house.host) as client:
+        path = "/accounts/default/agents/simple-chat/chat"
+        answer = await client.ask("POST", path, json={"message": "plan it"})
+    said = await tried_over(house, answer.json["output_id"], RULES)
+    assert said.data["agent"] == "default/simple-chat"
+    (step,) = said.data["steps"]
+    assert step["text"] == "When do you want to go?"
+    assert step["phases"][0]["seen"]["chat.kind"] == "http"
 
 
 async def test_a_turn_of_another_agent_is_not_found_under_its_id(house: House) -> None:

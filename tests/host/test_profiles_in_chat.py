@@ -126,6 +126,11 @@ async def test_an_agent_gets_a_profile_by_a_draft_and_its_card_names_it(stage: S
             "Nothing was changed: profile 'Waiter_One' is used by agent poet; let them name "
             "another one first."
         )
+        await user.open("/agents poet")
+        for label in ("Poet", "Edit", "Other settings", "profile"):
+            await user.tap(label)
+        assert {"Partner", "Researcher", "Waiter_One"} <= set(user.labels)
+        assert "• profile: Waiter_One Partner" in await user.tap("Partner")
         await say("/edit poet profile none")
         await say("/publish poet")
         await host.catalog.until(lambda one: one.agents["poet"].value.profile is None)

@@ -116,7 +116,7 @@ class LlmConfigAnswer(_Summary):
 
 
 @dataclass(frozen=True, slots=True)
-class _Shelf:
+class _Shared:
     """One of the two kinds: where its routes are, and what of their answers differs.
 
     `field` is the name of the document in an answer, `listed` that of a list, and `told` are the
@@ -134,8 +134,8 @@ class _Shelf:
     body: dict[str, Any]
 
 
-_SHELVES = (
-    _Shelf(
+_BOTH = (
+    _Shared(
         "profile",
         PROFILES,
         "profiles",
@@ -146,7 +146,7 @@ _SHELVES = (
         ProfileList,
         _body("Profile", "The whole profile; `name` may be left out.", _PROFILE_EXAMPLE),
     ),
-    _Shelf(
+    _Shared(
         "llm-config",
         LLM_CONFIGS,
         "llm-configs",
@@ -163,57 +163,62 @@ _reads, _writes = needs("agent_builder", "read"), needs("agent_builder", "write"
 
 def add_routes(app: FastAPI) -> None:
     """Add the routes of both kinds."""
-    for shelf in _SHELVES:
-        _add_shelf(app, shelf)
+    for shared in _BOTH:
+        _add_kind(app, shared)
 
 
-def _add_shelf(app: FastAPI, shelf: _Shelf) -> None:
-    path, tags = f"{shelf.path}/{{name}}", docs.tags(shelf.tag)
+def _add_kind(app: FastAPI, shared: _Shared) -> None:
+    path, tags = f"{shared.path}/{{name}}", docs.tags(shared.tag)
     one: dict[int | str, dict[str, Any]] = {200: {"headers": docs.ETAG}}
-    made = {**one, 201: {**docs.CREATED, "model": shelf.answer}}
-    as_one: dict[str, Any] = {"tags": tags, "response_model": shelf.answer}
-    noun = "a profile" if shelf.kind == "profile" else "a model configuration"
+    made = {**one, 201: {**docs.CREATED, "model": shared.answer}}
+    as_one: dict[str, Any] = {"tags": tags, "response_model": shared.answer}
+    noun = "a profile" if shared.kind == "profile" else "a model configuration"
 
     async def document(caller: CallerDep, host: HostDep, name: Name) -> Document:
         docs.require_whole(caller)
         if not NAME.match(name):
             raise not_found()
-        return Document(host, caller, shelf.kind, name)
+        return Document(host, caller, shared.kind, name)
 
     found = Depends(document)
 
-    @app.get(shelf.path, tags=tags, response_model=shelf.page, summary=f"List {shelf.tag}")
+    @app.get(shared.path, tags=tags, response_model=shared.page, summary=f"List {shared.tag}")
     @_reads
     async def listing(
         caller: CallerDep, host: HostDep, cursor: docs.Cursor = None, limit: docs.Limit = 50
     ) -> Response:
-        return _list(shelf, caller, host, cursor, limit)
+        """List them by their names, with who uses each."""
+        return _list(shared, caller, host, cursor, limit)
 
     @app.get(path, **as_one, responses=one, summary=f"Show {noun}")
     @_reads
     async def show(document: Document = found) -> Response:
-        """Its ETag is what If-Match of a change takes."""
-        return await _show(shelf, document)
+        """Show it as PUT takes it; its ETag is what If-Match of a change takes."""
+        return await _show(shared, document)
 
     @app.put(
-        path, **as_one, responses=made, openapi_extra=shelf.body, summary=f"Create or change {noun}"
+        path,
+        **as_one,
+        responses=made,
+        openapi_extra=shared.body,
+        summary=f"Create or change {noun}",
     )
     @_writes
     async def put(
         request: Request, document: Document = found, if_match: docs.IfMatch = None
     ) -> Response:
         """Create it (201), or change it as a whole (200)."""
-        return await _put(shelf, request, document, if_match)
+        return await _put(shared, request, document, if_match)
 
     @app.delete(path, tags=tags, status_code=204, response_class=Response, summary=f"Delete {noun}")
     @_writes
     async def remove(document: Document = found, if_match: docs.IfMatch = None) -> Response:
         """Delete it, unless something refers to it; a restore brings it back."""
-        remove = partial(_remove, document.host.catalog, shelf.kind)
+        remove = partial(_remove, document.host.catalog, shared.kind)
         return await document.delete(remove, if_match)
 
-    shown = partial(_restored, shelf)
-    routes = DocumentRoutes(path, shelf.tag, shelf.answer, document, _reads, shown)
+    shown = partial(_restored, shared)
+    routes = DocumentRoutes(path, shared.tag, shared.answer, document, _reads, shown)
     docs.add_revisions(app, routes)
 
 
@@ -221,21 +226,21 @@ async def _remove(catalog: Catalog, kind: Kind, actor: Actor, name: str, **rest:
     return await delete(catalog, actor, kind, name, **rest)
 
 
-def _list(shelf: _Shelf, caller: Caller, host: Host, cursor: str | None, limit: int) -> Response:
+def _list(shared: _Shared, caller: Caller, host: Host, cursor: str | None, limit: int) -> Response:
     """A page of those that there are."""
     docs.require_whole(caller)
-    after = host.cursors.read(caller.account, shelf.tag, cursor) if cursor is not None else ""
+    after = host.cursors.read(caller.account, shared.tag, cursor) if cursor is not None else ""
     snapshot = host.catalog.snapshot()
-    entries = shared_of(snapshot, shelf.kind)
+    entries = shared_of(snapshot, shared.kind)
     names = sorted(name for name in entries if name > after)
     page, more = names[:limit], len(names) > limit
-    next_ = host.cursors.make(caller.account, shelf.tag, page[-1]) if more else None
-    rows = [_summary(shelf, host, entries[name], shelf.told) for name in page]
-    return docs.answer({shelf.listed: rows, "next": next_})
+    next_ = host.cursors.make(caller.account, shared.tag, page[-1]) if more else None
+    rows = [_summary(shared, host, entries[name], shared.told) for name in page]
+    return docs.answer({shared.listed: rows, "next": next_})
 
 
 def _summary(
-    shelf: _Shelf, host: Host, entry: Entry[Any], told: Iterable[str] = ()
+    shared: _Shared, host: Host, entry: Entry[Any], told: Iterable[str] = ()
 ) -> dict[str, Any]:
     """What is told of each, with the given fields of its document."""
     name = entry.value.name
@@ -246,54 +251,54 @@ def _summary(
         "owner": entry.owner,
         "place": shown_place(entry.place),
         "read_only": docs.is_read_only(entry),
-        "used_by": named_by(host.catalog.snapshot(), shelf.kind, name),
+        "used_by": named_by(host.catalog.snapshot(), shared.kind, name),
     }
 
 
-async def _show(shelf: _Shelf, document: Document) -> Response:
+async def _show(shared: _Shared, document: Document) -> Response:
     entry, etag = document.entry, document.etag
     if entry is None:
         raise not_found()
     said = {
-        **_summary(shelf, document.host, entry),
-        shelf.field: docs.shown(entry),
+        **_summary(shared, document.host, entry),
+        shared.field: docs.shown(entry),
         "revision": await document.number(etag),
     }
     return docs.answer(said, etag=etag)
 
 
 async def _put(
-    shelf: _Shelf, request: Request, document: Document, if_match: str | None
+    shared: _Shared, request: Request, document: Document, if_match: str | None
 ) -> Response:
     _, value = await docs.read_body(request)
-    parse = parse_profile if shelf.kind == "profile" else parse_llm_config
+    parse = parse_profile if shared.kind == "profile" else parse_llm_config
     one = parse(document.host.catalog, value, document.id)
     written = await document.put(one.to_text(), if_match)
     etag = revision_of(one.to_text())
-    said = _in_store(shelf, document, one.to_json(), written.number, etag)
+    said = _in_store(shared, document, one.to_json(), written.number, etag)
     if not written.created:
         return docs.answer(said, etag=etag)
-    location = f"{shelf.path}/{one.name}"
+    location = f"{shared.path}/{one.name}"
     return docs.answer(said, etag=etag, status=201, location=location)
 
 
 def _in_store(
-    shelf: _Shelf, document: Document, value: Any, number: int, etag: str | None
+    shared: _Shared, document: Document, value: Any, number: int, etag: str | None
 ) -> dict[str, Any]:
     """One that was written a moment ago, and so is in the store."""
     return {
         "name": document.id,
-        shelf.field: value,
+        shared.field: value,
         "revision": number,
         "hash": etag,
         "owner": "store",
-        "place": stored.key_of(shelf.kind, document.id),
+        "place": stored.key_of(shared.kind, document.id),
         "read_only": False,
-        "used_by": named_by(document.host.catalog.snapshot(), shelf.kind, document.id),
+        "used_by": named_by(document.host.catalog.snapshot(), shared.kind, document.id),
     }
 
 
-def _restored(shelf: _Shelf, document: Document, made: Revision) -> Response:
+def _restored(shared: _Shared, document: Document, made: Revision) -> Response:
     etag = made.hash if made.text is not None else None
-    said = _in_store(shelf, document, made.value, made.number, etag)
+    said = _in_store(shared, document, made.value, made.number, etag)
     return docs.answer(said, etag=etag)
