@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -706,3 +708,29 @@ def test_an_agent_without_its_profile_answers_nowhere() -> None:
             "Principal?"
         )
     ]
+
+
+def test_where_there_is_no_profile_nothing_of_them_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "agents.json").write_text('{"agents": [{"id": "a", "name": "A"}]}')
+    code = """
+import asyncio, sys
+from pathlib import Path
+from registry.catalog import Catalog
+from registry.definition import LlmConfiguration
+from registry.sources.file import FileSource
+from registry.sources.profile_files import ProfileFiles
+catalog = Catalog(FileSource(Path("agents.json")), profiles=ProfileFiles(Path("agent_profiles")))
+snapshot = asyncio.run(catalog.reload())
+assert snapshot.effective("a", LlmConfiguration()) and not snapshot.problems
+print(*sys.modules.keys() & {"registry.profile", "registry.state_conditions"})
+"""
+    root = Path(__file__).parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout.strip(), ran.stderr) == ("", "")
