@@ -76,7 +76,7 @@ def compiled(text: str) -> Condition:
 
 
 def _count_characters(tree: ast.expr, text: str) -> None:
-    """Make the columns of a tree those of its text: the parser counts bytes, from the first part."""
+    """Make the columns of a tree those of its text: the parser counts bytes, without spaces."""
     before, raw = len(text) - len(text.lstrip()), text.strip().encode()
     for node in ast.walk(tree):
         if isinstance(node, ast.expr):
