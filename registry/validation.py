@@ -42,6 +42,7 @@ from registry.fields import (
     dotted,
     is_slug,
     issues_of,
+    with_cure,
 )
 from registry.instance import SLASH, AgentInstance
 from registry.preset import PersonPresets, Preset
@@ -265,7 +266,7 @@ class DocumentReader:
 
         profile, issues = _validated(part, Profile)
         issues += profile_issues(profile) if profile is not None else ()
-        return self._entry(part, profile, issues)
+        return self._entry(part, profile, map(with_cure, issues))
 
     def llm_config(self, part: RawValue) -> Entry[NamedLlmConfig] | None:
         """A model configuration that profiles refer to; a model never refers to a variable."""
@@ -274,7 +275,7 @@ class DocumentReader:
         config, issues = _validated(part, NamedLlmConfig)
         for name in ("model", "fallback_model") if config is not None else ():
             issues += no_reference(getattr(config, name) or "", (name,))
-        return self._entry(part, config, issues)
+        return self._entry(part, config, map(with_cure, issues))
 
     def binding(self, part: RawValue) -> Entry[AgentBinding] | None:
         """A binding with its place."""
