@@ -20,7 +20,7 @@ from registry.catalog import Catalog
 from registry.policy import NAME
 from registry.profile import NamedLlmConfig, Profile
 from registry.profile_edits import delete, parse_llm_config, parse_profile
-from registry.profiles_seen import named_by, shared_of
+from registry.profiles_seen import named_by, shared_of, users_of_each
 from registry.revisions import Kind, Revision
 from registry.roles import Actor
 from registry.snapshot import Entry, revision_of
@@ -238,23 +238,21 @@ def _list(shared: _Shared, caller: Caller, host: Host, cursor: str | None, limit
     names = sorted(name for name in entries if name > after)
     page, more = names[:limit], len(names) > limit
     next_ = host.cursors.make(caller.account, shared.tag, page[-1]) if more else None
-    rows = [_summary(shared, host, entries[name], shared.told) for name in page]
+    users = users_of_each(snapshot, shared.kind)
+    rows = [_summary(entries[name], users.get(name, []), shared.told) for name in page]
     return docs.answer({shared.listed: rows, "next": next_})
 
 
-def _summary(
-    shared: _Shared, host: Host, entry: Entry[Any], told: Iterable[str] = ()
-) -> dict[str, Any]:
+def _summary(entry: Entry[Any], users: list[str], told: Iterable[str] = ()) -> dict[str, Any]:
     """What is told of each, with the given fields of its document."""
-    name = entry.value.name
     return {
-        "name": name,
+        "name": entry.value.name,
         **{one: getattr(entry.value, one) for one in told},
         "hash": docs.held(entry),
         "owner": entry.owner,
         "place": shown_place(entry.place),
         "read_only": docs.is_read_only(entry),
-        "used_by": named_by(host.catalog.snapshot(), shared.kind, name),
+        "used_by": users,
     }
 
 
@@ -262,8 +260,9 @@ async def _show(shared: _Shared, document: Document) -> Response:
     entry, etag = document.entry, document.etag
     if entry is None:
         raise not_found()
+    users = named_by(document.host.catalog.snapshot(), shared.kind, document.id)
     said = {
-        **_summary(shared, document.host, entry),
+        **_summary(entry, users),
         shared.field: docs.shown(entry),
         "revision": await document.number(etag),
     }
