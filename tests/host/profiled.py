@@ -167,10 +167,10 @@ async def housed(
     """A host with these agents: each is a name, the text of its profile, and its fields."""
     async with staged(folder) as stage:
         stage.agents["mcpServers"] |= servers
-        made = {
-            name: add_agent(stage, name, f"Of{name}", text, **(fields[0] if fields else {}))
-            for name, text, *fields in agents
-        }
+        made: dict[str, Agent] = {}
+        for name, text, *fields in agents:
+            more = {"profile": f"Of{name}", **(fields[0] if fields else {})}
+            made[name] = add_agent(stage, name, more.pop("profile"), text, **more)
         async with stage.host(**environ) as host:
             await until(lambda: all(s["state"] == "up" for s in host.report()["servers"]), PATIENCE)
             yield House(stage, made, host)
