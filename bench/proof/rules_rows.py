@@ -85,6 +85,8 @@ MOMENTS: tuple[Request | Point, ...] = (
     Point("flow has left an item, end not recorded", "quick", "finish", "before"),
     Point("left item recorded, answer not sent", "quick", "finish", "after"),
 )
+SHORT = (MOMENTS[0], MOMENTS[2], MOMENTS[3], MOMENTS[7], MOMENTS[10])
+"""One of each kind, for the tests."""
 KINDS = ("plain", "tool", "quick")
 
 
@@ -98,7 +100,7 @@ async def named_moments(run: Run) -> Result:
         folder.mkdir(parents=True)
         (folder / "reminded.json").write_text(json.dumps(PROFILE))
         host = await t.host(AGENT_PROFILES_DIR=str(folder.parent))
-        for moment in MOMENTS * run.pick(1, max(1, run.at_each // 4)):
+        for moment in SHORT if run.short else MOMENTS * max(1, run.at_each // 4):
             t.result.takeover.append(await host.start())
             await t.crowd.answered(20)  # five lives without getting further are poison
             await _one_kill(t, host, model, moment)

@@ -15,4 +15,4 @@ async def test_a_kill_between_observer_model_flow_and_answer_loses_no_item_and_r
 ) -> None:
     result = await rules_rows.named_moments(run)
     assert result.broken == []
-    assert result.tries == len(rules_rows.MOMENTS)
+    assert result.tries == len(rules_rows.SHORT)
