@@ -117,7 +117,7 @@ def _of_flow(id: str, text: str, action: FlowAction) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a turn after an answer: one more step (`goes_on`), or its end.
+    """How a turn continues after an answer: with one more step (`goes_on`), or with its end.
 
     `rule` is the id of the rule that decided, '' where none did; `action` is what that says.
     """
@@ -170,7 +170,7 @@ class Round:
         self._note(noted, values, observers.paths)
 
     def decide(self, state: TurnState, *, may_go_on: bool) -> Decision:
-        """What becomes of the turn after its newest answer.
+        """How the turn continues after its newest answer.
 
         Where that calls a tool, the tool goes on whatever rules say. Of a whole answer the first
         rule that holds and can be followed decides; after it, what waits makes one more step.
@@ -317,7 +317,7 @@ class TurnRules:
         return self._is_held_back or any(rule.adds_here and rule.id not in spent for rule in rules)
 
     def after(self, answer: Record, *, may_go_on: bool) -> tuple[Decision, Record]:
-        """Look at what comes after an answer: what becomes of the turn, and the record of it."""
+        """Look at what comes after an answer: how the turn continues, and the record of it."""
         state, around = self._state.follow([answer]), self._round
         around.observe("post", state)
         decision = around.decide(state, may_go_on=may_go_on)
