@@ -44,21 +44,22 @@ def _condition(text: str) -> str:
 
 
 def _as_text(value: Any) -> Any:
-    """A condition as text: YAML reads True as a truth value, and ends a block with a line."""
+    """A condition as text: YAML reads a bare True as a truth value, a block with a last line."""
     if isinstance(value, str):
         return value.rstrip("\n")
     return str(value) if isinstance(value, bool) else value
 
 
 def _bounded(value: Any) -> Any:
+    """A value as plain JSON, as the journal gives it back: YAML knows dates and other things."""
     try:
-        size = len(orjson.dumps(value))
-    except TypeError:
-        cure = "write numbers of at most 18 digits, and whole characters"
-        raise InvalidValue("has a number or a character that is too much", cure) from None
-    if size > PAYLOAD_LIMIT:
+        text = orjson.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        cure = "write texts, numbers below 2^63, lists, and objects whose names are texts"
+        raise InvalidValue("is not plain JSON", cure) from None
+    if len(text) > PAYLOAD_LIMIT:
         raise InvalidValue(f"has more than {PAYLOAD_LIMIT} characters", "shorten it")
-    return value
+    return orjson.loads(text)
 
 
 def _target(text: str) -> str:

@@ -7,6 +7,7 @@ rules over the same state again, a crash after it finds them done.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from bot.store.journal import Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
 from registry.state_conditions import Read, compiled
 
+_LOGGER = logging.getLogger("rules")
 log = structlog.get_logger("rules")
 
 SEEN_LIMIT = 200
@@ -117,7 +119,7 @@ def _of_flow(id: str, text: str, action: FlowAction) -> Rule:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a turn after an answer: one more step (`goes_on`), or its end.
+    """How a turn continues after an answer: with one more step (`goes_on`), or with its end.
 
     `rule` is the id of the rule that decided, '' where none did; `action` is what that says.
     """
@@ -170,7 +172,7 @@ class Round:
         self._note(noted, values, observers.paths)
 
     def decide(self, state: TurnState, *, may_go_on: bool) -> Decision:
-        """What becomes of the turn after its newest answer.
+        """How the turn continues after its newest answer.
 
         Where that calls a tool, the tool goes on whatever rules say. Of a whole answer the first
         rule that holds and can be followed decides; after it, what waits makes one more step.
@@ -317,12 +319,13 @@ class TurnRules:
         return self._is_held_back or any(rule.adds_here and rule.id not in spent for rule in rules)
 
     def after(self, answer: Record, *, may_go_on: bool) -> tuple[Decision, Record]:
-        """Look at what comes after an answer: what becomes of the turn, and the record of it."""
+        """Look at what comes after an answer: how the turn continues, and the record of it."""
         state, around = self._state.follow([answer]), self._round
         around.observe("post", state)
         decision = around.decide(state, may_go_on=may_go_on)
         body, self._is_all_read = around.body(state.number), not state.unread
-        log.debug("rules.looked", **body, goes_on=decision.goes_on)
+        if _LOGGER.isEnabledFor(logging.DEBUG):  # a line that is dropped costs more than this
+            log.debug("rules.looked", **body, goes_on=decision.goes_on)
         return decision, Record(RULES, body)
 
     def closing(self) -> Record | None:

@@ -153,7 +153,7 @@ class AgentLoop:
     async def _end_with(self, answer: Answer, *, last: bool) -> TurnResult | None:
         """The last answer, without calls; its record is written with the reply, in one step.
 
-        Unless a rule lets the turn go on: then it is a draft, and recorded now.
+        Unless a rule asks for another step: then it is a draft, and recorded now.
         """
         spoken = [block for block in answer.content if block["type"] != "tool_use"]
         record = self.turn.add_answer(replace(answer, content=spoken))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef, is_whole
+from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef, is_whole, text_of
 from bot.store import keys
 from bot.store.journal import Record
 from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
@@ -130,14 +130,34 @@ def _is_missing(records: Sequence[Record]) -> bool:
 
 
 def drafts_in(records: Sequence[Record]) -> set[int]:
-    """The answers, by identity, after which a rule let the turn go on: they are drafts.
+    """The answers, by identity, after which a rule asked for another step: they are drafts.
 
-    Such a one calls no tool and is whole; an answer follows, or the turn is not over.
+    A draft calls no tool and is whole; an answer follows, or the turn is not over.
     """
+    kinds = {record.kind for record in records}
+    if "rules" not in kinds:
+        return set()
     answers = [record for record in records if record.kind == "model"]
-    if answers and any(record.kind == "end" for record in records):
+    if answers and "end" in kinds:
         answers.pop()
     return {id(one) for one in answers if is_whole(one.body["content"], one.body["stop"])}
+
+
+def said_in(answers: Iterable[Record], *, goes_on: bool = False) -> str:
+    """What answers of a turn say to the person.
+
+    Of drafts only the newest is said, where nothing is after it; where the turn `goes_on`, none is.
+    """
+    texts: list[str] = []
+    draft = ""
+    for answer in answers:
+        text = text_of(answer.body["content"])
+        if is_whole(answer.body["content"], answer.body["stop"]):
+            draft = text or draft
+        elif text:
+            draft = ""
+            texts.append(text)
+    return "\n\n".join([*texts, draft] if draft and not goes_on else texts)
 
 
 def with_passing(messages: list[Json], passing: Sequence[Block]) -> list[Json]:

@@ -44,7 +44,7 @@ from bot.turn.results import (
     partial_facts,
     retry_button,
 )
-from bot.turn.transcript import THOUGHTS, TURN, Transcript, View, calls_of
+from bot.turn.transcript import THOUGHTS, TURN, Transcript, View, calls_of, said_in
 from bot.usage.budgets import TurnUsage
 from bot.usage.pricing import KnownPrompt, known_prompt, most_tokens
 from bot.usage.reservation import TurnBudget
@@ -227,27 +227,15 @@ class Turn:
     def said(self, *, goes_on: bool = False) -> str:
         """The text of this turn's answers that was not sent before the turn last waited.
 
-        Of drafts only the newest is said, where nothing came after it; where the turn `goes_on`,
-        none is.
+        Where the turn `goes_on`, what may be a draft is none of it.
         """
-        texts: list[str] = []
-        draft = ""
-        for answer in self.answers[self._answers_shown :]:
-            text, is_draft = text_of(answer.body["content"]), self._is_draft(answer)
-            draft = (text or draft) if is_draft else "" if text else draft
-            texts += [text] if text and not is_draft else []
-        if not goes_on and draft:
-            texts.append(draft)
-        return "\n\n".join(texts)
-
-    def _is_draft(self, answer: Record) -> bool:
-        """Whether an answer is one that would end the turn, if no rule let it go on."""
-        return is_whole(answer.body["content"], answer.body["stop"])
+        return said_in(self.answers[self._answers_shown :], goes_on=goes_on)
 
     @property
     def has_draft(self) -> bool:
-        """Whether the newest answer is one after which a rule let the turn go on."""
-        return bool(self.answers) and self._is_draft(self.answers[-1])
+        """Whether the newest answer is one after which a rule asked for another step."""
+        newest = self.answers[-1].body if self.answers else None
+        return newest is not None and is_whole(newest["content"], newest["stop"])
 
     def calls(self, answer: Record) -> list[Call]:
         """The calls of an answer."""

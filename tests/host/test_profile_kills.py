@@ -1,11 +1,13 @@
-"""kill -9 around the rules of a turn: nothing is read twice, nothing is lost, no rule fires twice."""
+"""kill -9 around the rules of a turn: nothing is read twice or lost, and no rule fires twice."""
 
 from __future__ import annotations
 
 import signal
 from collections import Counter, deque
+from typing import Any
 
 import orjson
+
 from simulators.messages.turns import Text, Turn
 from simulators.messages.validate import ModelRequest
 from simulators.testing.stage import PATIENCE
@@ -80,6 +82,7 @@ async def _records(valkey: Valkey, key: str) -> dict[str, list[Json]]:
     """The records of a conversation, by their kinds."""
     kept: dict[str, list[Json]] = {}
     async with valkey.client() as store:
-        for _, fields in await store.xrange(key):
+        found: Any = await store.xrange(key)
+        for _, fields in found:
             kept.setdefault(fields[b"k"].decode(), []).append(orjson.loads(fields[b"b"]))
     return kept

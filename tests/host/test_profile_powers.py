@@ -1,4 +1,4 @@
-"""Whatever rules say to an obedient model: they start, skip and widen no tool, and spend no more."""
+"""No rule starts, skips or widens a tool, nor spends more, however obedient the model is."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MOST, CALLS = 6, 4
 PLAN = ("write", "delete_note", "look", "")
-"""What the model calls of itself: one tool that runs, one that asks, and one that it may not use."""
+"""What the model calls of itself: a tool that runs, one that asks, one that it may not use."""
 AGENT = {
     "profile": "Drawn",
     "mcpServers": ["desk"],
@@ -120,7 +120,7 @@ class Model:
         return turn("so be it", Call(f"desk__{name}", {key: number} if key else {}))
 
 
-class Desk:
+class Shop:
     """A house whose one agent has a desk, and what was done at it."""
 
     def __init__(self, house: House) -> None:
@@ -172,14 +172,14 @@ class Desk:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     folder = tmp_path_factory.mktemp("powers")
     env = {"DESK_LOG": str(folder / "desk.log"), "DESK_HOLD": str(folder / "hold")}
     server = {"command": sys.executable, "args": [str(DESK)], "env": env}
-    environ = {name: "100000" for name in ("LIMITS__REQUESTSPERMINUTE",)}
+    environ = {"LIMITS__REQUESTSPERMINUTE": "100000"}
     agents = [("Clerk", "", AGENT)]
     async with housed(folder, *agents, servers={"desk": server}, environ=environ) as house:
-        yield Desk(house)
+        yield Shop(house)
 
 
 @settings(max_examples=25, phases=[Phase.explicit, Phase.generate])
@@ -200,13 +200,13 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     }
 )
 async def test_no_rule_starts_skips_or_widens_a_tool_an_approval_or_a_budget(
-    desk: Desk, drawn: dict[str, Any]
+    shop: Shop, drawn: dict[str, Any]
 ) -> None:
     profile = profile_of(drawn)
-    await desk.put(profile)
-    had, requests = len(desk.done), len(desk.house.stage.requests())
-    ann, _ = await desk.run()
-    found = await desk.records(ann)
+    await shop.put(profile)
+    had, requests = len(shop.done), len(shop.house.stage.requests())
+    ann, _ = await shop.run()
+    found = await shop.records(ann)
     answers, started = found["model"], {one["call"] for one in found.get("started", [])}
     asked = {call for one in found.get("asked", []) for call in one["calls"]}
     results = {one["call"]: one for one in found.get("result", [])}
@@ -220,10 +220,10 @@ async def test_no_rule_starts_skips_or_widens_a_tool_an_approval_or_a_budget(
         assert (call["id"] in asked) == (name == "delete_note" and not is_spent), call
         assert result["error"] == (call["id"] not in started), call
         written += [f"write {call['input']['text']}"] if call["id"] in started else []
-    assert desk.done[had:] == written
+    assert shop.done[had:] == written
     assert len(started) <= CALLS
-    assert len(answers) == len(desk.house.stage.requests()) - requests <= MOST
-    lines = await Ledger(desk.house.host.store).lines(today(), count=100_000)
+    assert len(answers) == len(shop.house.stage.requests()) - requests <= MOST
+    lines = await Ledger(shop.house.host.store).lines(today(), count=100_000)
     assert len([one for one in lines if one["turn"] == answers[0]["turn"]]) == len(answers)
 
 

@@ -126,8 +126,13 @@ async def test_a_task_brings_its_metadata_bounded_and_without_secrets(
     house: House, client: Client
 ) -> None:
     house["Watcher"].script("done")
-    metadata = {"project": "P-7", "deep": {"er": [1, {"x": True}]}, "long": "x" * 9_000}
-    metadata |= {"key": house["Watcher"].bot.token, **{f"k{n}": n for n in range(200)}}
+    metadata: dict[str, Any] = {
+        "project": "P-7",
+        "deep": {"er": [1, {"x": True}]},
+        "long": "x" * 9_000,
+    }
+    metadata["key"] = house["Watcher"].bot.token
+    metadata |= {f"k{n}": n for n in range(200)}
     body = {"agent_type": "watcher", "task": "go", "tenant_id": "t", "user_id": "u"}
     key = await client.make_key(account="t")
     answer = await client.ask(

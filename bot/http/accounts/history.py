@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.messages import Json, User, text_of
+from bot.messages import Json, User
 from bot.store.journal import Record, end_record
 from bot.turn.prompt import earlier_content
 from bot.turn.results import partial_facts
+from bot.turn.transcript import said_in
 
 _FACTS = ("partial", "error", "completion_status", "chunks_received")
 
@@ -37,16 +38,16 @@ def history_of(
     `listed` makes of what is known of artifacts what clients see.
     """
     found: list[HistoryMessage] = []
-    turn, at, texts, facts, kept = "", 0, list[str](), None, list[Json]()
+    turn, at, said, facts, kept = "", 0, list[Record](), None, list[Json]()
     for record in records:
         body = record.body
         if record.kind == "person":
-            turn, at, texts, facts, kept = body.get("stream", ""), body["at"], [], None, []
+            turn, at, said, facts, kept = body.get("stream", ""), body["at"], [], None, []
             if words := _own_words(body["content"]):
                 found.append(HistoryMessage("human", words, at, turn))
         elif record.kind == "model":
             at = body["at"]
-            texts += [text] if (text := text_of(body["content"])) else []
+            said.append(record)
             facts = _facts(body) if "error" in body else facts
         elif record.kind == "result":
             kept += body.get("artifacts", ())
@@ -56,7 +57,7 @@ def history_of(
             failure = body.get("summary", {}).get("failure")
             if failure or body["outcome"] == "failed":  # its text is the host's, and no answer
                 facts = facts or partial_facts(failure or body["text"], 0)
-            text = _shown(body, texts if facts else None)
+            text = _shown(body, said_in(said) if facts else None)
             files = listed(kept)
             if text or facts or files:
                 more = {**(facts or {}), "artifacts": files} if files else facts
@@ -64,11 +65,11 @@ def history_of(
     return found
 
 
-def _shown(body: Json, said: Sequence[str] | None) -> str:
+def _shown(body: Json, said: str | None) -> str:
     """The answer as it went out; of an incomplete one what was `said`, without the host's words."""
     shown: str | None = body.get("summary", {}).get("text")
     if said is not None:
-        return "\n\n".join(said) if shown is None else shown
+        return said if shown is None else shown
     return str(body["text"] if shown is None else shown)
 
 
