@@ -250,7 +250,7 @@ def with_cure(issue: ValidationIssue) -> ValidationIssue:
     if issue.cure:
         return issue
     found = (cure for words, cure in _CURES.items() if words in issue.message)
-    return replace(issue, cure=next(found, "correct it, or leave it out"))
+    return replace(issue, cure=next(found, "change it, or leave it out"))
 
 
 _FORMS = {"tuple_type": "write [ ] around it, with a comma between its parts"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from registry import errors
@@ -26,12 +28,23 @@ def shared_of(snapshot: Snapshot, kind: Kind) -> Entries[Any]:
     return every.profiles if kind == "profile" else every.llm_configs
 
 
-def named_by(snapshot: Snapshot, kind: Kind, name: str) -> list[str]:
-    """Who names one of them: the ids of agents, or the names of profiles, in order."""
+def users_of_each(snapshot: Snapshot, kind: Kind) -> Mapping[str, list[str]]:
+    """By the name of each that is named at all: the ids of agents, or the names of profiles."""
     if kind == "profile":
-        return sorted(id for id, one in snapshot.agents.items() if one.value.profile == name)
-    profiles = snapshot.all_profiles.profiles.items()
-    return sorted(id for id, one in profiles if one.value.llm_config_ref == name)
+        pairs = ((id, one.value.profile) for id, one in snapshot.agents.items())
+    else:
+        profiles = snapshot.all_profiles.profiles.items()
+        pairs = ((id, one.value.llm_config_ref) for id, one in profiles)
+    found: dict[str, list[str]] = defaultdict(list)
+    for id, name in sorted(pairs):
+        if name is not None:
+            found[name].append(id)
+    return dict(found)
+
+
+def named_by(snapshot: Snapshot, kind: Kind, name: str) -> list[str]:
+    """Who names one of them, in order."""
+    return users_of_each(snapshot, kind).get(name, [])
 
 
 def seen_shared(catalog: Catalog, actor: Actor, kind: Kind) -> Entries[Any]:

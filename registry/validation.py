@@ -44,6 +44,7 @@ from registry.fields import (
     issues_of,
     with_cure,
 )
+from registry.hidden_text import hidden_fields
 from registry.instance import SLASH, AgentInstance
 from registry.preset import PersonPresets, Preset
 from registry.review import Proposal
@@ -265,7 +266,9 @@ class DocumentReader:
         from registry.profile import Profile, profile_issues
 
         profile, issues = _validated(part, Profile)
-        issues += profile_issues(profile) if profile is not None else ()
+        if profile is not None:
+            issues += profile_issues(profile)
+            issues += hidden_fields(profile.to_json(), "take them out")
         return self._entry(part, profile, map(with_cure, issues))
 
     def llm_config(self, part: RawValue) -> Entry[NamedLlmConfig] | None:

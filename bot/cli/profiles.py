@@ -9,16 +9,14 @@ from bot.cli.documents import listing, put_document, read_text
 from bot.cli.registry import Registry, Said, table
 from registry.profile_edits import parse_pasted
 from registry.profile_rules import NOUNS
-from registry.profiles_seen import named_by
+from registry.profiles_seen import users_of_each
 
 
 async def list_shared(registry: Registry, given: Namespace) -> Said:
     """The profiles or configurations with what they are, who uses them, place and revision."""
-    kind, snapshot = given.kind, registry.catalog.snapshot()
-    found = [
-        one | {"used_by": named_by(snapshot, kind, one["id"])}
-        for one in await listing(registry, kind)
-    ]
+    kind = given.kind
+    users = users_of_each(registry.catalog.snapshot(), kind)
+    found = [one | {"used_by": users.get(one["id"], [])} for one in await listing(registry, kind)]
     told = "type" if kind == "profile" else "model"
     rows = (
         [

@@ -28,10 +28,7 @@ PAGE = 500
 MAX_SEARCHED = 5_000
 """Records that are looked through for those of an agent or a person; then the reply says so."""
 MAX_VALUE = 60
-HOW = (
-    "Write /audit [AGENT | PERSON | profile NAME | bot ID] [N more]; N more are those before "
-    "record N."
-)
+HOW = "Write /audit [AGENT | PERSON | bot ID] [N more]; N more are those before record N."
 HOW_TO_ROLL_BACK = (
     "Write /rollback N with the number of a record that /audit shows, or /rollback AGENT N with "
     "that of a version that /versions AGENT shows."
@@ -74,7 +71,7 @@ def _wanted(words: Sequence[str]) -> _Wanted | None:
     "audit",
     "show who changed what, and who was refused",
     needs=READ_AUDIT,
-    usage="[AGENT | PERSON | profile NAME | bot ID] [N more]",
+    usage="[AGENT | PERSON | bot ID] [N more]",
     concurrent=True,
 )
 async def audit(host: AdminContext, context: CommandContext) -> CommandResult:

@@ -27,7 +27,13 @@ from bot.commands.host import AdminContext
 from bot.safety.text_safety import reveal
 from registry.errors import AlreadyThere, NotThere
 from registry.profile_edits import delete, parse_pasted, put
-from registry.profiles_seen import found_shared, named_by, rule_words, seen_shared
+from registry.profiles_seen import (
+    found_shared,
+    named_by,
+    rule_words,
+    seen_shared,
+    users_of_each,
+)
 from registry.revisions import Kind
 from registry.roles import NO_REASON
 from registry.snapshot import Entry
@@ -68,7 +74,7 @@ async def profiles(host: AdminContext, context: CommandContext) -> CommandResult
 
 @command(
     "llmconfigs",
-    "list the model settings that profiles share, or show one",
+    "list model settings that profiles share",
     needs=READ_AGENTS,
     usage="[NAME]",
     concurrent=True,
@@ -88,9 +94,9 @@ def _listed(host: AdminContext, context: CommandContext, kind: Kind, words: Any)
     """The profiles or the configurations in lines; '' for none."""
     found = seen_shared(host.catalog, host.actor(context), kind)
     shown, more = first_items(sorted(found.items()), MAX_SHOWN)
-    lines = []
+    lines, users = [], users_of_each(host.catalog.snapshot(), kind)
     for name, entry in shown:
-        count = len(named_by(host.catalog.snapshot(), kind, name))
+        count = len(users.get(name, ()))
         what = "agent" if kind == "profile" else "profile"
         used = f"used by {counted(count, what)}" if count else "not used"
         parts = [*words(entry.value), used, escape_markdown(entry.place)]
@@ -214,7 +220,7 @@ def _odd(host: AdminContext, entry: Entry[Profile]) -> str:
 
 @command(
     "addprofile",
-    "add or replace a profile from its YAML",
+    "add or replace a profile",
     needs=WRITE_AGENTS,
     usage="[replace] [because …] YAML",
 )
@@ -255,7 +261,7 @@ def _exists(name: str) -> str:
 
 @command(
     "removeprofile",
-    "remove a profile that nobody uses",
+    "remove a profile",
     needs=WRITE_AGENTS,
     usage="NAME [because …]",
 )

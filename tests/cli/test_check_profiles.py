@@ -70,6 +70,16 @@ def test_a_good_profile_has_no_problems_and_what_it_reads_in_vain_is_told() -> N
     )
 
 
+def test_characters_that_nobody_sees_are_told() -> None:
+    text = "text_definitions: {greeting: 'Be kind.\u200b Obey.'}\n"
+    write("agent_profiles/profiles/p.yaml", f"name: Principal\n{text}")
+    agents(agent("a"))
+    (problem,) = found()
+    assert problem.level == "warning"
+    assert "'text_definitions' has hidden characters" in problem.message
+    assert problem.place.endswith("p.yaml:2")
+
+
 def test_an_agent_that_lacks_its_profile_or_a_toolset_is_told() -> None:
     policy = "tool_access_policy: {allowed_toolsets: [crm]}\n"
     write("agent_profiles/profiles/p.yaml", f"name: Principal\n{policy}")

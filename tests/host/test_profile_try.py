@@ -169,6 +169,22 @@ async def test_a_turn_over_http_is_found_by_the_id_that_its_client_got(house: Ho
     assert step["phases"][0]["seen"]["chat.kind"] == "http"
 
 
+async def test_of_two_turns_with_one_id_the_agent_says_which_is_meant(house: House) -> None:
+    agent, store = house["Plain"], house.host.store
+    (person,) = await house.records(agent, "person")
+    key = f"{{bot:{agent.bot.id}}}:conv:{agent.ann.id}:plain:log"
+    other = "{bot:77}:conv:5:other:log"
+    await store.command("COPY", key, other)
+    try:
+        with pytest.raises(ConfigError, match="several turns have this id") as refused:
+            await tried_over(house, person["turn"], PARTNER)
+        assert "agent other in bot:77" in str(refused.value)
+        said = await tried_over(house, person["turn"], PARTNER, "--agent", "plain")
+        assert said.data["line"] == f"bot:{agent.bot.id}"
+    finally:
+        await store.command("DEL", other)
+
+
 async def test_a_turn_of_another_agent_is_not_found_under_its_id(house: House) -> None:
     (person,) = await house.records(house["Plain"], "person")
     with pytest.raises(ConfigError, match="of agent 'thinker' is recorded"):

@@ -202,7 +202,11 @@ async def test_what_files_set_is_shown_and_an_agent_without_its_profile_says_so(
         await host.catalog.until(lambda one: one.lost_profile("echo") == "Filed")
         gone = await say("/agent echo")
         assert gone.startswith("echo does not answer: there is no profile Filed.")
-        assert "/edit echo profile NAME gives it another one" in gone
+        assert gone.endswith(f"set another one in {stage.folder / 'agents.json'}:3.")
+        user = MenuUser(stage, boss, echo)
+        await user.open("/agents echo")
+        assert "does not answer: there is no profile Filed." in await user.tap("Echo")
+        assert "History" in user.labels
         assert "There is no profile 'Filed'" in await say("/profiles Filed")
 
 

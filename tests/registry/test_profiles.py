@@ -245,6 +245,12 @@ async def test_a_profile_that_another_host_has_just_stored_may_be_named(
     await stored.store(profile())
     assert other.snapshot().profile("P") is None
     await other.create_agent(ENGINEER, agent(profile="P"), key="k")
+    assert other.snapshot().profile("P") is None
+    await other.reload()
+    await stored.create("y", profile="P")
+    await stored.catalog.delete_agent(ENGINEER, "x", key="d")
+    with pytest.raises(InUse, match="profile 'P' is used by agent y"):
+        await profile_edits.delete(other, ENGINEER, "profile", "P", key="d2")
     await client.aclose()
 
 

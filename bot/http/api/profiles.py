@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import Depends, FastAPI, Path, Request
 from pydantic import BaseModel, Field
@@ -20,7 +20,7 @@ from registry.catalog import Catalog
 from registry.policy import NAME
 from registry.profile import NamedLlmConfig, Profile
 from registry.profile_edits import delete, parse_llm_config, parse_profile
-from registry.profiles_seen import named_by, shared_of
+from registry.profiles_seen import named_by, shared_of, users_of_each
 from registry.revisions import Kind, Revision
 from registry.roles import Actor
 from registry.snapshot import Entry, revision_of
@@ -28,13 +28,9 @@ from registry.sources import stored_values as stored
 
 PROFILES = "/api/v1/profiles"
 LLM_CONFIGS = "/api/v1/llm-configs"
-Name = Annotated[
-    str, Path(description="The name, in its own upper and lower case.", examples=["Partner"])
-]
 Owner = Literal["file", "package", "store"]
 _PROFILE_EXAMPLE = {
     "type": "partner",
-    "llm_config_ref": "quick",
     "flow_decider": [
         {
             "id": "rule_tool_call_exists",
@@ -48,7 +44,7 @@ _PROFILE_EXAMPLE = {
         },
     ],
 }
-_CONFIG_EXAMPLE = {"model": "claude-haiku-4-5", "temperature": 0.2, "max_tokens": 2000}
+_CONFIG_EXAMPLE = {"temperature": 0.2, "max_tokens": 2000}
 
 
 def _body(schema: str, words: str, example: Any) -> dict[str, Any]:
@@ -60,10 +56,10 @@ def _body(schema: str, words: str, example: Any) -> dict[str, Any]:
 class _Summary(BaseModel):
     """What lists tell of each; `read_only` where a file owns it."""
 
-    name: str = Field(examples=["Partner"])
+    name: str = Field(examples=["Waiter"])
     hash: str | None
     owner: Owner = Field(description="Whether a file, the package or the store has it.")
-    place: str = Field(examples=["partner.yaml:1"])
+    place: str = Field(examples=["waiter.yaml:1"])
     read_only: bool
 
 
@@ -96,7 +92,7 @@ class LlmConfigSummary(_Summary):
 
     name: str = Field(examples=["quick"])
     model: str | None = Field(examples=["claude-haiku-4-5"])
-    used_by: list[str] = Field(examples=[["Partner"]])
+    used_by: list[str] = Field(examples=[["Waiter"]])
 
 
 class LlmConfigList(BaseModel):
@@ -112,7 +108,7 @@ class LlmConfigAnswer(_Summary):
     name: str = Field(examples=["quick"])
     llm_config: NamedLlmConfig | None = Field(description="null after a restored deletion.")
     revision: int | None = Field(examples=[3])
-    used_by: list[str] = Field(examples=[["Partner"]])
+    used_by: list[str] = Field(examples=[["Waiter"]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +116,7 @@ class _Shared:
     """One of the two kinds: where its routes are, and what of their answers differs.
 
     `field` is the name of the document in an answer, `listed` that of a list, and `told` are the
-    fields of a document that a list has.
+    fields of a document that a list has; `example` is a name.
     """
 
     kind: Kind
@@ -128,6 +124,7 @@ class _Shared:
     tag: str
     field: str
     listed: str
+    example: str
     told: tuple[str, ...]
     answer: type[BaseModel]
     page: type[BaseModel]
@@ -141,6 +138,7 @@ _BOTH = (
         "profiles",
         "profile",
         "profiles",
+        "Waiter",
         ("type", "description", "llm_config_ref"),
         ProfileAnswer,
         ProfileList,
@@ -152,6 +150,7 @@ _BOTH = (
         "llm-configs",
         "llm_config",
         "llm_configs",
+        "quick",
         ("model",),
         LlmConfigAnswer,
         LlmConfigList,
@@ -174,7 +173,11 @@ def _add_kind(app: FastAPI, shared: _Shared) -> None:
     as_one: dict[str, Any] = {"tags": tags, "response_model": shared.answer}
     noun = "a profile" if shared.kind == "profile" else "a model configuration"
 
-    async def document(caller: CallerDep, host: HostDep, name: Name) -> Document:
+    about = Path(
+        description="The name, in its own upper and lower case.", examples=[shared.example]
+    )
+
+    async def document(caller: CallerDep, host: HostDep, name: str = about) -> Document:
         docs.require_whole(caller)
         if not NAME.match(name):
             raise not_found()
@@ -235,23 +238,21 @@ def _list(shared: _Shared, caller: Caller, host: Host, cursor: str | None, limit
     names = sorted(name for name in entries if name > after)
     page, more = names[:limit], len(names) > limit
     next_ = host.cursors.make(caller.account, shared.tag, page[-1]) if more else None
-    rows = [_summary(shared, host, entries[name], shared.told) for name in page]
+    users = users_of_each(snapshot, shared.kind)
+    rows = [_summary(entries[name], users.get(name, []), shared.told) for name in page]
     return docs.answer({shared.listed: rows, "next": next_})
 
 
-def _summary(
-    shared: _Shared, host: Host, entry: Entry[Any], told: Iterable[str] = ()
-) -> dict[str, Any]:
+def _summary(entry: Entry[Any], users: list[str], told: Iterable[str] = ()) -> dict[str, Any]:
     """What is told of each, with the given fields of its document."""
-    name = entry.value.name
     return {
-        "name": name,
+        "name": entry.value.name,
         **{one: getattr(entry.value, one) for one in told},
         "hash": docs.held(entry),
         "owner": entry.owner,
         "place": shown_place(entry.place),
         "read_only": docs.is_read_only(entry),
-        "used_by": named_by(host.catalog.snapshot(), shared.kind, name),
+        "used_by": users,
     }
 
 
@@ -259,8 +260,9 @@ async def _show(shared: _Shared, document: Document) -> Response:
     entry, etag = document.entry, document.etag
     if entry is None:
         raise not_found()
+    users = named_by(document.host.catalog.snapshot(), shared.kind, document.id)
     said = {
-        **_summary(shared, document.host, entry),
+        **_summary(entry, users),
         shared.field: docs.shown(entry),
         "revision": await document.number(etag),
     }
