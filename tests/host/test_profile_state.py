@@ -131,7 +131,7 @@ async def test_a_task_brings_its_metadata_bounded_and_without_secrets(
         "deep": {"er": [1, {"x": True}]},
         "long": "x" * 9_000,
     }
-    metadata["key"] = "x" * 9_000, house["Watcher"].bot.token
+    metadata["key"] = house["Watcher"].bot.token
     metadata |= {f"k{n}": n for n in range(200)}
     body = {"agent_type": "watcher", "task": "go", "tenant_id": "t", "user_id": "u"}
     key = await client.make_key(account="t")
