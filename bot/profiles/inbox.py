@@ -49,7 +49,7 @@ def unread_in(records: Iterable[Record]) -> dict[str, Json]:
     for record in records:
         if record.kind == "rules":
             found |= {one["id"]: one for one in record.body.get("added", ()) if "to" not in one}
-        elif record.kind == "model":
+        if record.kind in ("rules", "model"):
             read.update(record.body.get("read", ()))
     return {id: item for id, item in found.items() if id not in read}
 

@@ -328,21 +328,24 @@ class TurnRules:
             log.debug("rules.looked", **body, goes_on=decision.goes_on)
         return decision, Record(RULES, body)
 
-    def closing(self) -> Record | None:
+    def closing(self, *, is_refused: bool = False) -> Record | None:
         """What the end of a turn has to keep for the next one; None where nothing is left to say.
 
         What earlier turns left and this one has not read stays in the newest turn; and its number
-        is known also where the model never answered.
+        is known also where the model never answered. Where what was said in the turn `is_refused`,
+        nothing stays: it would be refused again and again.
         """
         records = [*self.recorded()]
         is_noted = any(record.kind == RULES for record in records)
         if is_noted and self._is_all_read:
             return None
         state, own = self._made(), unread_in(records)
-        left = [item for id, item in state.unread.items() if id not in own]
-        if is_noted and not left:
+        last = Round(self.rules, self.turn, state.step, self.redact)
+        if is_refused:
+            return Record(RULES, {**last.body(state.number), "read": [*state.unread]})
+        last.added += [item for id, item in state.unread.items() if id not in own]
+        if is_noted and not last.added:
             return None
-        last = Round(self.rules, self.turn, state.step, self.redact, added=left)
         return Record(RULES, last.body(state.number))
 
     def _made(self) -> TurnState:

@@ -220,6 +220,8 @@ def _on_result(state: TurnState, body: Json) -> None:
 def _on_rules(state: TurnState, body: Json) -> None:
     for item in body.get("added", ()):
         state.add(item)
+    if "read" in body:
+        state.has_read(body["read"])
     for path, value in body.get("set", {}).items():
         state.set(path, value)
 

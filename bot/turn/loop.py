@@ -75,7 +75,7 @@ class AgentLoop:
         """How the turn ends; its last records are not written yet."""
         end = await self._run()
         if self.rules is not None and isinstance(end, TurnResult):
-            left = self.rules.closing()
+            left = self.rules.closing(is_refused=end.is_refused)
             self.turn.add(*([left] if left else []))
         return end
 

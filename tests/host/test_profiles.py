@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from simulators.messages.turns import Call, HttpError, Turn, turn
+from simulators.messages.validate import ModelRequest
 from tests.host.profiled import OBSERVER, PARTNER, House, housed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -79,6 +81,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Ender", ENDING),
         ("Short", LOOP, short),
         ("Failing", OBSERVER + PARTNER),
+        ("Refused", OBSERVER + PARTNER),
+        ("Logged", PARTNER),
     ]
     async with housed(tmp_path_factory.mktemp("profiles"), *agents) as house:
         yield house
@@ -160,6 +164,35 @@ async def test_what_waits_outlives_a_turn_whose_model_never_answered(house: Hous
     assert numbers == [1, 2, 3]
     (item,) = (await house.records(agent, "model"))[-1]["read"]
     assert item.endswith(":1:post:observer_on_no_tool_call")
+
+
+async def test_what_the_api_refuses_is_not_put_to_it_again_in_the_next_turn(house: House) -> None:
+    agent = house["Refused"]
+    refused = Turn(fault=HttpError(400, "messages: something in here cannot be taken"))
+
+    def answer(request: ModelRequest) -> Turn:
+        """Refuse what has the item in it."""
+        is_in = any("Reflect" in one.block["text"] for one in request.messages[-1].of("text"))
+        return refused if is_in else turn("Fine.")
+
+    agent.script(answer, again=True)
+    assert await agent.ask("a table") == "Fine."
+    assert (await agent.ask("Monday")).startswith("I can't answer this")
+    assert "Reflect" in agent.asked()[-1]
+    assert await agent.ask("Tuesday, then") == "Fine."
+    assert "Reflect" not in agent.everywhere()
+
+
+async def test_the_log_says_at_debug_what_rules_looked_at_and_saw(house: House) -> None:
+    agent = house["Logged"]
+    agent.script("noon")
+    with capture_logs() as logs:
+        await agent.ask("when?")
+        await house.idle()
+    (line,) = [one for one in logs if one["event"] == "rules.looked"]
+    assert line["log_level"] == "debug"
+    assert line["phases"][0]["looked"] == ["rule_tool_call_exists", "rule_no_tool_call_fallback"]
+    assert line["phases"][0]["seen"] == {"state.current_action": None}
 
 
 async def test_a_loop_adds_one_item_only_and_a_second_rule_has_its_own(house: House) -> None:
