@@ -7,6 +7,7 @@ rules over the same state again, a crash after it finds them done.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from bot.store.journal import Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
 from registry.state_conditions import Read, compiled
 
+_LOGGER = logging.getLogger("rules")
 log = structlog.get_logger("rules")
 
 SEEN_LIMIT = 200
@@ -322,7 +324,8 @@ class TurnRules:
         around.observe("post", state)
         decision = around.decide(state, may_go_on=may_go_on)
         body, self._is_all_read = around.body(state.number), not state.unread
-        log.debug("rules.looked", **body, goes_on=decision.goes_on)
+        if _LOGGER.isEnabledFor(logging.DEBUG):  # a line that is dropped costs more than this
+            log.debug("rules.looked", **body, goes_on=decision.goes_on)
         return decision, Record(RULES, body)
 
     def closing(self, *, is_refused: bool = False) -> Record | None:

@@ -65,6 +65,8 @@ def given_in(incoming: IncomingMessage, text: str, redact: Redact) -> Json:
     """What the person's record keeps of a message, for rules that look at it later."""
     params = incoming.context.metadata if incoming.context else {}
     plain = printable(redact(text[: 4 * TEXT_LIMIT]))[:TEXT_LIMIT]
+    if not params:
+        return {"text": plain}
     return {"text": plain, "params": bounded(redact_values(bounded(params), redact))}
 
 
