@@ -36,10 +36,10 @@ async def test_an_agent_answers_by_its_profile_from_the_moment_it_is_there(tmp_p
 
         broken = SAYS.replace("HOW", "fast") + PARTNER.replace("True", "v[")
         write_profile(house.stage, "Late", broken)
-        await until(lambda: catalog.snapshot().document.errors, PATIENCE)
+        await until(lambda: bool(catalog.snapshot().document.errors), PATIENCE)
         assert await follows(house, agent, "slowly")
         (told,) = [one for one in house.host.report()["problems"] if "late.yaml" in one]
-        assert "late.yaml:16: 'flow_decider[1].condition': cannot be parsed at column 3" in told
+        assert "late.yaml:16: 'flow_decider[1].condition': cannot be parsed at column 2" in told
         assert "(the last good version stays in force)" in told
 
         write_profile(house.stage, "Late", SAYS.replace("HOW", "fast"))
