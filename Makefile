@@ -38,7 +38,7 @@ test-again: dev  ## all tests ten times in a row while the cores are busy (TIMES
 	@$(BIN)/python -m tests.again $(or $(TIMES),10) $(TESTS)
 
 screenshots: dev  ## remake the pictures in the documentation (needs Chromium)
-	@SAVE_SCREENSHOTS=1 $(BIN)/pytest -n 0 -q tests/browser -k "phone or approvals or follows or admin"
+	@SAVE_SCREENSHOTS=1 $(BIN)/pytest -n 0 -q tests/browser -k "phone or approvals or follows or admin or concierge"
 
 attack: dev  ## rerun every known attack, and report which were stopped (some: ROWS=ssrf, ROWS=A7,66)
 	@$(BIN)/python -m tests.attacks $(if $(ROWS),--rows $(ROWS))
@@ -80,8 +80,9 @@ lock: dev  ## rewrite the lock files from pyproject.toml (newest versions: UPGRA
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-docs: dev  ## rewrite docs/api.md, and the tables of settings, attacks and requirements in docs/
+docs: dev  ## rewrite docs/api.md, and the tables of settings, state, attacks and requirements in docs/
 	@$(BIN)/python deploy/reference.py
 	@$(BIN)/python -m deploy.api_page
+	@$(BIN)/python -m deploy.profile_page
 	@$(BIN)/python -m tests.attacks --write
 	@$(BIN)/python -m tests.requirements --write

@@ -11,7 +11,18 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from bench import backlog, door, growth, idle, report, resolve, streaming, streams, turns
+from bench import (
+    backlog,
+    door,
+    growth,
+    idle,
+    profiles,
+    report,
+    resolve,
+    streaming,
+    streams,
+    turns,
+)
 from bench.quick import counted, quick
 from bench.results import Section
 from bench.stage import Stage, staged
@@ -26,6 +37,7 @@ MEASURES: dict[str, Measure] = {
     "backlog": backlog.measure,
     "door": door.measure,
     "streams": streams.measure,
+    "profiles": profiles.measure,
 }
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -400,7 +400,7 @@ class App:
         self._tools = ToolsetFactory(
             self.pool, skills, cache, truncated, lambda: self.catalog.snapshot().account_names
         )
-        self.catalog.objections = lambda agent: self._clashes(self._resolver.unstored(agent))
+        self.catalog.objections = self._objections
         await self._background(self._connect_servers(), "servers.connect")
         await self._background(self._close_unused_servers(), "servers.close_unused")
 
@@ -439,6 +439,11 @@ class App:
         packaged = {id for id, one in document.instances.items() if one.document == PACKAGED}
         used = [id for id in self.catalog.snapshot().ids if id not in packaged]
         return [*used, *(f"{one.agent}{TILDE}{one.by.partition(':')[2]}" for one in tested)]
+
+    def _objections(self, agent: AgentDefinition) -> Iterator[Problem]:
+        """What speaks against storing an agent; that it lacks its profile, the catalog says."""
+        with contextlib.suppress(NotThere):
+            yield from self._clashes(self._resolver.unstored(agent))
 
     def _clashes(self, agent: RunnableAgent) -> Iterator[Problem]:
         """Skills of an agent that are left out: a tool of one of its servers has their name."""

@@ -608,13 +608,16 @@ def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
     defaults = settings.llm.as_configuration()
     said = set(_model_sentences(defaults, settings))
     for agent, entry in snapshot.agents.items():
-        yield from snapshot.review(agent)
-        if entry.value.llm_overrides is None:
+        yield from snapshot.surprises(agent)
+        if entry.value.llm_overrides is None and entry.value.profile is None:
             continue  # what is said of the host's own settings is enough
-        effective = snapshot.effective(agent, defaults)
-        for field, sentence in _model_sentences(effective.llm, settings) if effective else ():
+        if (effective := snapshot.effective(agent, defaults)) is None:
+            continue
+        for field, sentence in _model_sentences(effective.llm, settings):
             if (field, sentence) not in said:
                 at, (message, _, cure) = entry.origins, sentence.partition("; ")
                 place = at.get(f"llmOverrides.{field}") or at.get("llmOverrides", entry.place)
+                if effective.profile is not None and effective.layers.get(field) == "L1":
+                    place = effective.origins[field]
                 message = f"agent '{agent}': {message}"
                 yield Problem(place, message, cure or _MODEL_CURE, level="warning")

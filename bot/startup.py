@@ -21,7 +21,7 @@ from bot.telegram.markdown import renderer
 from bot.usage.budgets import spend_limits
 from bot.variables import FILE
 from registry.catalog import Catalog
-from registry.definition import LlmConfiguration
+from registry.definition import AgentDefinition, LlmConfiguration
 from registry.secrets import reference_names
 from registry.snapshot import Snapshot
 from registry.sources.environment import read_environment, read_legacy
@@ -144,16 +144,32 @@ def models_used(snapshot: Snapshot, defaults: LlmConfiguration) -> dict[str, str
     for entry in snapshot.agents.values():
         own = entry.value.llm_overrides or LlmConfiguration()
         agent = f"llmOverrides of agent {entry.value.id} ({entry.place})"
-        for model, default, variable in (
-            (own.model, defaults.model, "LLM__MODEL"),
-            (own.fallback_model, defaults.fallback_model, "LLM__FALLBACKMODEL"),
+        shared, place = shared_settings(snapshot, entry.value)
+        for model, below, default, variable in (
+            (own.model, shared.model, defaults.model, "LLM__MODEL"),
+            (
+                own.fallback_model,
+                shared.fallback_model,
+                defaults.fallback_model,
+                "LLM__FALLBACKMODEL",
+            ),
         ):
-            if model or default:
-                found.setdefault(model or default or "", agent if model else variable)
+            where = agent if model else place if below else variable
+            if used := model or below or default:
+                found.setdefault(used, where)
     for id, instance in snapshot.document.instances.items():
         if model := instance.value.settings.model:
             found.setdefault(model, f"llm of instance {id} ({instance.place})")
     return found
+
+
+def shared_settings(snapshot: Snapshot, agent: AgentDefinition) -> tuple[LlmConfiguration, str]:
+    """The model settings to which the profile of an agent refers, and where they are written."""
+    named = snapshot.profile_in_force(agent.profile) if agent.profile else None
+    settings = named.settings if named else None
+    if named is None or settings is None:
+        return LlmConfiguration(), ""
+    return settings, f"llm_config_ref of profile {named.profile.name} ({named.settings_place})"
 
 
 def own_variables(settings: Settings, document: str = "") -> set[str]:

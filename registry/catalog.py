@@ -631,8 +631,8 @@ class Catalog:
             if is_new and text is not None:
                 await self.check_change(actor, kind, id, (current, text))
                 await self.check_references(kind, id, text)
-            elif is_new and current is not None and (said := self._in_use(kind, id)):
-                raise errors.InUse(said)
+            elif is_new and current is not None:
+                await self._require_unused(kind, id)
             if is_new and expected not in (None, revision or DELETED):
                 if expected == DELETED:
                     raise errors.AlreadyThere(f"there is already {kind} '{id}'")
@@ -1004,9 +1004,13 @@ class Catalog:
         if found is None and await self.writable.text(stored.key_of(of, name)) is None:
             raise errors.DocumentErrors(reference_problems(self._snapshot, of, id, name))
 
-    def _in_use(self, kind: Kind, id: str) -> str:
-        """Why a document may not be removed, as a sentence; '' where it may."""
-        return in_use(self._snapshot, kind, id) if kind in PROFILE_KINDS else ""
+    async def _require_unused(self, kind: Kind, id: str) -> None:
+        """Raise InUse for a profile or a configuration to which something refers by now."""
+        if kind in PROFILE_KINDS:
+            await self.writable.reload()  # another host may have just stored what refers to it
+            self._refresh()
+            if said := in_use(self._snapshot, kind, id):
+                raise errors.InUse(said)
 
     def owner(self, where: str) -> str | None:
         """The place of what the operator has in place of a key of the store; None for nothing."""

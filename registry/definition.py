@@ -89,7 +89,7 @@ class ClientCredentials(RegistryModel):
         return self
 
 
-_EFFORTS = ("none", "minimal", *EFFORTS)
+ALL_EFFORTS = ("none", "minimal", *EFFORTS)
 
 
 def _url(text: str) -> str:
@@ -110,12 +110,12 @@ def _endpoint(text: str) -> str:
 
 def effort_rank(text: str) -> int:
     """How much an effort is, compared with others."""
-    return _EFFORTS.index(text)
+    return ALL_EFFORTS.index(text)
 
 
 def _effort(text: str) -> str:
-    if text.lower() not in _EFFORTS:
-        cure = f"write {', '.join(_EFFORTS[:-1])} or {_EFFORTS[-1]}"
+    if text.lower() not in ALL_EFFORTS:
+        cure = f"write {', '.join(ALL_EFFORTS[:-1])} or {ALL_EFFORTS[-1]}"
         raise InvalidValue("is not a valid effort", cure)
     return text.lower()
 

@@ -456,6 +456,7 @@ class Drafts:
             plain = (replace(one, place=_LINE.sub("", one.place)) for one in wrong.problems)
             raise DocumentErrors(plain) from None
         self._check_models(found)
+        await self.catalog.check_references("agent", agent, found.to_text())
         return found
 
     def _check_models(self, agent: AgentDefinition) -> None:

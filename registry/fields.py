@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -227,6 +227,30 @@ _PHRASES = {
     "too_long": "has more than {max_length} entries",
     "literal_error": "must be {expected}",
 }
+
+
+_CURES: Mapping[str, str] = {
+    "must be text in quotes": "put quotes around it, or leave it out",
+    "must be a whole number": "write a plain number, or leave it out",
+    "must be a number": "write a plain number, or leave it out",
+    "must be an object": "write names and values, indented below it",
+    "must be a list": "write - before each of its parts, indented below it",
+    "must not be empty": "write something, or leave it out",
+    "' or '": "write one of them",
+    "must be '": "write that, or leave it out",
+    "must be ": "change it, or leave it out",
+    "is longer than": "shorten it",
+    "has more than": "keep fewer",
+}
+"""How to fix what says by itself what is wrong, by how that begins."""
+
+
+def with_cure(issue: ValidationIssue) -> ValidationIssue:
+    """A mistake that says how to fix it."""
+    if issue.cure:
+        return issue
+    found = (cure for words, cure in _CURES.items() if words in issue.message)
+    return replace(issue, cure=next(found, "change it, or leave it out"))
 
 
 _FORMS = {"tuple_type": "write [ ] around it, with a comma between its parts"}

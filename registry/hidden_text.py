@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from registry.definition import AgentDefinition
 from registry.fields import ValidationIssue
@@ -38,11 +39,16 @@ def _is_hidden(char: str) -> bool:
 
 def hidden_texts(agent: AgentDefinition) -> Iterator[ValidationIssue]:
     """A warning for each field of an agent with characters that nobody sees."""
-    for name, value in agent.to_json().items():
+    cure = "look at it with /edit, which writes them out, and take them out"
+    return hidden_fields(agent.to_json(), cure)
+
+
+def hidden_fields(document: Mapping[str, Any], cure: str) -> Iterator[ValidationIssue]:
+    """The same of a document as JSON."""
+    for name, value in document.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if found := hidden_characters(text):
             named = ", ".join(f"U+{ord(char):04X}" for char in found[:MOST_NAMED])
             more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
             message = f"'{name}' has hidden characters, which the model reads: {named}{more}"
-            cure = "look at it with /edit, which writes them out, and take them out"
             yield ValidationIssue((name,), message, cure, level="warning")

@@ -16,6 +16,8 @@ from registry.secrets import shown
 REQUIRE_CONFIRMATION = ("delete_*", "publish_*")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+NAME_SCHEMA = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""The same for JSON schemas."""
 NAME_CURE = "use 1 to 64 of letters, digits, dot, hyphen and underscore"
 _PATTERN = re.compile(r"[^\s\[\]{}\\\x00-\x1f\x7f]{1,256}\Z")
 _NOT_IN_A_NAME = re.compile(r"""[^\w*?:./@$+~-]""")

@@ -6,17 +6,25 @@ And LLM configurations that profiles share. The names are those of document 4.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from registry import profile_state as state
-from registry.definition import Effort, Line, LlmConfiguration, PlainText, ProfileName
+from registry.conditions import LENGTH_LIMIT
+from registry.definition import ALL_EFFORTS, Effort, Line, LlmConfiguration, PlainText, ProfileName
 from registry.errors import InvalidValue
 from registry.fields import Few, Path, SnakeModel, ValidationIssue, is_slug, must
-from registry.policy import NAME, NAME_CURE, Patterns
+from registry.policy import NAME, NAME_CURE, NAME_SCHEMA, Patterns
 from registry.secrets import shown
 from registry.state_conditions import PATH, compiled
 
@@ -67,12 +75,50 @@ def _settable(text: str) -> str:
     return text
 
 
-RuleId = Annotated[str, AfterValidator(_name)]
-Source = Annotated[str, AfterValidator(_name)]
-ConditionText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_condition)]
+def _told(**schema: Any) -> WithJsonSchema:
+    """The JSON schema of a text that a validator of ours checks."""
+    return WithJsonSchema({"type": "string", **schema})
+
+
+_NAME_SCHEMA = _told(pattern=NAME_SCHEMA)
+RuleId = Annotated[str, AfterValidator(_name), _NAME_SCHEMA]
+Source = Annotated[str, AfterValidator(_name), _NAME_SCHEMA]
+_Name = Annotated[ProfileName, _NAME_SCHEMA]
+ConditionText = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    AfterValidator(_condition),
+    WithJsonSchema({"type": ["string", "boolean"], "maxLength": LENGTH_LIMIT, "minLength": 1}),
+]
+_Target = Annotated[str, AfterValidator(_target), _told(pattern="^[a-z0-9][a-z0-9_-]{0,63}$")]
+_Settable = Annotated[
+    str,
+    AfterValidator(_settable),
+    _told(pattern=r"^state\.params\.[\w-]+(\.[\w-]+){0,3}$"),
+]
 Value = Annotated[Any, AfterValidator(_bounded)]
 _Texts = Annotated[Mapping[str, PlainText], Field(max_length=256)]
 IngestorName = Literal["plain_text", "list", "table", "json"]
+_CONDITION = (
+    "What must hold, over the state of the turn: `v['state.step'] >= 2 and not v['inbox.count']`."
+)
+
+
+def _needs(given: str, named: Mapping[str, Collection[str]], *more: str) -> dict[str, Any]:
+    """A JSON schema that says which fields each kind needs and has."""
+    every = {name for names in named.values() for name in names} | {*more}
+    return {
+        "allOf": [
+            {
+                "if": {"properties": {given: {"const": kind}}, "required": [given]},
+                "then": {
+                    "properties": dict.fromkeys(sorted(every - {*own}), False),
+                    "required": [name for name in own if name not in more],
+                },
+            }
+            for kind, own in named.items()
+        ]
+    }
 
 
 class InboxItem(SnakeModel):
@@ -82,28 +128,46 @@ class InboxItem(SnakeModel):
     `text_definitions`, or the host's.
     """
 
-    source: Source
-    consumption_policy: Literal["consume_on_read"] = "consume_on_read"
-    payload: Value = None
+    source: Annotated[Source, Field(description="What it is about, such as SELF_REFLECTION_PROMPT")]
+    consumption_policy: Annotated[
+        Literal["consume_on_read"], Field(description="It is read once, and then gone.")
+    ] = "consume_on_read"
+    payload: Annotated[Value, Field(description="What it says: a text, a list, or JSON.")] = None
 
 
 class ObserverAction(SnakeModel):
     """What an observer does: add an item to an inbox, or set a value of `state.params`."""
 
-    type: Literal["add_to_inbox", "set_state"]
-    target_agent_id: Annotated[str, AfterValidator(_target)] = SELF
-    inbox_item: InboxItem | None = None
-    path: Annotated[str, AfterValidator(_settable)] | None = None
-    value: Value = None
+    model_config = ConfigDict(
+        json_schema_extra=_needs(
+            "type",
+            {"add_to_inbox": ["inbox_item", "target_agent_id"], "set_state": ["path", "value"]},
+            "target_agent_id",
+        )
+    )
+
+    type: Annotated[Literal["add_to_inbox", "set_state"], Field(description="What is done.")]
+    target_agent_id: Annotated[
+        _Target, Field(description="Whose inbox: `self`, or the id of an agent.")
+    ] = SELF
+    inbox_item: Annotated[InboxItem | None, Field(description="What is added.")] = None
+    path: Annotated[
+        _Settable | None, Field(description="What is set: `state.params.` and a name.")
+    ] = None
+    value: Annotated[Value, Field(description="To what it is set, for the rest of the turn.")] = (
+        None
+    )
 
 
 class Observer(SnakeModel):
     """A rule that looks at the state before or after each answer of the model (document 4, 2)."""
 
-    id: RuleId
-    type: Literal["declarative"] = "declarative"
-    condition: ConditionText
-    action: ObserverAction
+    id: Annotated[RuleId, Field(description="Its name, once in a profile.")]
+    type: Annotated[Literal["declarative"], Field(description="All are declarative.")] = (
+        "declarative"
+    )
+    condition: Annotated[ConditionText, Field(description=_CONDITION)]
+    action: Annotated[ObserverAction, Field(description="What is done where it holds.")]
 
 
 class FlowAction(SnakeModel):
@@ -112,20 +176,46 @@ class FlowAction(SnakeModel):
     `outcome` and `message` are of `end_agent_turn`, `inbox_item` of `loop_with_inbox_item`.
     """
 
-    type: Literal[
-        "continue_with_tool", "end_agent_turn", "loop_with_inbox_item", "await_user_input"
+    model_config = ConfigDict(
+        json_schema_extra=_needs(
+            "type",
+            {
+                "continue_with_tool": [],
+                "end_agent_turn": ["outcome", "message"],
+                "loop_with_inbox_item": ["inbox_item"],
+                "await_user_input": [],
+            },
+            *("outcome", "message", "inbox_item"),
+        )
+    )
+
+    type: Annotated[
+        Literal["continue_with_tool", "end_agent_turn", "loop_with_inbox_item", "await_user_input"],
+        Field(
+            description="Go on with the tool that was called; end the turn; let the model take one "
+            "more step, with an item to read; or wait for the next message of the person."
+        ),
     ]
-    outcome: Literal["success", "error"] | None = None
-    message: Annotated[PlainText, StringConstraints(max_length=2_000)] | None = None
-    inbox_item: InboxItem | None = None
+    outcome: Annotated[
+        Literal["success", "error"] | None,
+        Field(description="How a turn that is ended is told: as done, or as failed."),
+    ] = None
+    message: Annotated[
+        Annotated[PlainText, StringConstraints(max_length=2_000)] | None,
+        Field(description="What is said where the turn is ended as an error."),
+    ] = None
+    inbox_item: Annotated[
+        InboxItem | None,
+        Field(description="What the model reads at its next step; unset: a self-reflection."),
+    ] = None
 
 
 class FlowRule(SnakeModel):
     """A rule of the flow: the first whose condition holds decides (document 4, 3)."""
 
-    id: RuleId
-    condition: ConditionText
-    action: FlowAction
+    id: Annotated[RuleId, Field(description="Its name, once in a profile.")]
+    condition: Annotated[ConditionText, Field(description=_CONDITION)]
+    action: Annotated[FlowAction, Field(description="What is decided where it holds.")]
 
 
 class Segment(SnakeModel):
@@ -135,20 +225,57 @@ class Segment(SnakeModel):
     `state_value` has what is at `path`, as its `ingestor` writes it. `title` is a line above it.
     """
 
-    type: Literal["static_text", "state_value", "tool_description", "tool_contributed_context"]
-    order: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
-    id: RuleId | None = None
-    title: Annotated[Line, StringConstraints(max_length=200)] | None = None
-    content: PlainText | None = None
-    text_definition: Line | None = None
-    path: Line | None = None
-    ingestor: IngestorName | None = None
+    model_config = ConfigDict(
+        json_schema_extra=_needs(
+            "type",
+            {
+                "static_text": ["content", "text_definition"],
+                "state_value": ["path", "ingestor"],
+                "tool_description": [],
+                "tool_contributed_context": [],
+            },
+            *("content", "text_definition", "ingestor"),
+        )
+    )
+
+    type: Annotated[
+        Literal["static_text", "state_value", "tool_description", "tool_contributed_context"],
+        Field(
+            description="A text; a value of the state; the agent's tools; or what servers and "
+            "skills say of themselves."
+        ),
+    ]
+    order: Annotated[
+        int, Field(ge=-1_000_000, le=1_000_000, description="Its place: the lowest comes first.")
+    ] = 0
+    id: Annotated[RuleId | None, Field(description="Its name, for people.")] = None
+    title: Annotated[
+        Annotated[Line, StringConstraints(max_length=200)] | None,
+        Field(description="A line above it."),
+    ] = None
+    content: Annotated[
+        PlainText | None,
+        Field(description="The text; `{{ person.name }}` stands for a value of the state."),
+    ] = None
+    text_definition: Annotated[
+        Line | None, Field(description="The name of a text in text_definitions.")
+    ] = None
+    path: Annotated[
+        Annotated[Line, _told(examples=[one for one, at in state.PATHS.items() if at.frozen])]
+        | None,
+        Field(description="Where the value is, such as `state.params`; it is read once a turn."),
+    ] = None
+    ingestor: Annotated[
+        IngestorName | None, Field(description="How the value is written; unset: by its shape.")
+    ] = None
 
 
 class PromptConstruction(SnakeModel):
     """How the agent's own part of the system prompt is built."""
 
-    system_prompt_segments: Few[Segment] = ()
+    system_prompt_segments: Annotated[
+        Few[Segment], Field(description="Its parts; they stand in the order of their `order`.")
+    ] = ()
 
 
 class ToolAccessPolicy(SnakeModel):
@@ -158,11 +285,18 @@ class ToolAccessPolicy(SnakeModel):
     the agent, or of one of its servers, which means all tools of that.
     """
 
-    toolsets: Annotated[Mapping[ProfileName, Patterns], Field(max_length=64)] = Field(
-        default_factory=dict
-    )
-    allowed_toolsets: Few[Line] | None = None
-    allowed_individual_tools: Patterns | None = None
+    toolsets: Annotated[
+        Mapping[_Name, Patterns],
+        Field(max_length=64, description="Sets of tools by name, each a list of patterns."),
+    ] = Field(default_factory=dict)
+    allowed_toolsets: Annotated[
+        Few[Line] | None,
+        Field(description="The sets that are allowed: of this profile, of the agent, or servers."),
+    ] = None
+    allowed_individual_tools: Annotated[
+        Patterns | None,
+        Field(description="Tools that are allowed besides, such as `mcp:crm:find` or a bare name."),
+    ] = None
 
     @property
     def narrows(self) -> bool:
@@ -177,16 +311,38 @@ _Rules = Annotated[tuple[FlowRule, ...], Field(strict=False, max_length=MOST_RUL
 class Profile(SnakeModel):
     """How agents behave, as data: document 4, 1."""
 
-    name: ProfileName
-    type: Annotated[Line, StringConstraints(max_length=64)] | None = None
-    description: Annotated[PlainText, StringConstraints(max_length=2_000)] | None = None
-    llm_config_ref: ProfileName | None = None
-    pre_turn_observers: _Observers = ()
-    post_turn_observers: _Observers = ()
-    flow_decider: _Rules = ()
-    system_prompt_construction: PromptConstruction | None = None
-    tool_access_policy: ToolAccessPolicy | None = None
-    text_definitions: _Texts = Field(default_factory=dict)
+    name: Annotated[_Name, Field(description="The name by which agents refer to it.")]
+    type: Annotated[
+        Annotated[Line, StringConstraints(max_length=64)] | None,
+        Field(description="Its role in words, such as principal, associate or partner."),
+    ] = None
+    description: Annotated[
+        Annotated[PlainText, StringConstraints(max_length=2_000)] | None,
+        Field(description="What it is for, in lists."),
+    ] = None
+    llm_config_ref: Annotated[
+        _Name | None, Field(description="The name of a model configuration that it shares.")
+    ] = None
+    pre_turn_observers: Annotated[
+        _Observers, Field(description="Rules that look before each answer of the model.")
+    ] = ()
+    post_turn_observers: Annotated[
+        _Observers, Field(description="Rules that look after each answer of the model.")
+    ] = ()
+    flow_decider: Annotated[
+        _Rules, Field(description="What follows an answer that calls no tool: the first decides.")
+    ] = ()
+    system_prompt_construction: Annotated[
+        PromptConstruction | None,
+        Field(description="What agents without text of their own say, part by part."),
+    ] = None
+    tool_access_policy: Annotated[
+        ToolAccessPolicy | None,
+        Field(description="The only tools, where the agent itself does not say."),
+    ] = None
+    text_definitions: Annotated[
+        _Texts, Field(description="Texts by name: for segments, and for items of that source.")
+    ] = Field(default_factory=dict)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -228,12 +384,26 @@ class Profile(SnakeModel):
 class NamedLlmConfig(SnakeModel):
     """Model settings under a name, which profiles refer to; what is None is left to the host."""
 
-    name: ProfileName
-    model: Annotated[Line, StringConstraints(max_length=200)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    reasoning_effort: Effort | None = None
-    fallback_model: Annotated[Line, StringConstraints(max_length=200)] | None = None
+    name: Annotated[_Name, Field(description="The name by which profiles refer to it.")]
+    model: Annotated[
+        Annotated[Line, StringConstraints(max_length=200)] | None,
+        Field(description="The model that is asked first."),
+    ] = None
+    temperature: Annotated[
+        Annotated[float, Field(ge=0, le=2)] | None, Field(description="How freely it chooses.")
+    ] = None
+    max_tokens: Annotated[
+        Annotated[int, Field(ge=1, le=10_000_000)] | None,
+        Field(description="The tokens of one answer at most."),
+    ] = None
+    reasoning_effort: Annotated[
+        Annotated[Effort, WithJsonSchema({"type": "string", "enum": [*ALL_EFFORTS]})] | None,
+        Field(description="How much it thinks before it answers."),
+    ] = None
+    fallback_model: Annotated[
+        Annotated[Line, StringConstraints(max_length=200)] | None,
+        Field(description="The model that answers where the first one stays busy or breaks off."),
+    ] = None
 
     @property
     def settings(self) -> LlmConfiguration:
@@ -329,11 +499,12 @@ def _of_segment(profile: Profile, segment: Segment, path: Path) -> Iterator[Vali
     if segment.type == "state_value" and segment.path is None:
         yield ValidationIssue(path, "a 'state_value' has no 'path'", "add 'path'")
         return
-    yield from _unknown_paths(profile.paths_of(segment), path)
+    held = next((one for one in ("path", "content") if getattr(segment, one)), "text_definition")
+    yield from _unknown_paths(profile.paths_of(segment), (*path, held))
     for read in profile.paths_of(segment):
         if (found := state.known(read)) is not None and not found.frozen:
             message = f"{shown(read)} changes while a turn runs, and the system prompt does not"
-            yield ValidationIssue(path, message, "put it into words in an inbox item")
+            yield ValidationIssue((*path, held), message, "put it into words in an inbox item")
 
 
 def _unknown_paths(paths: Iterable[str], path: Path) -> Iterator[ValidationIssue]:

@@ -741,7 +741,8 @@ class Snapshot:
         }
         if None in bound:
             return
-        first = next(iter(self.agents), "")
+        able = self.runnable
+        first = next((id for id in self.agents if id in able), "")
         cure = f"send it /default {first}, or /bind {first} bot" if first else "add one: /addagent"
         if len(self.agents) > 1:
             cure += "; /agents lists the others"
@@ -764,15 +765,18 @@ class Snapshot:
             return [*self._odd_instance(instance)]
         if (entry := self.agents.get(agent_id)) is None:
             return []
+        name = entry.value.profile
+        odd = self._odd_profile(agent_id, entry, name) if name else ()
+        return [*odd, *self.surprises(agent_id)]
+
+    def surprises(self, agent_id: str) -> list[Problem]:
+        """The same of one agent in force, without what is said of its profile."""
+        entry = self.agents[agent_id]
         own, at = entry.value, entry.origins
         issues = (*idle_patterns(own, self.servers), *unmet_conditions(own), *hidden_texts(own))
-        odd = self._odd_profile(agent_id, entry, own.profile) if own.profile else ()
         return [
-            *odd,
-            *(
-                Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
-                for one in issues
-            ),
+            Problem(at.get(str(one.path[0]), entry.place), one.message, one.cure, one.level)
+            for one in issues
         ]
 
 

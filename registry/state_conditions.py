@@ -39,6 +39,8 @@ _CURES: Mapping[type[ast.AST], str] = {
     ast.Name: "read the state with v['path.to.value'], and put texts into quotes",
     ast.IfExp: "write it with and, or, not",
 }
+_NUMBERS = (int, float)
+_SCALARS = (str, int, float)
 _ORDER: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -74,7 +76,7 @@ def compiled(text: str) -> Condition:
 
 
 def _count_characters(tree: ast.expr, text: str) -> None:
-    """Make the columns of a tree those of its text: the parser counts bytes, from the first part."""
+    """Make the columns of a tree those of its text: the parser counts bytes, without spaces."""
     before, raw = len(text) - len(text.lstrip()), text.strip().encode()
     for node in ast.walk(tree):
         if isinstance(node, ast.expr):
@@ -208,11 +210,11 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float)
+    return value is None or isinstance(value, _SCALARS)
 
 
 def _hashed(value: Any) -> tuple[bool, Any]:

@@ -42,7 +42,9 @@ from registry.fields import (
     dotted,
     is_slug,
     issues_of,
+    with_cure,
 )
+from registry.hidden_text import hidden_fields
 from registry.instance import SLASH, AgentInstance
 from registry.preset import PersonPresets, Preset
 from registry.review import Proposal
@@ -264,8 +266,10 @@ class DocumentReader:
         from registry.profile import Profile, profile_issues
 
         profile, issues = _validated(part, Profile)
-        issues += profile_issues(profile) if profile is not None else ()
-        return self._entry(part, profile, issues)
+        if profile is not None:
+            issues += profile_issues(profile)
+            issues += hidden_fields(profile.to_json(), "take them out")
+        return self._entry(part, profile, map(with_cure, issues))
 
     def llm_config(self, part: RawValue) -> Entry[NamedLlmConfig] | None:
         """A model configuration that profiles refer to; a model never refers to a variable."""
@@ -274,7 +278,7 @@ class DocumentReader:
         config, issues = _validated(part, NamedLlmConfig)
         for name in ("model", "fallback_model") if config is not None else ():
             issues += no_reference(getattr(config, name) or "", (name,))
-        return self._entry(part, config, issues)
+        return self._entry(part, config, map(with_cure, issues))
 
     def binding(self, part: RawValue) -> Entry[AgentBinding] | None:
         """A binding with its place."""

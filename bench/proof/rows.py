@@ -13,6 +13,7 @@ from bench.proof import (
     other_rows,
     refusal_rows,
     replica_rows,
+    rules_rows,
     store_rows,
     stream_rows,
 )
@@ -196,5 +197,14 @@ ROWS = (
         "a task, a descriptor or a model stream left over",
         leaving_rows.clients_leave,
         alone=True,
+    ),
+    Row(
+        "F30",
+        "kill -9 of a host whose agent has rules: observer fired, model not answered; rules not "
+        "recorded; item recorded, not read; item read, not answered; flow decided, end not "
+        "recorded; answer not sent; also with calls of tools, and where an item is left for the "
+        "next turn",
+        "an item lost or read twice; a rule that acts twice; a draft that a person sees",
+        rules_rows.named_moments,
     ),
 )

@@ -23,7 +23,7 @@ from bot.ops.network import proxy_of
 from bot.ops.tasks import SystemClock
 from bot.settings import Bot, Settings
 from bot.skills.python_skill import InstalledSkills
-from bot.startup import agent_resolver, described
+from bot.startup import agent_resolver, described, shared_settings
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.errors import TelegramError, Unauthorized, UnknownMethod
 from bot.tools.policy import OfferedTools, forbids, permits
@@ -156,6 +156,10 @@ def _models(settings: Settings, snapshot: Snapshot) -> dict[str, str]:
         for field, name in models.items():
             if name:
                 found.setdefault(name, at.get(f"llmOverrides.{field}", entry.place))
+        shared, place = shared_settings(snapshot, entry.value)
+        for name in (shared.model, shared.fallback_model):
+            if name:
+                found.setdefault(name, place)
     return found
 
 

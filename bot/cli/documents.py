@@ -26,6 +26,8 @@ from registry.access import AccessGrant
 from registry.binding import AgentBinding, AgentBindingType
 from registry.history import documents_in, text_of
 from registry.instance import is_instance_id
+from registry.profile_edits import delete
+from registry.profiles_seen import shared_of
 from registry.revisions import FieldChange, Kind, Revision, differences, json_of
 from registry.roles import RoleDocument, RoleGrant
 from registry.snapshot import Entry
@@ -43,6 +45,8 @@ NAMES: Mapping[Kind, str] = {
     "preset": "person with presets",
     "bot": "bot",
     "draft": "draft",
+    "profile": "profile",
+    "llm-config": "model configuration",
 }
 STDIN = "-"
 
@@ -64,10 +68,13 @@ def read_text(name: str) -> tuple[str, str]:
 
 def documents(registry: Registry, kind: Kind, *, packaged: bool = False) -> dict[str, Entry[Any]]:
     """The documents of a kind that are in force, by id; `packaged`: also what nobody wrote here."""
+    snapshot = registry.catalog.snapshot()
     if packaged and kind == "instance":
-        return dict(sorted(registry.catalog.snapshot().document.instances.items()))
+        return dict(sorted(snapshot.document.instances.items()))
+    if packaged and kind in ("profile", "llm-config"):
+        return dict(sorted(shared_of(snapshot, kind).items()))
     found: dict[str, Entry[Any]] = {}
-    for where, entry in documents_in(registry.catalog.snapshot()):
+    for where, entry in documents_in(snapshot):
         own, id = stored.name_of(where)
         if own == kind:
             found[id] = entry
@@ -266,14 +273,19 @@ async def put_document(registry: Registry, given: Namespace, id: str, new: str) 
 
 
 async def delete_document(registry: Registry, given: Namespace) -> Said:
-    """Delete an agent, an instance or a binding."""
+    """Delete an agent, an instance, a binding, a profile or a model configuration."""
     kind, id, catalog = given.kind, given.id, registry.catalog
-    remove = {
-        "agent": catalog.delete_agent,
-        "instance": catalog.delete_instance,
-        "binding": catalog.unbind,
-    }[kind]
-    if not await remove(ACTOR, id, key=registry.key("delete"), why=why_of(given)):
+    key, why = registry.key("delete"), why_of(given)
+    if kind in ("profile", "llm-config"):
+        done = await delete(catalog, ACTOR, kind, id, key=key, why=why)
+    else:
+        remove = {
+            "agent": catalog.delete_agent,
+            "instance": catalog.delete_instance,
+            "binding": catalog.unbind,
+        }[kind]
+        done = await remove(ACTOR, id, key=key, why=why)
+    if not done:
         found_in(registry, kind, id)
         raise ConfigError(f"{NAMES[kind]} '{id}' was deleted by somebody else")
     data = made(kind, id, "deleted", await number(registry, kind, id))

@@ -74,6 +74,9 @@ REGISTRY_VERBS = {
     "drafts": "change agents in drafts, compare and publish them",
     "instances": "list, show, create, change, delete and restore agent instances",
     "presets": "list and export people's own presets",
+    "profiles": "list, show, change, delete and restore profiles of agents",
+    "llm-configs": "list, show, change, delete and restore model settings that profiles share",
+    "profile": "try a profile's rules over a recorded turn",
     "bindings": "list, set, delete and restore bindings",
     "roles": "list, grant and revoke the roles of people",
     "access": "list, let in and block people and groups",
@@ -82,7 +85,7 @@ REGISTRY_VERBS = {
     "secrets": "make the key that seals tokens, and change it",
     "audit": "list, verify and roll back what was changed",
     "reviews": "list and reject changes that wait for a second person",
-    "export": "write all agents, instances, presets, bindings, roles and access to one file",
+    "export": "write all agents, profiles, instances, bindings, roles and the rest to one file",
     "import": "read such a file, and show first what it would change",
 }
 """The verbs over the registry, whose words are in `bot.cli.words`."""
@@ -95,6 +98,7 @@ VERBS = (
     "dead-letters",
     "token-hash",
     "openapi",
+    "schema",
 )
 
 
@@ -152,6 +156,10 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     hashing.set_defaults(verb=_token_hash)
     describing = verbs.add_parser("openapi", help="print the OpenAPI document of the HTTP API")
     describing.set_defaults(verb=_openapi)
+    about = "print the JSON schema of the files of a kind, for editors"
+    schema = verbs.add_parser("schema", help=about, description=about)
+    schema.add_argument("kind", choices=["profile", "llm-config"], help="of which files")
+    schema.set_defaults(verb=_schema)
     return parser
 
 
@@ -359,6 +367,15 @@ def _openapi(_given: argparse.Namespace) -> int:
     from bot.http.api.openapi import openapi_document
 
     print(json.dumps(openapi_document(make_app()), indent=2))
+    return 0
+
+
+def _schema(given: argparse.Namespace) -> int:
+    from registry.profile import NamedLlmConfig, Profile
+
+    model = Profile if given.kind == "profile" else NamedLlmConfig
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    print(json.dumps({**dialect, **model.model_json_schema()}, indent=2))
     return 0
 
 

@@ -248,11 +248,13 @@ def _pruned(registry: Registry, items: Sequence[Item], kinds: Sequence[Kind]) ->
 async def _problems(registry: Registry, steps: Sequence[Step], called: str) -> list[Problem]:
     """All that keeps the new documents from being stored."""
     found: list[Problem] = []
+    coming = {(step.kind, step.id) for step in steps if step.text is not None}
     for step in steps:
         if step.text is None:
             continue
         try:
             await registry.catalog.check_change(ACTOR, step.kind, step.id, (step.there, step.text))
+            await registry.catalog.check_references(step.kind, step.id, step.text, coming)
         except DocumentErrors as errors:
             place = f"{called}: {step.kind} {step.id}"
             found += (Problem(place, one.message, one.cure) for one in errors.problems)

@@ -10,7 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bot.cli import audit, bots, documents, drafts, instances, keys, presets, transfer
+from bot.cli import (
+    audit,
+    bots,
+    documents,
+    drafts,
+    instances,
+    keys,
+    presets,
+    profiles,
+    transfer,
+)
 from bot.cli.registry import Work
 from registry.revisions import Kind
 from registry.roles import DEFAULT_ACCOUNT, ROLES, Duty
@@ -190,6 +200,43 @@ def _presets(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--person", metavar="PERSON", help=about)
 
 
+def _profiles(parser: argparse.ArgumentParser) -> None:
+    _shared(parser, "profile", "a profile")
+
+
+def _llm_configs(parser: argparse.ArgumentParser) -> None:
+    _shared(parser, "llm-config", "a model configuration")
+
+
+def _shared(parser: argparse.ArgumentParser, kind: Kind, noun: str) -> None:
+    names = "list | show | put | delete | history | diff | restore"
+    acts, what = _add_acts(parser, names, kind), "its name, in its own upper and lower case"
+    plural = f"{noun.partition(' ')[2]}s"
+    acts.reading("list", f"list the {plural}, and who uses them", profiles.list_shared)
+    one = acts.reading("show", f"show {noun} as JSON", documents.show_document)
+    one.add_argument("id", metavar="NAME", help=what)
+    about = f"create {noun}, or change it, from YAML or JSON"
+    one = acts.add("put", about, profiles.put_shared, writes=True)
+    one.add_argument("file", metavar="FILE", help="a file, or - for standard input")
+    about = f"delete {noun} that nothing refers to"
+    one = acts.add("delete", about, documents.delete_document, writes=True)
+    one.add_argument("id", metavar="NAME", help=what)
+    acts.revisions("NAME", what)
+
+
+def _profile(parser: argparse.ArgumentParser) -> None:
+    from bot.cli import profile_try  # it loads what runs rules
+
+    acts = _add_acts(parser, "try", "profile")
+    about = "run a profile's rules over a recorded turn; nothing is executed or changed"
+    one = acts.add("try", about, profile_try.try_profile)
+    one.add_argument("file", metavar="FILE", help="a profile in YAML or JSON, or - for stdin")
+    about = "the turn's id, as the log and the answers over HTTP name it"
+    one.add_argument("--turn", metavar="ID", required=True, help=about)
+    about = "only in conversations with this agent or instance"
+    one.add_argument("--agent", metavar="ID", help=about)
+
+
 def _bindings(parser: argparse.ArgumentParser) -> None:
     names = "list | show | set | delete | history | diff | restore"
     acts, what = _add_acts(parser, names, "binding"), "what is bound, as `list` shows it"
@@ -364,6 +411,9 @@ _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "drafts": _drafts,
     "instances": _instances,
     "presets": _presets,
+    "profiles": _profiles,
+    "llm-configs": _llm_configs,
+    "profile": _profile,
     "bindings": _bindings,
     "roles": _roles,
     "access": _access,

@@ -127,9 +127,13 @@ async def card(host: AdminContext, context: CommandContext, id: str, notice: str
     snapshot = host.catalog.snapshot()
     found, entry = snapshot.effective(id, host.defaults), snapshot.agents.get(id)
     if found is None or entry is None:
-        return View(no_agent(snapshot, id), [[Button("‹ Agents", LIST)]], notice)
+        rows: list[Row] = [[Button("‹ Agents", LIST)]]
+        if entry is not None:  # it lacks its profile
+            rows = _buttons(id, host.actor(context).grants, is_of_file=entry.operator)
+        return View(no_agent(snapshot, id), rows, notice)
     about = found.definition.description or ""
     lines = [
+        f"Profile: {code(found.profile.name)}" if found.profile else "",
         f"Model: {code(found.llm.model or 'none')}",
         await _tools_line(host, context, id),
         await _cost_line(context, id),

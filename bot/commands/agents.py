@@ -124,6 +124,7 @@ def _settings(agent: EffectiveAgent, defaults: LlmConfiguration) -> Iterator[str
     own, llm = agent.definition, agent.llm.model_dump(by_alias=True)
     values = {
         "description": own.description,
+        "profile": own.profile,
         **{name: llm[name] for name in llm if name != "fallbackModel" or llm[name]},
         "customInstructions": own.custom_instructions,
         "servers": ", ".join(f"{one.name} ({one.server.transport})" for one in agent.servers),

@@ -23,6 +23,7 @@ from bot.tools.policy import Decision
 from registry.definition import AgentDefinition
 from registry.draft_edits import AGENT_FIELDS, Comparison
 from registry.errors import Overtaken, Problem, RevisionConflict
+from registry.profiles_seen import seen_shared
 from registry.snapshot import revision_of
 
 EDIT = "agents:edit"
@@ -107,6 +108,9 @@ async def field(host: AdminContext, context: CommandContext, id: str, name: str)
     rows = [[Button("Cancel", EDIT, (id,))]]
     if now and name != "name":
         rows.insert(0, [Button("Take it out", "draft:set", (id, name, "none"))])
+    if name == "profile":
+        known = sorted(seen_shared(host.catalog, host.actor(context), "profile"))[:PAGE]
+        rows[:0] = [[Button(label(one), "draft:set", (id, name, one))] for one in known]
     return Ask(text, "draft:set", (id, name), rows)
 
 

@@ -202,7 +202,17 @@ def sentence(text: str) -> str:
 
 
 def no_agent(snapshot: Snapshot, wanted: str) -> str:
-    """A reply that there is no such agent, with the id that was probably meant."""
+    """A reply that there is no such agent, with the id that was probably meant.
+
+    Or that it cannot answer, as its profile is not there.
+    """
+    if lost := snapshot.lost_profile(wanted):
+        entry = snapshot.agents.get(wanted)
+        how = f"{code('/edit AGENT profile NAME')} gives it another one"
+        if entry is not None and entry.operator:
+            how = f"set another one in {escape_markdown(entry.place)}"
+        said = f"{code(wanted)} does not answer: there is no profile {code(lost)}."
+        return f"{said} /profiles lists those that there are; {how}."
     near = nearest(wanted[:64], [*snapshot.agents][:MAX_NAMES], 0.6)
     rest = f"Did you mean {code(near)}?" if near else "/agents lists them."
     return f"There is no agent {code(wanted[:64])}. {rest}"

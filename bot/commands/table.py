@@ -38,6 +38,7 @@ from bot.commands import (
     page,
     preset_menu,
     presets,
+    profiles,
     reviews,
     roles,
     versions,
@@ -67,6 +68,8 @@ def all_commands(
     first += [drafts.edit, drafts.test, drafts.publish, drafts.discard, drafts.drafts]
     first += [instances.instances, instances.instance, instances.new_instance]
     first += [instances.edit_instance, instances.delete_instance]
+    first += [profiles.profiles, profiles.llm_configs, profiles.add_profile]
+    first += [profiles.remove_profile]
     first += [versions.versions, versions.diff, versions.restore]
     first += [bindings.bind, bindings.unbind, bindings.default, offers.models, offers.tools]
     last = (audit.audit, audit.rollback, reviews.reviews, host.status, host.reload)

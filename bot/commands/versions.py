@@ -39,9 +39,12 @@ KEPT = 40
 RESTORABLE = "AGENT | INSTANCE | binding SLOT | default"
 WHICH = "AGENT | INSTANCE | binding SLOT | bot ID | default"
 HOW = (
-    f"Write {{}}. /agents and /instances list them, and /agent ID says what is bound to one. "
+    "Write {}. /agents, /instances and /profiles list them, and /agent ID says what is bound to "
+    "one. "
     f"{', '.join(KINDS[:-1])} or {KINDS[-1]} before an id says what it is the id of."
 )
+AS_WRITTEN = frozenset({"key", "profile", "llm-config"})
+"""The kinds whose ids have upper and lower case."""
 _INDENT = re.compile(r"\n[ \t]+")
 """What Markdown would take for the start of code."""
 SECTIONS = {
@@ -91,7 +94,7 @@ def named_document(words: Sequence[str], here: str | None = None) -> DocumentNam
     is_kind = kind in KINDS and rest and (kind in of_numbers or not rest[0].isdecimal())
     if not is_kind:
         return DocumentName(_kind_of(kind), kind, tuple(rest))
-    id = rest[0] if kind == "key" else rest[0].lower()
+    id = rest[0] if kind in AS_WRITTEN else rest[0].lower()
     if kind == "role" and id.isdecimal():
         id = f"tg:{id}"
     return DocumentName(kind, id, tuple(rest[1:]))  # type: ignore[arg-type]
@@ -147,6 +150,9 @@ def _never(host: AdminContext, document: DocumentName) -> str:
         return f"There never was an agent instance {document}; /instances lists them."
     if document.kind == "bot":
         return f"There never was {document}; /bots lists those that there are, by their numbers."
+    if document.kind in ("profile", "llm-config"):
+        lister = "/profiles" if document.kind == "profile" else "/llmconfigs"
+        return f"There never was {document}; {lister} lists those that there are."
     return f"There never was {document}."
 
 

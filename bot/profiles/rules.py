@@ -7,6 +7,7 @@ rules over the same state again, a crash after it finds them done.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from bot.store.journal import Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
 from registry.state_conditions import Read, compiled
 
+_LOGGER = logging.getLogger("rules")
 log = structlog.get_logger("rules")
 
 SEEN_LIMIT = 200
@@ -54,13 +56,30 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Observers:
+    """The observers of one phase, in their order, and all paths that they read."""
+
+    rules: tuple[Rule, ...]
+    ids: tuple[str, ...] = field(init=False)
+    paths: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(rule.id for rule in self.rules))
+        object.__setattr__(self, "paths", self.paths_until(len(self.rules)))
+
+    def paths_until(self, count: int) -> tuple[str, ...]:
+        """The paths that the first ones read, in their order."""
+        return tuple(dict.fromkeys(path for rule in self.rules[:count] for path in rule.paths))
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The rules of a profile; its `name` is as records say it, with its revision."""
 
     profile: Profile
     name: str
-    pre: tuple[Rule, ...]
-    post: tuple[Rule, ...]
+    pre: Observers
+    post: Observers
     flow: tuple[Rule, ...]
 
 
@@ -74,8 +93,8 @@ def rules_of(profile: Profile, name: str) -> Rules:
         found = _known[id(profile)] = Rules(
             profile,
             name,
-            tuple(map(_of_observer, profile.pre_turn_observers)),
-            tuple(map(_of_observer, profile.post_turn_observers)),
+            Observers(tuple(map(_of_observer, profile.pre_turn_observers))),
+            Observers(tuple(map(_of_observer, profile.post_turn_observers))),
             tuple(_of_flow(one.id, one.condition, one.action) for one in profile.flow_decider),
         )
         while len(_known) > MOST_KNOWN:
@@ -131,22 +150,26 @@ class Round:
 
     def observe(self, phase: Literal["pre", "post"], state: TurnState) -> None:
         """Look at the observers of a phase, in their order; each sees what those before it did."""
-        rules = self.rules.pre if phase == "pre" else self.rules.post
-        if not rules:
+        observers = self.rules.pre if phase == "pre" else self.rules.post
+        if not observers.rules:
             return
         noted = self._phase(phase)
-        for rule in rules:
-            self._look(noted, rule, state)
-            if not rule.holds(state.read):
+        noted["looked"] = [*observers.ids]
+        values = {path: state.read(path) for path in observers.paths}
+        for count, rule in enumerate(observers.rules, 1):
+            if not rule.holds(values.get):
                 continue
-            if rule.sets is not None:
-                noted["fired"].append(rule.id)
-                self._set(rule.sets, state)
-            elif rule.id in state.spent:
+            if rule.sets is None and rule.id in state.spent:
                 noted.setdefault("spent", []).append(rule.id)
+                continue
+            noted["fired"].append(rule.id)
+            self._note(noted, values, observers.paths_until(count))
+            if rule.sets is not None:
+                self._set(rule.sets, state)
             else:
-                noted["fired"].append(rule.id)
                 self._add(phase, rule, state)
+            values = {path: state.read(path) for path in observers.paths}
+        self._note(noted, values, observers.paths)
 
     def decide(self, state: TurnState, *, may_go_on: bool) -> Decision:
         """How the turn continues after its newest answer.
@@ -170,9 +193,10 @@ class Round:
         if not self.rules.flow:
             return None
         noted, calls = self._phase("flow"), bool(state.calls)
+        values = dict[str, Any]()
         for rule in self.rules.flow:
-            self._look(noted, rule, state)
-            if rule.flow is None or not rule.holds(state.read):
+            self._look(noted, rule, values, state)
+            if rule.flow is None or not rule.holds(values.get):
                 continue
             if calls:  # the tool goes on: only a rule that says just this has decided
                 noted["fired"].append(rule.id)
@@ -208,12 +232,22 @@ class Round:
         self.phases.append(noted)
         return noted
 
-    def _look(self, noted: dict[str, Any], rule: Rule, state: TurnState) -> None:
+    def _look(
+        self, noted: dict[str, Any], rule: Rule, values: dict[str, Any], state: TurnState
+    ) -> None:
+        """Note that a rule is looked at, with the values that it reads and no other one has."""
         noted["looked"].append(rule.id)
-        seen = noted["seen"]
         for path in rule.paths:
+            if path not in values:
+                values[path] = state.read(path)
+                noted["seen"][path] = shown(values[path], self.redact)
+
+    def _note(self, noted: dict[str, Any], values: Mapping[str, Any], paths: Iterable[str]) -> None:
+        """Note values that a rule has seen; of each path the first one."""
+        seen = noted["seen"]
+        for path in paths:
             if path not in seen:
-                seen[path] = shown(state.read(path), self.redact)
+                seen[path] = shown(values[path], self.redact)
 
     def _add(self, phase: Phase, rule: Rule, state: TurnState) -> None:
         assert rule.item is not None
@@ -233,9 +267,12 @@ class Round:
             self.sets[path] = value
 
 
+_PLAIN = (bool, int, float)
+
+
 def shown(value: Any, redact: Redact) -> Any:
     """A value as a record says that a rule saw it."""
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, _PLAIN):
         return value
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return redact(text if len(text) <= SEEN_LIMIT else f"{text[: SEEN_LIMIT - 1]}…")
@@ -260,10 +297,12 @@ class TurnRules:
     _state: TurnState = field(init=False)
     _round: Round = field(init=False)
     _is_held_back: bool = field(default=False, init=False)
+    _is_all_read: bool = field(default=False, init=False)
 
     def before(self) -> tuple[list[str], list[Block]]:
         """Look at what comes before a request: the ids and the words of what it is to read."""
-        state = self._state = self._made()
+        state, self._is_all_read = self._made(), False
+        self._state = state
         self._round = Round(self.rules, self.turn, state.step + 1, self.redact)
         self._round.observe("pre", state)
         waiting, profile = state.unread, self.rules.profile
@@ -276,7 +315,7 @@ class TurnRules:
 
     def may_go_on(self) -> bool:
         """Whether a rule may ask for one more step after the answer that is asked for now."""
-        rules, spent = (*self.rules.post, *self.rules.flow), self._state.spent
+        rules, spent = (*self.rules.post.rules, *self.rules.flow), self._state.spent
         return self._is_held_back or any(rule.adds_here and rule.id not in spent for rule in rules)
 
     def after(self, answer: Record, *, may_go_on: bool) -> tuple[Decision, Record]:
@@ -284,8 +323,9 @@ class TurnRules:
         state, around = self._state.follow([answer]), self._round
         around.observe("post", state)
         decision = around.decide(state, may_go_on=may_go_on)
-        body = around.body(state.number)
-        log.debug("rules.looked", **body, goes_on=decision.goes_on)
+        body, self._is_all_read = around.body(state.number), not state.unread
+        if _LOGGER.isEnabledFor(logging.DEBUG):  # a line that is dropped costs more than this
+            log.debug("rules.looked", **body, goes_on=decision.goes_on)
         return decision, Record(RULES, body)
 
     def closing(self, *, is_refused: bool = False) -> Record | None:
@@ -295,13 +335,16 @@ class TurnRules:
         is known also where the model never answered. Where what was said in the turn `is_refused`,
         nothing stays: it would be refused again and again.
         """
-        records, state = [*self.recorded()], self._made()
+        records = [*self.recorded()]
+        is_noted = any(record.kind == RULES for record in records)
+        if is_noted and self._is_all_read:
+            return None
+        state, own = self._made(), unread_in(records)
         last = Round(self.rules, self.turn, state.step, self.redact)
         if is_refused:
             return Record(RULES, {**last.body(state.number), "read": [*state.unread]})
-        own = unread_in(records)
         last.added += [item for id, item in state.unread.items() if id not in own]
-        if not last.added and any(record.kind == RULES for record in records):
+        if is_noted and not last.added:
             return None
         return Record(RULES, last.body(state.number))
 

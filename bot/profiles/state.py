@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from bot.agents.resolver import RunnableAgent
@@ -64,6 +65,8 @@ def given_in(incoming: IncomingMessage, text: str, redact: Redact) -> Json:
     """What the person's record keeps of a message, for rules that look at it later."""
     params = incoming.context.metadata if incoming.context else {}
     plain = printable(redact(text[: 4 * TEXT_LIMIT]))[:TEXT_LIMIT]
+    if not params:
+        return {"text": plain}
     return {"text": plain, "params": bounded(redact_values(bounded(params), redact))}
 
 
@@ -179,14 +182,10 @@ class TurnState:
         return self.names[wire][1] if wire in self.names else wire.rpartition("__")[2]
 
     def _find(self, path: str) -> Any:
-        if path in self.fixed:
-            return self.fixed[path]
         if (make := _MADE.get(path)) is not None:
             return make(self)
-        for place in _OPEN:
-            if path.startswith(place):
-                return _walked(self.read(place[:-1]), path[len(place) :])
-        return None
+        place, names = _parts(path)
+        return _walked(self.read(place), names) if names else self.fixed.get(path)
 
 
 # --- what records say -----------------------------------------------------------------------------
@@ -259,8 +258,17 @@ def _action(state: TurnState) -> Json | None:
     return {"name": name, "tool": key or first["name"], "arguments": bounded(first["input"])}
 
 
-def _walked(value: Any, rest: str) -> Any:
-    for name in rest.split("."):
+@lru_cache(maxsize=4096)
+def _parts(path: str) -> tuple[str, tuple[str, ...]]:
+    """The object that a path leads into, and the names inside of that; none where it is closed."""
+    for place in _OPEN:
+        if path.startswith(f"{place}."):
+            return place, tuple(path[len(place) + 1 :].split("."))
+    return path, ()
+
+
+def _walked(value: Any, names: Iterable[str]) -> Any:
+    for name in names:
         if not isinstance(value, Mapping):
             return None
         value = value.get(name)
@@ -282,5 +290,5 @@ _MADE: Mapping[str, Callable[[TurnState], Any]] = {
     "message.text": lambda one: one.text or None,
 }
 """What changes through a turn, by its path."""
-_OPEN = ("state.params.", "state.tasks.", "state.current_action.")
-"""Before the paths inside an object."""
+_OPEN = (PARAMS, "state.tasks", "state.current_action")
+"""The paths of objects, into which other paths lead."""

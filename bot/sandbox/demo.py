@@ -25,6 +25,8 @@ BOTS = (
     Role("7000001:sandbox-token-of-meridian", "Meridian", "meridian_demo_bot"),
     Role("7000002:sandbox-token-of-quill", "Quill", "quill_demo_bot"),
     Role("7000003:sandbox-token-of-operator", "Operator", "operator_demo_bot"),
+    Role("7000004:sandbox-token-of-concierge", "Concierge", "concierge_demo_bot"),
+    Role("7000005:sandbox-token-of-almanac", "Almanac", "almanac_demo_bot"),
 )
 _PERSONS = ((ANN, "Ann", "ann"), (ANN + 1, "Ben", "ben"), (ANN + 2, "Chloé", "chloe"))
 

@@ -141,7 +141,7 @@ class Journal:
         turn = _open_turn(ref.conversation, fields)
         if found == IS_SUSPECT:
             raise CrashSuspect(turn.attempts, again[0] / 1000)
-        records = [_record(*item) for item in items]
+        records = [read_record(*item) for item in items]
         opened = Opened(turn, found == RESUMED, records, found == BLOCKED)
         used_up = turn.attempts > MAX_ATTEMPTS and turn.hits >= MOST_HITS
         if not opened.blocked and turn.state != "sending" and used_up:
@@ -190,7 +190,7 @@ class Journal:
         """The newest records since the last boundary, at most `count`, oldest first."""
         name = keys.transcript(line, ref.conversation, ref.agent)
         items = await self.client.read("XREVRANGE", name, "+", "-", "COUNT", count)
-        found = [_record(id, fields[b"k"], fields[b"b"]) for id, fields in items]
+        found = [read_record(id, fields[b"k"], fields[b"b"]) for id, fields in items]
         since = itertools.takewhile(lambda record: record.kind != "boundary", found)
         return [*since][::-1]
 
@@ -216,7 +216,8 @@ def dump_records(records: Sequence[Record]) -> list[Any]:
     return [part for record in records for part in (record.kind, orjson.dumps(record.body))]
 
 
-def _record(id: bytes, kind: bytes, body: bytes) -> Record:
+def read_record(id: bytes, kind: bytes, body: bytes) -> Record:
+    """A record as the store has it."""
     found = orjson.loads(body)
     found.pop(ATTRIBUTION, None)  # a turn does not read it, and it takes much memory
     return Record(kind.decode(), found, id.decode())

@@ -46,7 +46,9 @@ _IGNORED: Final = {
     "nested": ("nested",),
 }
 
-FILE_COMMANDS: Final = frozenset({"addagent", "edit", "newinstance", "editinstance", "newbot"})
+FILE_COMMANDS: Final = frozenset(
+    {"addagent", "edit", "newinstance", "editinstance", "addprofile", "newbot"}
+)
 """Commands that may be the caption of a file."""
 BOT_CREATED: Final = "newbot:created"
 """The command that a `managed_bot` stands for: nobody can type its name."""

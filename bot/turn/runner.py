@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -34,7 +35,8 @@ from bot.usage.ledger import BudgetService
 from bot.usage.reservation import TurnBudget
 
 if TYPE_CHECKING:
-    from bot.profiles.rules import TurnRules
+    from bot.profiles.inbox import Earlier
+    from bot.profiles.rules import Rules, TurnRules
 
 log = structlog.get_logger("turn")
 
@@ -255,16 +257,33 @@ class TurnRunner:
 # --- an agent with a profile ----------------------------------------------------------------------
 
 
+class _Engine(NamedTuple):
+    """The parts of `bot.profiles` that a turn begins with."""
+
+    fixed: Callable[..., dict[str, Any]]
+    rules: Callable[..., Rules]
+    earlier: Callable[..., Earlier]
+    turn: type[TurnRules]
+
+
+@cache
+def _engine() -> _Engine:
+    """These parts, loaded once an agent has a profile: an import in each turn costs more."""
+    from bot.profiles.inbox import earlier_in
+    from bot.profiles.rules import TurnRules, rules_of
+    from bot.profiles.state import fixed_values
+
+    return _Engine(fixed_values, rules_of, earlier_in, TurnRules)
+
+
 def fixed_values(request: TurnRequest) -> dict[str, Any]:
     """What of the state of a turn stays the same; nothing where its agent has no profile."""
     if request.agent.effective.profile is None:
         return {}
-    from bot.profiles.state import fixed_values as values
-
     incoming, line = request.incoming, request.entry.line.name
     chat = "http" if is_http(line) else "private" if incoming.address.private else "group"
     person = (incoming.person.id, incoming.person.name)
-    return values(request.agent, request.entry.id, request.role, person, chat)
+    return _engine().fixed(request.agent, request.entry.id, request.role, person, chat)
 
 
 def earlier_records(transcript: Transcript, request: TurnRequest) -> list[Sequence[Record]]:
@@ -278,12 +297,9 @@ def rules_of(
     turn: Turn, fixed: Mapping[str, Any], earlier: Sequence[Sequence[Record]]
 ) -> TurnRules | None:
     """The rules of a turn's profile."""
-    from bot.profiles.inbox import earlier_in
-    from bot.profiles.rules import TurnRules
-    from bot.profiles.rules import rules_of as ready
-
     agent, redact = turn.agent.effective, turn.agent.filter.secrets.redact
     if agent.profile is None:
         return None
-    rules, left = ready(agent.profile, agent.profile_mark), earlier_in(earlier)
-    return TurnRules(rules, turn.id, fixed, turn.prompt.names, left, redact, turn.made)
+    engine = _engine()
+    rules, left = engine.rules(agent.profile, agent.profile_mark), engine.earlier(earlier)
+    return engine.turn(rules, turn.id, fixed, turn.prompt.names, left, redact, turn.made)

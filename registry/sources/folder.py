@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -102,8 +102,8 @@ class FollowedFolder(Generic[T]):
         """The file that a name means."""
         raise NotImplementedError
 
-    def _read(self, raw: bytes, place: str, name: str) -> Entry[T]:
-        """What is in a file; raises DocumentErrors."""
+    def _read(self, raw: bytes, place: str, name: str) -> tuple[Entry[T], Sequence[Problem]]:
+        """What is in a file, and what is surprising in it; raises DocumentErrors."""
         raise NotImplementedError
 
     def _absent(self, name: str) -> Iterator[Problem]:
@@ -217,15 +217,15 @@ class FollowedFolder(Generic[T]):
         if before and before.raw == raw and not before.is_doubtful:
             return replace(before, signature=signature, is_settled=is_settled)
         try:
-            entry = self._read(raw, str(path), name)
+            entry, told = self._read(raw, str(path), name)
         except DocumentErrors as wrong:
-            kept, told = (before.entry, before.problems) if before else (None, ())
+            kept, last = (before.entry, before.problems) if before else (None, ())
             if not all_anew and (before is None or before.raw != raw):
                 # It may be half written: it is told where the next look sees the same.
-                return SeenFile(signature, False, raw, kept, told, is_doubtful=True)
+                return SeenFile(signature, False, raw, kept, last, is_doubtful=True)
             so = tuple(still_in_force(one) if kept else one for one in wrong.problems)
             return SeenFile(signature, is_settled, raw, kept, so)
-        return SeenFile(signature, is_settled, raw, entry)
+        return SeenFile(signature, is_settled, raw, entry, tuple(told))
 
 
 def _shown(look: Look[T]) -> tuple[object, ...]:

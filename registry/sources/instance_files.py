@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -94,8 +94,10 @@ class InstanceFiles(FollowedFolder[AgentInstance]):
         """The file of the instance with this id."""
         return f"{self.folder}/{name}/{CONFIG}"
 
-    def _read(self, raw: bytes, place: str, name: str) -> Entry[AgentInstance]:
-        return _read(raw, place, name)
+    def _read(
+        self, raw: bytes, place: str, name: str
+    ) -> tuple[Entry[AgentInstance], Sequence[Problem]]:
+        return _read(raw, place, name), ()
 
     def _absent(self, name: str) -> Iterator[Problem]:
         message, cure = f"it has no {CONFIG}", "create it, or remove the folder"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -67,7 +67,7 @@ class ProfileFiles(FollowedFolder[Any]):
     def _absent(self, name: str) -> Iterator[Problem]:  # noqa: ARG002 - it was just removed
         yield from ()
 
-    def _read(self, raw: bytes, place: str, name: str) -> Entry[Any]:
+    def _read(self, raw: bytes, place: str, name: str) -> tuple[Entry[Any], Sequence[Problem]]:
         return _read(raw, place, FOLDERS[name.partition("/")[0]])
 
     def _document(self, look: Look[Any]) -> Document:
@@ -105,15 +105,15 @@ def _files(folder: str, problems: list[Problem]) -> list[str]:
     return wanted[:MOST_FILES]
 
 
-def _read(raw: bytes, place: str, kind: Kind) -> Entry[Any]:
-    """The profile or the configuration in a file; raises DocumentErrors."""
+def _read(raw: bytes, place: str, kind: Kind) -> tuple[Entry[Any], Sequence[Problem]]:
+    """The profile or the configuration in a file, and warnings; raises DocumentErrors."""
     part = object_in(raw, place, "name: Principal", yaml=not place.endswith(".json"))
     reader = DocumentReader(OPERATOR)
     entry: Entry[Any] | None
     entry = reader.profile(part) if kind == "profile" else reader.llm_config(part)
     if entry is None:
         raise DocumentErrors(reader.problems)
-    return replace(entry, revision=revision_of(entry.value.to_text()))
+    return replace(entry, revision=revision_of(entry.value.to_text())), reader.problems
 
 
 @cache
@@ -122,7 +122,7 @@ def packaged_profiles() -> Profiles:
     found: dict[Kind, dict[str, Entry[Any]]] = {kind: {} for kind in FOLDERS.values()}
     for folder, kind in FOLDERS.items():
         for path in sorted((PACKAGED_PROFILES / folder).glob("*.yaml")):
-            entry = _read(path.read_bytes(), PACKAGED, kind)
+            entry, _ = _read(path.read_bytes(), PACKAGED, kind)
             found[kind][entry.value.name] = replace(
                 entry, document=PACKAGED, place=PACKAGED, origins={}
             )

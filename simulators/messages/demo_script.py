@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simulators.messages.arithmetic import worked_out
+from simulators.messages.reminders import heard, looked_up, planned, sourced
 from simulators.messages.tool_intents import OfferedTools, find_intent, is_roots, roots_in
 from simulators.messages.tool_reply import ToolOutcome, as_sentence, outcomes
 from simulators.messages.turns import Part, Text, Think, Turn, turn
@@ -60,10 +61,12 @@ def _introduced(parts: Sequence[Part]) -> list[Part]:
 def _answer(request: ModelRequest) -> Turn:
     made = outcomes(request)
     if made and not is_roots(made[-1].name):
-        return turn("\n\n".join(as_sentence(one) for one in made if not is_roots(one.name)))
+        told = [one for one in made if not is_roots(one.name)]
+        names = dict.fromkeys(one.name for one in told)
+        return turn(sourced("\n\n".join(map(as_sentence, told)), request, *names))
     if made and made[-1].failed:
         return turn(as_sentence(made[-1]))
-    texts = _wishes(request.user_texts)
+    texts = _wishes(heard(request))
     for text in reversed(texts):
         found = _known(text, request, made)
         if found is not None:
@@ -97,6 +100,12 @@ def _known(text: str, request: ModelRequest, made: list[ToolOutcome]) -> Turn | 
     todo = find_intent(text, OfferedTools(request.tools, roots))
     if todo is not None:
         return turn(*todo.calls) if todo.calls else turn(f"{todo.missing} {_tools(request)}")
+    subject = looked_up(text, request)
+    if subject is not None:
+        return turn(subject) if isinstance(subject, str) else turn(*subject.calls)
+    plan = planned(text, request)
+    if plan is not None:
+        return turn(plan)
     sum_ = worked_out(text)
     if sum_ is not None:
         return turn(f"**{sum_}**")
@@ -129,6 +138,7 @@ def _abilities(request: ModelRequest) -> str:
         "- `list my files`, `read notes.md`, `write hello to notes.md`, with file tools",
         "- `delete notes.md`, with a tool that deletes",
         "- `search my notes for milk`, with a tool that searches",
+        "- `book a table for two`, and `tell me about tides`: see what a profile makes of it",
         "- `use <tool> {…}`: any tool of this agent, with the input you give",
     ]
     return "\n".join([f"{_who(request)} What I understand:", "", *lines, "", _tools(request)])

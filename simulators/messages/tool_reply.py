@@ -9,6 +9,7 @@ import orjson
 
 from simulators.messages.cities import ZONES
 from simulators.messages.conversation import Message
+from simulators.messages.reminders import is_reminder
 from simulators.messages.shape import Obj
 from simulators.messages.validate import ModelRequest
 
@@ -32,7 +33,8 @@ def outcomes(request: ModelRequest) -> list[ToolOutcome]:
     for message in request.messages:
         calls |= {placed.block["id"]: placed.block for placed in message.of("tool_use")}
         made += _answered(message, calls)
-        if message.of("text") and message.role == "user":
+        said = [placed.block["text"] for placed in message.of("text")]
+        if message.role == "user" and not all(map(is_reminder, said)):
             made = []
     return made
 

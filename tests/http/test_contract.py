@@ -72,6 +72,8 @@ async def furnished(api: Client) -> None:
         "/api/v1/registry/default": {"agent_id": "jack"},
         "/api/v1/roles/api:acme:ann": {"grants": [{"role": "instance_manager", "account": "acme"}]},
         "/accounts/acme/agents/shop-desk": {"agent_type": "sales_agent"},
+        "/api/v1/profiles/Waiter": {"type": "partner"},
+        "/api/v1/llm-configs/quick": {"temperature": 0.2},
     }
     for path, sent in puts.items():
         made = await api.ask("PUT", path, json=sent, Change_Reason="furnishing")

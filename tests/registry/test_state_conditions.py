@@ -1,4 +1,4 @@
-"""Conditions of profiles: what they mean for a state, where they are wrong, and what none may do."""
+"""Conditions of profiles: what they mean for a state, where they are wrong, what none may do."""
 
 from __future__ import annotations
 
@@ -243,8 +243,8 @@ def test_nothing_hostile_is_a_condition(text: str) -> None:
     assert not is_condition(text)
 
 
-PIECES = """v['state.step'] v['inbox.count'] v[ and or not in is == != < ( ) [ ] , 'a' "b" 1 9 ** * .
-    __class__ lambda: for if else f'{ }' := True None # @ - ~ ; import await print( é v"""
+PIECES = """v['state.step'] v['inbox.count'] v[ and or not in is == != < ( ) [ ] , 'a' "b" 1 9 **
+    * . __class__ lambda: for if else f'{ }' := True None # @ - ~ ; import await print( é v"""
 pieces = st.sampled_from([*PIECES.split(), "\n", "\u202e"])
 
 

@@ -24,10 +24,13 @@ from tests.host.stage import lockers_in
 ROOT = Path(__file__).resolve().parents[2]
 ANN, BEN = 5_000_001, 5_000_002
 MERIDIAN, QUILL, OPERATOR = 7_000_001, 7_000_002, 7_000_003
+CONCIERGE, ALMANAC = 7_000_004, 7_000_005
 TOKENS = {
     MERIDIAN: "7000001:sandbox-token-of-meridian",
     QUILL: "7000002:sandbox-token-of-quill",
     OPERATOR: "7000003:sandbox-token-of-operator",
+    CONCIERGE: "7000004:sandbox-token-of-concierge",
+    ALMANAC: "7000005:sandbox-token-of-almanac",
 }
 WITHOUT_TOOLS = {
     "agents": [{"id": "operator", "name": "Operator", "mcpServers": []}],

@@ -116,7 +116,7 @@ async def test_real_tokens_and_stores_stay_outside_and_sigint_ends_everything_wi
             await one.say(DIRECT, "12 * 12")
             await one.answer(DIRECT, "144")
             log = (tmp_path / "data" / "sandbox" / "host.log").read_text()
-            assert "bots=3" in log
+            assert "bots=5" in log
             with contextlib.suppress(OSError):  # who may look at everything finds no token
                 shown = (Path("/proc") / str(one.process.pid) / "environ").read_bytes()
                 assert b"BOTS__8__TOKEN=" in shown

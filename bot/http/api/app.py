@@ -28,6 +28,7 @@ from bot.http.api import (
     keys,
     legacy,
     presets,
+    profiles,
     reviews,
     roles,
     sign_in,
@@ -42,7 +43,10 @@ from registry.errors import InvalidValue, RegistryError
 from registry.fields import describe
 from registry.roles import RoleName, Scope
 
-_DOCUMENTS = (agents, drafts, instances, presets, bindings, bots, roles, keys, audit, reviews)
+_DOCUMENTS = (
+    *(agents, drafts, instances, presets, profiles),
+    *(bindings, bots, roles, keys, audit, reviews),
+)
 FACES = frozenset({OPENAI})
 """The forms of other APIs in which a host can answer as well."""
 _MAKING = threading.Lock()

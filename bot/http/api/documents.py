@@ -282,7 +282,14 @@ class Document:
     @property
     def entry(self) -> Entry[Any] | None:
         """What is in force of it, of roles also what the caller may not see."""
-        document = self.host.catalog.snapshot().document
+        snapshot = self.host.catalog.snapshot()
+        document = snapshot.document
+        if self.kind in ("profile", "llm-config"):
+            return (
+                snapshot.profile(self.id)
+                if self.kind == "profile"
+                else snapshot.llm_config(self.id)
+            )
         if self.kind == "default":
             return document.default_agent_id
         kinds: Mapping[str, Mapping[str, Entry[Any]]] = {

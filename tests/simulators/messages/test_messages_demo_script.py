@@ -315,3 +315,43 @@ async def test_every_place_has_a_zone_that_exists() -> None:
         ("Paris", "Europe/Paris"),
         ("Asia/Tokyo", "Asia/Tokyo"),
     ]
+
+
+REMINDED = "Does this depend on a date? If so, ask for the date in one short question."
+REFLECT = "Reflect on your last answer: it names no source."
+
+
+async def test_a_plan_without_a_day_is_taken_for_today_unless_the_script_is_reminded(
+    api: Api,
+) -> None:
+    chat = Chat(api, [])
+    assert "for today: “book a table for two”" in await chat.say("book a table for two")
+    assert "For which date?" in await chat.say("book a table for two", REMINDED)
+    assert "“book a table for two, 12 March”" in await chat.say("12 March", REMINDED)
+    assert "“book a table on Friday”" in await chat.say("book a table on Friday", REMINDED)
+    assert "took it down" not in await chat.say("12 March", REMINDED)
+
+
+async def test_an_answer_from_memory_has_a_source_once_the_script_reflects(
+    api: Api, tmp_path: Path
+) -> None:
+    (tmp_path / "shopping.md").write_text("buy oranges")
+
+    async def run(name: str, given: dict[str, Any]) -> tuple[str, bool]:
+        assert name == "notes__search_files"
+        return Notes(tmp_path).search(given["query"]), False
+
+    chat = Chat(api, [tool("notes__search_files", "query")], run)
+    chat.body["system"] += " End with a line “Source: …”."
+    assert "From memory" in await chat.say("tell me about oranges?")
+    answer = await chat.say(REFLECT)
+    assert chat.calls == [("notes__search_files", {"query": "oranges"})]
+    assert "shopping.md" in answer
+    assert answer.endswith("Source: `notes__search_files`")
+    chat.body["tools"] = []
+    await chat.say("what do you know about tides?")
+    assert (await chat.say(REFLECT)).endswith("Source: none")
+
+
+async def test_who_types_the_words_of_a_reminder_alone_is_heard_as_a_person(api: Api) -> None:
+    assert "You wrote: “Reflect on the sea.”" in await Chat(api, []).say("Reflect on the sea.")

@@ -6,6 +6,8 @@ const BY_BOT = {
   meridian_demo_bot: ["what time is it in Tokyo?", "convert 14:00 from Berlin to Tokyo", "tell me a long story", "/help"],
   quill_demo_bot: ["write buy oranges to shopping.md", "list my files", "read shopping.md", "delete shopping.md", "/approvals"],
   operator_demo_bot: ["hello", "12 * (3 + 4)", "write call the plumber to today.md", "think about rivers", "tell me a long story", "/new"],
+  concierge_demo_bot: ["book a table for two", "12 March", "book a table for two on 12 March", "/profiles Partner"],
+  almanac_demo_bot: ["tell me about oranges", "search my notes for oranges", "hello", "/profiles Researcher"],
 };
 
 const FOR_ADMINS = [
@@ -25,5 +27,5 @@ export function chipsFor(room) {
   const bots = room.members.filter((member) => member.is_bot).map((member) => `@${member.username}`);
   const first = bots.at(0);
   if (!first) return [];
-  return [`${first} what time is it in Rome?`, "nobody is asked here", `${bots.at(-1)} tell me a long story`, `/help${first}`];
+  return [`${first} what time is it in Rome?`, "nobody is asked here", `${bots.at(2) ?? first} tell me a long story`, `/help${first}`];
 }

@@ -1,0 +1,155 @@
+"""The profiles that come with the host: a Partner that asks back, a Researcher that reflects."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from simulators.messages.turns import Call, Text, turn
+from simulators.telegram.people import Bot, Person
+from simulators.telegram.rooms import Room
+from tests.host.stage import CLOCK_SERVER, Stage, staged, until
+from tests.host.tool_agent import PATIENCE
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ASKS = "Does this message ask for something that depends on a date?"
+REFLECTS = "Reflect on your last answer: it names no source."
+DATED = "A table for two on 12 March is booked."
+
+
+@dataclass
+class Desk:
+    """A host with one bot of each profile, and a person of its own for each test."""
+
+    stage: Stage
+    partner: Bot
+    researcher: Bot
+
+    def room(self, bot: Bot) -> tuple[Person, Room]:
+        person = self.stage.person("Ann")
+        return person, self.stage.world.private(person, bot)
+
+    async def answered(self, whom: tuple[Person, Room], bot: Bot, text: str, *, own: str) -> str:
+        """Say something that has words of its own, and wait for the one answer to it."""
+        person, room = whom
+        had = len(self.stage.texts(room, bot.id))
+        self.stage.world.say(person, room, f"{text} {own}")
+        found = await self.stage.answer(room, bot, had + 1, PATIENCE)
+        return found.text
+
+    def requests(self, own: str) -> list[dict[str, Any]]:
+        """The requests of the turn for a message with these words."""
+        return [one for one in self.stage.requests() if own in str(one["messages"])]
+
+
+def newest(request: dict[str, Any]) -> list[str]:
+    """The texts of the message that a request ends with."""
+    last = request["messages"][-1]
+    assert last["role"] == "user"
+    return [one["text"] for one in last["content"] if one["type"] == "text"]
+
+
+def system(request: dict[str, Any]) -> str:
+    return "\n".join(block["text"] for block in request["system"])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    async with staged(tmp_path_factory.mktemp("packaged")) as stage:
+        stage.agents["mcpServers"]["clock"] = CLOCK_SERVER
+        partner = stage.bot("Concierge", profile="Partner")
+        researcher = stage.bot(
+            "Almanac",
+            profile="Researcher",
+            mcpServers=["clock"],
+            whitelistPatterns=["mcp:clock:*"],
+        )
+        async with stage.host() as host:
+            await until(lambda: {one.state for one in host.pool.servers} == {"up"}, PATIENCE)
+            yield Desk(stage, partner, researcher)
+
+
+@pytest.fixture(autouse=True)
+def _fresh(desk: Desk) -> Iterator[None]:
+    """No test is given what another one left to be said."""
+    desk.stage.script.rules.clear()
+    yield
+    assert desk.stage.script.unanswered == []
+
+
+async def test_the_partner_is_reminded_of_the_date_once_for_each_message_and_then_waits(
+    desk: Desk,
+) -> None:
+    whom = desk.room(desk.partner)
+    desk.stage.script.on("For which date?", DATED)
+    first = await desk.answered(whom, desk.partner, "Book a table for two.", own="table-1")
+    second = await desk.answered(whom, desk.partner, "12 March", own="day-1")
+    assert (first, second) == ("For which date?", DATED)
+    asked, told = desk.requests("table-1")
+    assert "table-1" in newest(asked)[0]
+    assert newest(asked)[-1].startswith(ASKS)
+    assert newest(told)[-1].startswith(ASKS)
+    assert str(told["messages"]).count(ASKS) == 1
+    for request in (asked, told):
+        assert ASKS not in system(request)
+        assert "Never guess one." in system(request)
+        assert "You are Concierge." in system(request)
+    assert system(asked) == system(told)
+
+
+async def test_the_researcher_reflects_before_it_answers_without_a_source_and_shows_no_draft(
+    desk: Desk,
+) -> None:
+    whom = desk.room(desk.researcher)
+    desk.stage.script.on("The tide is high.", "The tide is high.\n\nSource: tide tables")
+    found = await desk.answered(whom, desk.researcher, "Is the tide high", own="tide-2")
+    assert found.endswith("Source: tide tables")
+    assert len(desk.stage.texts(whom[1], desk.researcher.id)) == 1
+    first, second = desk.requests("tide-2")
+    assert REFLECTS not in str(first)
+    assert newest(second)[-1].startswith(REFLECTS)
+    assert second["messages"][-2]["role"] == "assistant"
+    assert "The tide is high." in str(second["messages"][-2])
+    desk.stage.script.on("It is low.\n\nSource: the same")
+    await desk.answered(whom, desk.researcher, "And now", own="tide-3")
+    (third,) = desk.requests("tide-3")
+    assert REFLECTS not in str(third)
+
+
+async def test_the_researcher_reflects_once_though_it_calls_a_tool_and_still_has_no_source(
+    desk: Desk,
+) -> None:
+    whom = desk.room(desk.researcher)
+    call = Call("clock__get_current_time", {"timezone": "Europe/Paris"})
+    desk.stage.script.on("From memory: noon.", turn(call), "It is noon in Paris.")
+    found = await desk.answered(whom, desk.researcher, "What time is it in Paris", own="noon-4")
+    assert found == "It is noon in Paris."
+    requests = desk.requests("noon-4")
+    assert len(requests) == 3
+    assert [newest(one)[-1].startswith(REFLECTS) for one in requests if newest(one)] == [
+        *(False, True)
+    ]
+
+
+async def test_a_question_back_needs_no_source_and_an_address_is_one(desk: Desk) -> None:
+    whom = desk.room(desk.researcher)
+    desk.stage.script.on("Which harbour do you mean?", "High, says https://tides.example/x.")
+    await desk.answered(whom, desk.researcher, "Is the tide high", own="which-5")
+    await desk.answered(whom, desk.researcher, "Whitby", own="whitby-5")
+    assert len(desk.requests("which-5")) == 2
+    assert REFLECTS not in str(desk.requests("which-5"))
+
+
+async def test_the_researcher_is_told_its_tools_by_the_names_that_it_calls(desk: Desk) -> None:
+    whom = desk.room(desk.researcher)
+    desk.stage.script.on(Text("Hello!\n\nSource: none"))
+    await desk.answered(whom, desk.researcher, "hello", own="tools-6")
+    (request,) = desk.requests("tools-6")
+    assert "You look things up with these tools:" in system(request)
+    for tool in request["tools"]:
+        assert str(tool["name"]) in system(request)
