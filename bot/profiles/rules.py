@@ -18,7 +18,7 @@ import structlog
 
 from bot.messages import Block, Json
 from bot.profiles.inbox import Earlier, block_of, unread_in
-from bot.profiles.state import TurnState
+from bot.profiles.state import Find, TurnState, finder
 from bot.safety.text_safety import Redact
 from bot.store.journal import Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
@@ -62,10 +62,12 @@ class Observers:
     rules: tuple[Rule, ...]
     ids: tuple[str, ...] = field(init=False)
     paths: tuple[str, ...] = field(init=False)
+    finders: tuple[tuple[str, Find], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", tuple(rule.id for rule in self.rules))
         object.__setattr__(self, "paths", self.paths_until(len(self.rules)))
+        object.__setattr__(self, "finders", tuple((path, finder(path)) for path in self.paths))
 
     def paths_until(self, count: int) -> tuple[str, ...]:
         """The paths that the first ones read, in their order."""
@@ -155,7 +157,7 @@ class Round:
             return
         noted = self._phase(phase)
         noted["looked"] = [*observers.ids]
-        values = {path: state.read(path) for path in observers.paths}
+        values = {path: find(state) for path, find in observers.finders}
         for count, rule in enumerate(observers.rules, 1):
             if not rule.holds(values.get):
                 continue
@@ -168,7 +170,7 @@ class Round:
                 self._set(rule.sets, state)
             else:
                 self._add(phase, rule, state)
-            values = {path: state.read(path) for path in observers.paths}
+            values = {path: find(state) for path, find in observers.finders}
         self._note(noted, values, observers.paths)
 
     def decide(self, state: TurnState, *, may_go_on: bool) -> Decision:

@@ -23,7 +23,7 @@ DATED = "A table for two on 12 March is booked."
 
 
 @dataclass
-class Desk:
+class Pair:
     """A host with one bot of each profile, and a person of its own for each test."""
 
     stage: Stage
@@ -59,7 +59,7 @@ def system(request: dict[str, Any]) -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     async with staged(tmp_path_factory.mktemp("packaged")) as stage:
         stage.agents["mcpServers"]["clock"] = CLOCK_SERVER
         partner = stage.bot("Concierge", profile="Partner")
@@ -71,26 +71,26 @@ async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
         )
         async with stage.host() as host:
             await until(lambda: {one.state for one in host.pool.servers} == {"up"}, PATIENCE)
-            yield Desk(stage, partner, researcher)
+            yield Pair(stage, partner, researcher)
 
 
 @pytest.fixture(autouse=True)
-def _fresh(desk: Desk) -> Iterator[None]:
+def _fresh(pair: Pair) -> Iterator[None]:
     """No test is given what another one left to be said."""
-    desk.stage.script.rules.clear()
+    pair.stage.script.rules.clear()
     yield
-    assert desk.stage.script.unanswered == []
+    assert pair.stage.script.unanswered == []
 
 
 async def test_the_partner_is_reminded_of_the_date_once_for_each_message_and_then_waits(
-    desk: Desk,
+    pair: Pair,
 ) -> None:
-    whom = desk.room(desk.partner)
-    desk.stage.script.on("For which date?", DATED)
-    first = await desk.answered(whom, desk.partner, "Book a table for two.", own="table-1")
-    second = await desk.answered(whom, desk.partner, "12 March", own="day-1")
+    whom = pair.room(pair.partner)
+    pair.stage.script.on("For which date?", DATED)
+    first = await pair.answered(whom, pair.partner, "Book a table for two.", own="table-1")
+    second = await pair.answered(whom, pair.partner, "12 March", own="day-1")
     assert (first, second) == ("For which date?", DATED)
-    asked, told = desk.requests("table-1")
+    asked, told = pair.requests("table-1")
     assert "table-1" in newest(asked)[0]
     assert newest(asked)[-1].startswith(ASKS)
     assert newest(told)[-1].startswith(ASKS)
@@ -103,53 +103,53 @@ async def test_the_partner_is_reminded_of_the_date_once_for_each_message_and_the
 
 
 async def test_the_researcher_reflects_before_it_answers_without_a_source_and_shows_no_draft(
-    desk: Desk,
+    pair: Pair,
 ) -> None:
-    whom = desk.room(desk.researcher)
-    desk.stage.script.on("The tide is high.", "The tide is high.\n\nSource: tide tables")
-    found = await desk.answered(whom, desk.researcher, "Is the tide high", own="tide-2")
+    whom = pair.room(pair.researcher)
+    pair.stage.script.on("The tide is high.", "The tide is high.\n\nSource: tide tables")
+    found = await pair.answered(whom, pair.researcher, "Is the tide high", own="tide-2")
     assert found.endswith("Source: tide tables")
-    assert len(desk.stage.texts(whom[1], desk.researcher.id)) == 1
-    first, second = desk.requests("tide-2")
+    assert len(pair.stage.texts(whom[1], pair.researcher.id)) == 1
+    first, second = pair.requests("tide-2")
     assert REFLECTS not in str(first)
     assert newest(second)[-1].startswith(REFLECTS)
     assert second["messages"][-2]["role"] == "assistant"
     assert "The tide is high." in str(second["messages"][-2])
-    desk.stage.script.on("It is low.\n\nSource: the same")
-    await desk.answered(whom, desk.researcher, "And now", own="tide-3")
-    (third,) = desk.requests("tide-3")
+    pair.stage.script.on("It is low.\n\nSource: the same")
+    await pair.answered(whom, pair.researcher, "And now", own="tide-3")
+    (third,) = pair.requests("tide-3")
     assert REFLECTS not in str(third)
 
 
 async def test_the_researcher_reflects_once_though_it_calls_a_tool_and_still_has_no_source(
-    desk: Desk,
+    pair: Pair,
 ) -> None:
-    whom = desk.room(desk.researcher)
+    whom = pair.room(pair.researcher)
     call = Call("clock__get_current_time", {"timezone": "Europe/Paris"})
-    desk.stage.script.on("From memory: noon.", turn(call), "It is noon in Paris.")
-    found = await desk.answered(whom, desk.researcher, "What time is it in Paris", own="noon-4")
+    pair.stage.script.on("From memory: noon.", turn(call), "It is noon in Paris.")
+    found = await pair.answered(whom, pair.researcher, "What time is it in Paris", own="noon-4")
     assert found == "It is noon in Paris."
-    requests = desk.requests("noon-4")
+    requests = pair.requests("noon-4")
     assert len(requests) == 3
     assert [newest(one)[-1].startswith(REFLECTS) for one in requests if newest(one)] == [
         *(False, True)
     ]
 
 
-async def test_a_question_back_needs_no_source_and_an_address_is_one(desk: Desk) -> None:
-    whom = desk.room(desk.researcher)
-    desk.stage.script.on("Which harbour do you mean?", "High, says https://tides.example/x.")
-    await desk.answered(whom, desk.researcher, "Is the tide high", own="which-5")
-    await desk.answered(whom, desk.researcher, "Whitby", own="whitby-5")
-    assert len(desk.requests("which-5")) == 2
-    assert REFLECTS not in str(desk.requests("which-5"))
+async def test_a_question_back_needs_no_source_and_an_address_is_one(pair: Pair) -> None:
+    whom = pair.room(pair.researcher)
+    pair.stage.script.on("Which harbour do you mean?", "High, says https://tides.example/x.")
+    await pair.answered(whom, pair.researcher, "Is the tide high", own="which-5")
+    await pair.answered(whom, pair.researcher, "Whitby", own="whitby-5")
+    assert len(pair.requests("which-5")) == 2
+    assert REFLECTS not in str(pair.requests("which-5"))
 
 
-async def test_the_researcher_is_told_its_tools_by_the_names_that_it_calls(desk: Desk) -> None:
-    whom = desk.room(desk.researcher)
-    desk.stage.script.on(Text("Hello!\n\nSource: none"))
-    await desk.answered(whom, desk.researcher, "hello", own="tools-6")
-    (request,) = desk.requests("tools-6")
+async def test_the_researcher_is_told_its_tools_by_the_names_that_it_calls(pair: Pair) -> None:
+    whom = pair.room(pair.researcher)
+    pair.stage.script.on(Text("Hello!\n\nSource: none"))
+    await pair.answered(whom, pair.researcher, "hello", own="tools-6")
+    (request,) = pair.requests("tools-6")
     assert "You look things up with these tools:" in system(request)
     for tool in request["tools"]:
         assert str(tool["name"]) in system(request)

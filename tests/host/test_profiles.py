@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -183,10 +184,16 @@ async def test_what_the_api_refuses_is_not_put_to_it_again_in_the_next_turn(hous
     assert "Reflect" not in agent.everywhere()
 
 
-async def test_the_log_says_at_debug_what_rules_looked_at_and_saw(house: House) -> None:
+async def test_the_log_says_at_debug_what_rules_looked_at_and_saw(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     agent = house["Logged"]
-    agent.script("noon")
-    with capture_logs() as logs:
+    agent.script("noon", "one")
+    with capture_logs() as quiet:
+        await agent.ask("when?")
+        await house.idle()
+    assert not any(one["event"] == "rules.looked" for one in quiet)
+    with caplog.at_level(logging.DEBUG, "rules"), capture_logs() as logs:
         await agent.ask("when?")
         await house.idle()
     (line,) = [one for one in logs if one["event"] == "rules.looked"]
