@@ -741,7 +741,8 @@ class Snapshot:
         }
         if None in bound:
             return
-        first = next(iter(self.agents), "")
+        able = self.runnable
+        first = next((id for id in self.agents if id in able), "")
         cure = f"send it /default {first}, or /bind {first} bot" if first else "add one: /addagent"
         if len(self.agents) > 1:
             cure += "; /agents lists the others"

@@ -83,7 +83,7 @@ def _turns(records: Sequence[Record]) -> list[list[Record]]:
 def _facts(registry: Registry, turn: RecordedTurn, profile: Profile) -> dict[str, Any]:
     """What stays the same through a turn, as far as its records and the registry tell."""
     person = turn.records[0].body
-    effective = registry.catalog.snapshot().effective(turn.agent, LlmConfiguration())
+    effective = registry.catalog.snapshot().effective(turn.answering, LlmConfiguration())
     own = effective.definition if effective else None
     models = (one.body["model"] for one in turn.records if one.kind == "model")
     millis = turn.id.partition("-")[0]
@@ -100,7 +100,7 @@ def _facts(registry: Registry, turn: RecordedTurn, profile: Profile) -> dict[str
         "state.agent_start_utc_timestamp": datetime.fromtimestamp(began, UTC).isoformat(),
         "person.id": f"tg:{by}" if isinstance(by, int) else by,
         "chat.kind": chat,
-        "agent.id": turn.agent,
+        "agent.id": turn.answering,
         "agent.name": own.name if own else None,
         "agent.type": profile.type,
         "agent.model": (effective.llm.model if effective else None) or next(models, None),
@@ -122,7 +122,7 @@ def _missing(profile: Profile, fixed: Mapping[str, Any]) -> Iterator[str]:
 def _lines(turn: RecordedTurn, trial: Trial, called: str) -> Iterator[str]:
     profile = trial.rules.profile
     yield f"profile {profile.name} ({called}) over turn {turn.id}"
-    yield f"agent {turn.agent}, {turn.line}, conversation {turn.conversation}"
+    yield f"agent {turn.answering}, {turn.line}, conversation {turn.conversation}"
     known = {one.id: one for one in _rules(profile)}
     for step in trial.steps:
         yield ""
@@ -198,7 +198,7 @@ def _value(value: Any) -> str:
 def _data(turn: RecordedTurn, trial: Trial) -> dict[str, Any]:
     return {
         "turn": turn.id,
-        "agent": turn.agent,
+        "agent": turn.answering,
         "line": turn.line,
         "conversation": turn.conversation,
         "profile": trial.rules.name,

@@ -40,6 +40,15 @@ class RecordedTurn:
     attribution: Json = field(default_factory=dict)
 
     @property
+    def answering(self) -> str:
+        """The id of the agent or the instance that answered; of a router the one that it chose."""
+        who = self.attribution
+        if not who:
+            return self.agent
+        name = who.get("agent_instance")
+        return f"{who['account']}/{name}" if name else str(who["agent"])
+
+    @property
     def has_ended(self) -> bool:
         """Whether its end is recorded."""
         return any(record.kind == "end" for record in self.records)
@@ -56,11 +65,13 @@ async def recorded_turns(client: StoreClient, id: str, agent: str = "") -> list[
 
 async def _transcripts(client: StoreClient, agent: str) -> AsyncIterator[str]:
     own = _GLOB.sub(r"\\\1", keys.spoken_to(agent)) if agent else "*"
-    cursor, pattern = b"0", f"{{*}}:conv:*:{own}:log"
+    cursor, pattern, seen = b"0", f"{{*}}:conv:*:{own}:log", set[bytes]()
     for _ in range(_MOST_SCANS):
         cursor, names = await client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
-        for name in names:
-            yield name.decode()
+        for name in dict.fromkeys(names):  # a scan may name a key twice
+            if name not in seen:
+                seen.add(name)
+                yield name.decode()
         if int(cursor) == 0:
             break
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from bot.telegram.markdown.renderer import MARK
 from simulators.messages.turns import Call, HttpError, Stall, Text, Think, Turn, turn
 from simulators.testing.stage import PATIENCE, buttons
-from tests.host.profiled import CLOCK, ENVIRON, OBSERVER, PARTNER, Agent, House, housed
+from tests.host.profiled import CLOCK, ENVIRON, OBSERVER, PARTNER, Agent, House, Json, housed
 from tests.http.accounts import events_in
 from tests.http.api import OPERATOR, client_of
 
@@ -48,7 +48,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Broken", OBSERVER, TIME),
         ("Careful", AGAIN, ASKS),
         ("Bound", OBSERVER, thinking("claude-sonnet-5-5", reasoningEffort="high")),
-        ("Budget", OBSERVER, thinking("claude-haiku-4-5", reasoningEffort="medium")),
+        ("Budget", OBSERVER, thinking("claude-haiku-4-5", reasoningEffort="low")),
         ("Cached", AGAIN, TIME | {"customInstructions": "You are Cached. " + "Be exact. " * 600}),
         ("Ending", ENDING, TIME),
     ]
@@ -147,6 +147,15 @@ async def test_a_turn_that_waits_for_people_keeps_its_message_and_sends_no_draft
     assert len(set(ids)) == len(ids) == 2
 
 
+KEPT = {"Bound": ["three"], "Budget": ["two", "three", "five"]}
+"""By agent, the thinking that the API gets back in the end: none of a draft; and where thinking is
+bound to what was before it, none of an answer that has read something."""
+
+
+def thoughts(message: Json) -> list[Json]:
+    return [block for block in message["content"] if block["type"] == "thinking"]
+
+
 @pytest.mark.parametrize("name", ["Bound", "Budget"])
 async def test_thinking_of_drafts_and_of_their_sequels_is_taken_back_by_the_api(
     house: House, name: str
@@ -164,9 +173,11 @@ async def test_thinking_of_drafts_and_of_their_sequels_is_taken_back_by_the_api(
     assert await agent.ask() == "let me look\n\nnoon"
     assert await agent.ask("and?") == "y"
     assert len(agent.requests) == 7
-    assert {one.status for one in agent.stage.sim.records.all() if one.body in agent.requests} == {
-        200
-    }
+    made = [one for one in agent.stage.sim.records.all() if one.body in agent.requests]
+    assert [one.status for one in made] == [200] * 7
+    assert {one.body["thinking"]["type"] for one in made} <= {"enabled", "adaptive"}
+    kept = [b["thinking"] for m in agent.requests[6]["messages"] for b in thoughts(m)]
+    assert kept == KEPT[name]
 
 
 async def test_no_cache_keeps_what_passes_and_the_rest_is_read_from_it(house: House) -> None:

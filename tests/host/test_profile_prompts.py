@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest_asyncio
 from bot.tools import read_more
 from bot.turn.prompt import BASE
 from tests.host.profiled import Agent, House, housed
+from tests.host.stage import until
 from tests.http.api import OPERATOR, client_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -104,6 +106,8 @@ async def test_the_warm_prompt_is_used_on_though_a_later_turn_began_later(house:
     agent = house["Whole"]
     agent.script("one", "two")
     await agent.ask("first")
+    began = int(time.time())
+    await until(lambda: int(time.time()) > began)
     await agent.ask("second")
     one, two = agent.requests[-2:]
     assert one["system"] == two["system"]

@@ -195,6 +195,7 @@ async def test_what_files_set_is_shown_and_an_agent_without_its_profile_says_so(
         assert "• model: – · default" in shown
         assert "Profiles that use it: Filed" in shown
         assert f"• temperature: 0.3 · {config}:2" in await say("/agent echo")
+        assert numbers(await say("/versions llm-config quick")) == [1]
         owned = f"Filed is set in {path} and is changed only there."
         for command in ("/removeprofile Filed", '/addprofile replace {"name": "Filed"}'):
             assert owned in await say(command)

@@ -708,6 +708,8 @@ def test_an_agent_without_its_profile_answers_nowhere() -> None:
         "the binding of this bot names 'x', whose profile 'Principle' does not exist; "
         "the profile 'Principle' of the default agent 'x' does not exist; no agent"
     )
+    (unanswered,) = snapshot.unanswered([bot])
+    assert "/default y" in unanswered.cure
     assert [str(one) for one in snapshot.problems] == [
         (
             "a.json:1: agent 'x' does not answer: there is no profile 'Principle'; did you mean "
