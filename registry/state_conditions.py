@@ -19,7 +19,7 @@ from typing import Any
 from registry.conditions import expression
 from registry.errors import InvalidValue
 
-PARTS_LIMIT = 70
+PARTS_LIMIT = 110
 """Parts of the tree of one condition: about a dozen comparisons."""
 PATH = re.compile(r"\A[A-Za-z_][\w-]*+(?:\.[\w-]++)*+\Z")
 LONGEST_PATH = 200
@@ -131,9 +131,17 @@ def _joined(values: Sequence[_Value], how: ast.boolop) -> _Value:
         if isinstance(how, ast.And):
             return lambda read: one(read) and other(read)
         return lambda read: one(read) or other(read)
-    if isinstance(how, ast.And):
-        return lambda read: all(value(read) for value in values)
-    return lambda read: any(value(read) for value in values)
+    is_and = isinstance(how, ast.And)
+
+    def joined(read: Read) -> Any:
+        found = None
+        for value in values:
+            found = value(read)
+            if bool(found) is not is_and:
+                break
+        return found
+
+    return joined
 
 
 def _comparison(node: ast.Compare, paths: dict[str, None]) -> _Value:
@@ -143,9 +151,10 @@ def _comparison(node: ast.Compare, paths: dict[str, None]) -> _Value:
     one, other = _value_of(node.left, paths), _value_of(right, paths)
     match how:
         case ast.Eq():
-            return lambda read: _same(one(read), other(read))
+            return _equality(one, other, right)
         case ast.NotEq():
-            return lambda read: not _same(one(read), other(read))
+            equal = _equality(one, other, right)
+            return lambda read: not equal(read)
         case ast.In() | ast.NotIn():
             found = _membership(one, other, right)
             return found if isinstance(how, ast.In) else lambda read: not found(read)
@@ -160,6 +169,20 @@ def _comparison(node: ast.Compare, paths: dict[str, None]) -> _Value:
         ):
             raise _wrong(node, "orders a value that has no order", "order numbers, or texts")
     return _ordered(one, other, _ORDER[type(how)])
+
+
+def _equality(one: _Value, other: _Value, node: ast.expr) -> _Value:
+    """Whether two values are the same; with a text or a number it is quicker to know."""
+    if isinstance(node, ast.Constant) and isinstance(constant := node.value, str):
+        return lambda read: one(read) == constant
+    if isinstance(node, ast.Constant) and _is_number(constant):
+
+        def equals(read: Read) -> bool:
+            value = one(read)
+            return bool(value == constant) and not isinstance(value, bool)
+
+        return equals
+    return lambda read: _same(one(read), other(read))
 
 
 def _ordered(one: _Value, other: _Value, how: Callable[[Any, Any], bool]) -> _Value:
@@ -204,9 +227,11 @@ def _membership(item: _Value, items: _Value, node: ast.expr) -> _Value:
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two values are of one kind and equal: 1 is 1.0, but neither True nor '1'."""
-    if type(one) is not type(other) and not (_is_number(one) and _is_number(other)):
-        return False
-    return bool(one == other)
+    if type(one) is type(other) or (_is_number(one) and _is_number(other)):
+        return bool(one == other)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return [*one] == [*other]
+    return False
 
 
 def _is_number(value: Any) -> bool:
