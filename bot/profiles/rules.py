@@ -18,7 +18,7 @@ import structlog
 
 from bot.messages import Block, Json
 from bot.profiles.inbox import Earlier, block_of, unread_in
-from bot.profiles.state import TurnState
+from bot.profiles.state import Find, TurnState, finder
 from bot.safety.text_safety import Redact
 from bot.store.journal import Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
@@ -33,6 +33,7 @@ MOST_KNOWN = 512
 RULES = "rules"
 """The kind of the records of what rules did."""
 LOOP, AWAIT, END = "loop_with_inbox_item", "await_user_input", "end_agent_turn"
+CONTINUE = "continue_with_tool"
 
 Phase = Literal["pre", "post", "flow"]
 
@@ -56,20 +57,32 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Observers:
-    """The observers of one phase, in their order, and all paths that they read."""
+class RuleList:
+    """The rules of one phase, in their order.
+
+    `finders` find the values of all paths that they read. `paths` are those that the first so many
+    of them read.
+    """
 
     rules: tuple[Rule, ...]
-    ids: tuple[str, ...] = field(init=False)
-    paths: tuple[str, ...] = field(init=False)
+    ids: tuple[str, ...]
+    finders: tuple[tuple[str, Find], ...]
+    paths: tuple[tuple[str, ...], ...]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", tuple(rule.id for rule in self.rules))
-        object.__setattr__(self, "paths", self.paths_until(len(self.rules)))
+    @classmethod
+    def of(cls, rules: Iterable[Rule]) -> RuleList:
+        """The list of these rules."""
+        rules, read = tuple(rules), dict[str, None]()
+        paths = [tuple(read)]
+        for rule in rules:
+            read |= dict.fromkeys(rule.paths)
+            paths.append(tuple(read))
+        finders = tuple((path, finder(path)) for path in read)
+        return cls(rules, tuple(rule.id for rule in rules), finders, tuple(paths))
 
-    def paths_until(self, count: int) -> tuple[str, ...]:
-        """The paths that the first ones read, in their order."""
-        return tuple(dict.fromkeys(path for rule in self.rules[:count] for path in rule.paths))
+    def values(self, state: TurnState) -> dict[str, Any]:
+        """What its rules see now, by path."""
+        return {path: find(state) for path, find in self.finders}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +91,9 @@ class Rules:
 
     profile: Profile
     name: str
-    pre: Observers
-    post: Observers
-    flow: tuple[Rule, ...]
+    pre: RuleList
+    post: RuleList
+    flow: RuleList
 
 
 _known: OrderedDict[int, Rules] = OrderedDict()
@@ -93,9 +106,11 @@ def rules_of(profile: Profile, name: str) -> Rules:
         found = _known[id(profile)] = Rules(
             profile,
             name,
-            Observers(tuple(map(_of_observer, profile.pre_turn_observers))),
-            Observers(tuple(map(_of_observer, profile.post_turn_observers))),
-            tuple(_of_flow(one.id, one.condition, one.action) for one in profile.flow_decider),
+            RuleList.of(map(_of_observer, profile.pre_turn_observers)),
+            RuleList.of(map(_of_observer, profile.post_turn_observers)),
+            RuleList.of(
+                _of_flow(one.id, one.condition, one.action) for one in profile.flow_decider
+            ),
         )
         while len(_known) > MOST_KNOWN:
             _known.popitem(last=False)
@@ -155,7 +170,7 @@ class Round:
             return
         noted = self._phase(phase)
         noted["looked"] = [*observers.ids]
-        values = {path: state.read(path) for path in observers.paths}
+        values = observers.values(state)
         for count, rule in enumerate(observers.rules, 1):
             if not rule.holds(values.get):
                 continue
@@ -163,13 +178,13 @@ class Round:
                 noted.setdefault("spent", []).append(rule.id)
                 continue
             noted["fired"].append(rule.id)
-            self._note(noted, values, observers.paths_until(count))
+            self._note(noted, values, observers.paths[count])
             if rule.sets is not None:
                 self._set(rule.sets, state)
             else:
                 self._add(phase, rule, state)
-            values = {path: state.read(path) for path in observers.paths}
-        self._note(noted, values, observers.paths)
+            values = observers.values(state)
+        self._note(noted, values, observers.paths[-1])
 
     def decide(self, state: TurnState, *, may_go_on: bool) -> Decision:
         """How the turn continues after its newest answer.
@@ -177,10 +192,11 @@ class Round:
         Where that calls a tool, the tool goes on whatever rules say. Of a whole answer the first
         rule that holds and can be followed decides; after it, what waits makes one more step.
         """
-        if not (state.calls or state.is_settled):
+        calls = bool(state.calls)
+        if not (calls or state.is_settled):
             return NOTHING
-        decided = self._first(state, may_go_on=may_go_on)
-        if state.calls:
+        decided = self._first(state, calls=calls, may_go_on=may_go_on)
+        if calls:
             return NOTHING
         if decided is None:
             return Decision(goes_on=may_go_on and bool(state.unread))
@@ -188,32 +204,42 @@ class Round:
         ends = action is not None and action.type in (AWAIT, END)
         return Decision(may_go_on and not ends and bool(state.unread), decided.id, action)
 
-    def _first(self, state: TurnState, *, may_go_on: bool) -> Rule | None:
-        """The first rule of the flow that holds and can be followed, with what it adds."""
-        if not self.rules.flow:
+    def _first(self, state: TurnState, *, calls: bool, may_go_on: bool) -> Rule | None:
+        """The first rule of the flow that holds and can be followed, with what it adds.
+
+        Where a tool is called that goes on: only a rule that says just this has decided.
+        """
+        flow = self.rules.flow
+        if not flow.rules:
             return None
-        noted, calls = self._phase("flow"), bool(state.calls)
-        values = dict[str, Any]()
-        for rule in self.rules.flow:
-            self._look(noted, rule, values, state)
-            if rule.flow is None or not rule.holds(values.get):
+        noted, values, count, found = self._phase("flow"), flow.values(state), 0, None
+        for count, rule in enumerate(flow.rules, 1):  # noqa: B007 - it is read after the loop
+            if not rule.holds(values.get):
                 continue
-            if calls:  # the tool goes on: only a rule that says just this has decided
-                noted["fired"].append(rule.id)
-                self.flow = rule.id if rule.flow.type == "continue_with_tool" else ""
-                return None
-            if rule.flow.type == "continue_with_tool":
-                continue
-            if rule.item is not None:
-                if rule.id in state.spent or not may_go_on:
-                    noted.setdefault("spent", []).append(rule.id)
-                    continue
-                if all(one["source"] != rule.item.source for one in state.unread.values()):
-                    self._add("flow", rule, state)
-            noted["fired"].append(rule.id)
-            self.flow = rule.id
-            return rule
-        return None
+            if calls or self._is_followed(rule, noted, state, may_go_on=may_go_on):
+                found = rule
+                break
+        noted["looked"] = [*flow.ids[:count]]
+        self._note(noted, values, flow.paths[count])
+        if found is not None and found.flow is not None:
+            noted["fired"].append(found.id)
+            self.flow = found.id if not calls or found.flow.type == CONTINUE else ""
+        return found
+
+    def _is_followed(
+        self, rule: Rule, noted: dict[str, Any], state: TurnState, *, may_go_on: bool
+    ) -> bool:
+        """Whether a rule that holds can be followed where no tool is called; it adds its item."""
+        if rule.flow is None or rule.flow.type == CONTINUE:
+            return False
+        if rule.item is None:
+            return True
+        if rule.id in state.spent or not may_go_on:
+            noted.setdefault("spent", []).append(rule.id)
+            return False
+        if all(one["source"] != rule.item.source for one in state.unread.values()):
+            self._add("flow", rule, state)
+        return True
 
     def body(self, number: int) -> Json:
         """The record of this round."""
@@ -231,16 +257,6 @@ class Round:
         noted: dict[str, Any] = {"phase": phase, "looked": [], "fired": [], "seen": {}}
         self.phases.append(noted)
         return noted
-
-    def _look(
-        self, noted: dict[str, Any], rule: Rule, values: dict[str, Any], state: TurnState
-    ) -> None:
-        """Note that a rule is looked at, with the values that it reads and no other one has."""
-        noted["looked"].append(rule.id)
-        for path in rule.paths:
-            if path not in values:
-                values[path] = state.read(path)
-                noted["seen"][path] = shown(values[path], self.redact)
 
     def _note(self, noted: dict[str, Any], values: Mapping[str, Any], paths: Iterable[str]) -> None:
         """Note values that a rule has seen; of each path the first one."""
@@ -315,7 +331,7 @@ class TurnRules:
 
     def may_go_on(self) -> bool:
         """Whether a rule may ask for one more step after the answer that is asked for now."""
-        rules, spent = (*self.rules.post.rules, *self.rules.flow), self._state.spent
+        rules, spent = (*self.rules.post.rules, *self.rules.flow.rules), self._state.spent
         return self._is_held_back or any(rule.adds_here and rule.id not in spent for rule in rules)
 
     def after(self, answer: Record, *, may_go_on: bool) -> tuple[Decision, Record]:

@@ -137,7 +137,7 @@ class TurnState:
         """The value at a path."""
         found = self._known.get(path, _UNREAD)
         if found is _UNREAD:
-            found = self._known[path] = self._find(path)
+            found = self._known[path] = finder(path)(self)
         return found
 
     def add(self, item: Json) -> None:
@@ -180,12 +180,6 @@ class TurnState:
     def own_name(self, wire: str) -> str:
         """The own name of a tool; of one that the model made up, what it reads like."""
         return self.names[wire][1] if wire in self.names else wire.rpartition("__")[2]
-
-    def _find(self, path: str) -> Any:
-        if (make := _MADE.get(path)) is not None:
-            return make(self)
-        place, names = _parts(path)
-        return _walked(self.read(place), names) if names else self.fixed.get(path)
 
 
 # --- what records say -----------------------------------------------------------------------------
@@ -258,15 +252,6 @@ def _action(state: TurnState) -> Json | None:
     return {"name": name, "tool": key or first["name"], "arguments": bounded(first["input"])}
 
 
-@lru_cache(maxsize=4096)
-def _parts(path: str) -> tuple[str, tuple[str, ...]]:
-    """The object that a path leads into, and the names inside of that; none where it is closed."""
-    for place in _OPEN:
-        if path.startswith(f"{place}."):
-            return place, tuple(path[len(place) + 1 :].split("."))
-    return path, ()
-
-
 def _walked(value: Any, names: Iterable[str]) -> Any:
     for name in names:
         if not isinstance(value, Mapping):
@@ -275,7 +260,8 @@ def _walked(value: Any, names: Iterable[str]) -> Any:
     return value
 
 
-_MADE: Mapping[str, Callable[[TurnState], Any]] = {
+Find = Callable[[TurnState], Any]
+_MADE: Mapping[str, Find] = {
     "state.current_action": _action,
     "state.actions": lambda one: [one.own_name(call["name"]) for call in one.calls[:LIST_LIMIT]],
     "state.turn_number": lambda one: one.number,
@@ -292,3 +278,15 @@ _MADE: Mapping[str, Callable[[TurnState], Any]] = {
 """What changes through a turn, by its path."""
 _OPEN = (PARAMS, "state.tasks", "state.current_action")
 """The paths of objects, into which other paths lead."""
+
+
+@lru_cache(maxsize=4096)
+def finder(path: str) -> Find:
+    """What finds the value at a path in a state, None where there is none: made once for each."""
+    if (made := _MADE.get(path)) is not None:
+        return made
+    for place in _OPEN:
+        if path.startswith(f"{place}."):
+            names = tuple(path[len(place) + 1 :].split("."))
+            return lambda state: _walked(state.read(place), names)
+    return lambda state: state.fixed.get(path)
