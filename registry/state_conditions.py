@@ -19,7 +19,7 @@ from typing import Any
 from registry.conditions import expression
 from registry.errors import InvalidValue
 
-PARTS_LIMIT = 70
+PARTS_LIMIT = 110
 """Parts of the tree of one condition: about a dozen comparisons."""
 PATH = re.compile(r"\A[A-Za-z_][\w-]*+(?:\.[\w-]++)*+\Z")
 LONGEST_PATH = 200
@@ -204,9 +204,11 @@ def _membership(item: _Value, items: _Value, node: ast.expr) -> _Value:
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two values are of one kind and equal: 1 is 1.0, but neither True nor '1'."""
-    if type(one) is not type(other) and not (_is_number(one) and _is_number(other)):
-        return False
-    return bool(one == other)
+    if type(one) is type(other) or (_is_number(one) and _is_number(other)):
+        return bool(one == other)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return [*one] == [*other]
+    return False
 
 
 def _is_number(value: Any) -> bool:

@@ -7,10 +7,23 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
-from registry.profile import NamedLlmConfig, Profile
+from registry.authorization import GUEST
+from registry.profile import (
+    FlowAction,
+    FlowRule,
+    InboxItem,
+    NamedLlmConfig,
+    Observer,
+    Profile,
+    Segment,
+    ToolAccessPolicy,
+)
 from registry.sources.profile_files import PACKAGED_PROFILES
+from registry.validation import DocumentReader, RawValue
 from tests.broken_profiles import BROKEN, Broken
 from tests.registry.test_profiles import PRINTED
 
@@ -36,6 +49,12 @@ UNSEEN = (
     "is not expanded",
 )
 """Words of mistakes that a schema cannot see."""
+NAMES = [
+    *{name for model in (Profile, Observer, FlowRule, FlowAction) for name in model.model_fields},
+    *{name for model in (Segment, InboxItem, ToolAccessPolicy) for name in model.model_fields},
+    *("system_prompt_segments", "path", "value", "temperature", "model", "P"),
+]
+"""Names of fields, and one that is none."""
 SEEN = [one for one in BROKEN if not any(words in one.words for words in UNSEEN)]
 
 
@@ -70,3 +89,34 @@ def test_every_field_says_what_it_is_and_no_other_is_allowed() -> None:
 def test_what_may_be_chosen_is_listed() -> None:
     effort, _ = SCHEMAS[1]["properties"]["reasoning_effort"]["anyOf"]
     assert {"none", "low", "high"} <= {*effort["enum"]}
+
+
+PARTS = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=9),
+        st.sampled_from(
+            [
+                *("self", "True", "v['state.step']", "{{ person.name }}", "static_text"),
+                *("set_state", "add_to_inbox", "loop_with_inbox_item", "await_user_input"),
+                "state.params.a",
+            ]
+        ),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), PARTS, max_size=6))
+def test_no_value_at_all_raises_and_what_is_refused_is_told(value: dict[str, Any]) -> None:
+    for read in (DocumentReader.profile, DocumentReader.llm_config):
+        reader = DocumentReader(GUEST)
+        entry = read(reader, RawValue.of_place({"name": "P", **value}, "here", "here"))
+        assert (entry is None) is any(one.level == "error" for one in reader.problems)
+        assert all(one.cure for one in reader.problems)
+        if entry is not None:
+            assert type(entry.value).model_validate_json(entry.value.to_text()) == entry.value

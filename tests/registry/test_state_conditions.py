@@ -69,6 +69,9 @@ def holds(text: str, state: dict[str, Any] = STATE) -> bool:
         ("v['state.current_action.name'] == v['state.answer']", False),
         ("v['state.params.x'] != v['state.params.on']", True),
         ("v['state.params.x'] in ['a', None]", True),
+        ("v['state.tools_used'] == ['search', 'read']", True),
+        ("v['state.tools_used'] != ('search', 'read')", False),
+        ("v['state.tools_used'] == []", False),
         ("v['state.current_action'] in ['a']", False),
     ],
 )
@@ -351,4 +354,13 @@ def test_a_condition_holds_where_its_rule_does_and_nowhere_else(
 ) -> None:
     text = written(tree)
     assume(len(text) <= LENGTH_LIMIT)
+    try:
+        compiled(text)
+    except InvalidValue as wrong:
+        assume("too many parts" not in wrong.message)
+        raise
     assert holds(text, state) is bool(worth(tree, state))
+
+
+def test_a_dozen_comparisons_are_one_condition() -> None:
+    assert holds(" or ".join(["v['state.step'] == 3"] * 11 + ["v['state.step'] < 3"]))
