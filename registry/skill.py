@@ -37,6 +37,7 @@ class ServerCache(CacheRule):
 
 
 DESCRIPTION_LIMIT = 8000
+INSTRUCTIONS_LIMIT = 4000
 LONGEST_SECONDS = 30.0
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,56}\Z")
@@ -67,6 +68,7 @@ def _url(text: str) -> str:
 
 Variable = Annotated[str, AfterValidator(_variable)]
 _Description = Annotated[str, StringConstraints(min_length=1, max_length=DESCRIPTION_LIMIT)]
+_Instructions = Annotated[str, StringConstraints(min_length=1, max_length=INSTRUCTIONS_LIMIT)]
 _WebhookUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)]
 _Seconds = Annotated[float, Field(gt=0, le=LONGEST_SECONDS, strict=False)]
 
@@ -107,7 +109,8 @@ class Skill(RegistryModel):
 
     An internal one has the description and input schema of its handler unless it gives its own.
     `output_schema` is what its result must match, `timeout_seconds` how long one call may take.
-    `requires_approval` asks a person before each call.
+    `requires_approval` asks a person before each call. `instructions` say how it is to be used:
+    they stand in the system prompt where the agent's profile has a part for what tools contribute.
     """
 
     name: Annotated[str, AfterValidator(_name)]
@@ -121,6 +124,7 @@ class Skill(RegistryModel):
     timeout_seconds: _Seconds = LONGEST_SECONDS
     cache: CacheRule | None = None
     requires_approval: bool = False
+    instructions: _Instructions | None = None
     enabled: bool = True
 
     @model_validator(mode="after")

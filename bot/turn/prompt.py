@@ -26,6 +26,7 @@ from bot.safety.output_filter import TOPICS
 from bot.safety.text_safety import Redact, printable, redact_values, strip_invisible
 from bot.store.journal import Journal
 from bot.store.sessions import is_http
+from bot.tools.calls import SKILL
 from bot.tools.toolset import Toolset
 from registry.api_key import hide_keys
 
@@ -241,8 +242,12 @@ def segments_text(
     used = {server for server, *_ in names.values()}
     servers = [one for one in toolset.mcp.servers if one.name in used]
     params = redact_values(bounded(context.metadata), redact) if context else {}
+    said = {one.name: one.document.instructions for one in toolset.permissions.skills}
+    own = ((wire, said.get(tool)) for wire, (server, tool, *_) in names.items() if server == SKILL)
+    of_skills = [(wire, text) for wire, text in own if text]
     contributed = toolset.mcp.pool.instructions(servers)
-    return text_of_segments(agent.effective, PromptState(fixed, params, tools, contributed))
+    state = PromptState(fixed, params, tools, contributed, of_skills)
+    return text_of_segments(agent.effective, state)
 
 
 WARM_SECONDS = 300.0
