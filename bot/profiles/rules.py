@@ -151,13 +151,14 @@ NOTHING = Decision()
 class Round:
     """The rules around one answer: what was looked at, what fired, and what came of it.
 
-    `step` is the number of the answer.
+    `step` is the number of the answer. `redact` takes secrets out of what is noted of values, where
+    the state may have some.
     """
 
     rules: Rules
     turn: str
     step: int
-    redact: Redact
+    redact: Redact = str
     phases: list[dict[str, Any]] = field(default_factory=list)
     added: list[Json] = field(default_factory=list)
     sets: dict[str, Any] = field(default_factory=dict)
@@ -308,7 +309,6 @@ class TurnRules:
     fixed: Mapping[str, Any]
     names: Mapping[str, Sequence[str]]
     earlier: Earlier
-    redact: Redact
     recorded: Callable[[], Iterable[Record]]
     _state: TurnState = field(init=False)
     _round: Round = field(init=False)
@@ -319,7 +319,7 @@ class TurnRules:
         """Look at what comes before a request: the ids and the words of what it is to read."""
         state, self._is_all_read = self._made(), False
         self._state = state
-        self._round = Round(self.rules, self.turn, state.step + 1, self.redact)
+        self._round = Round(self.rules, self.turn, state.step + 1)
         self._round.observe("pre", state)
         waiting, profile = state.unread, self.rules.profile
         # Where the model goes on with its own answer, nothing can stand behind that.
@@ -356,7 +356,7 @@ class TurnRules:
         if is_noted and self._is_all_read:
             return None
         state, own = self._made(), unread_in(records)
-        last = Round(self.rules, self.turn, state.step, self.redact)
+        last = Round(self.rules, self.turn, state.step)
         if is_refused:
             return Record(RULES, {**last.body(state.number), "read": [*state.unread]})
         last.added += [item for id, item in state.unread.items() if id not in own]

@@ -92,7 +92,7 @@ def fixed_values(
         "agent.name": agent.name,
         "agent.type": profile.type if profile else None,
         "agent.model": agent.model,
-        "agent.instructions": effective.instructions[:TEXT_LIMIT] or None,
+        "agent.instructions": redact(effective.instructions[:TEXT_LIMIT]) or None,
         "account.id": agent.attribution.account,
     }
 

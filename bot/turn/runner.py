@@ -297,9 +297,9 @@ def rules_of(
     turn: Turn, fixed: Mapping[str, Any], earlier: Sequence[Sequence[Record]]
 ) -> TurnRules | None:
     """The rules of a turn's profile."""
-    agent, redact = turn.agent.effective, turn.agent.filter.secrets.redact
+    agent = turn.agent.effective
     if agent.profile is None:
         return None
     engine = _engine()
     rules, left = engine.rules(agent.profile, agent.profile_mark), engine.earlier(earlier)
-    return engine.turn(rules, turn.id, fixed, turn.prompt.names, left, redact, turn.made)
+    return engine.turn(rules, turn.id, fixed, turn.prompt.names, left, turn.made)
