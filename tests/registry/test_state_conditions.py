@@ -69,6 +69,8 @@ def holds(text: str, state: dict[str, Any] = STATE) -> bool:
         ("v['state.current_action.name'] == v['state.answer']", False),
         ("v['state.params.x'] != v['state.params.on']", True),
         ("v['state.params.x'] in ['a', None]", True),
+        ("(v['state.last_error'] or v['state.params.x'] or v['person.role']) == 'everyone'", True),
+        ("(v['state.step'] and v['inbox.count'] and v['person.role']) == 0", True),
         ("v['state.tools_used'] == ['search', 'read']", True),
         ("v['state.tools_used'] != ('search', 'read')", False),
         ("v['state.tools_used'] == []", False),
@@ -272,8 +274,11 @@ paths = st.sampled_from(["x", "y.z", "y", "gone"]).map(lambda path: ("read", pat
 literals = plain.map(lambda value: ("is", value))
 lists = st.lists(plain, max_size=3).map(lambda several: ("is", several))
 sides = paths | literals
+joined = st.tuples(st.sampled_from(["and", "or"]), sides, sides) | st.tuples(
+    st.sampled_from(["and", "or"]), sides, sides, sides
+)
 comparisons = st.one_of(
-    st.tuples(st.sampled_from(["==", "!="]), sides | lists, sides | lists),
+    st.tuples(st.sampled_from(["==", "!="]), sides | lists | joined, sides | lists | joined),
     st.tuples(st.sampled_from(["<", "<=", ">", ">="]), paths, paths),
     st.tuples(st.sampled_from(["in", "not in"]), sides, paths | lists),
     st.tuples(st.sampled_from(["is", "is not"]).map(lambda how: f"{how} None"), paths),
@@ -283,6 +288,7 @@ trees = st.recursive(
     lambda inner: st.one_of(
         st.tuples(st.just("not"), inner),
         st.tuples(st.sampled_from(["and", "or"]), inner, inner),
+        st.tuples(st.sampled_from(["and", "or"]), inner, inner, inner),
     ),
     max_leaves=6,
 )
@@ -300,8 +306,11 @@ def written(tree: Tree) -> str:
             return f"not ({written(rest[0])})"
         case "is None" | "is not None":
             return f"{written(rest[0])} {how}"
-    left, right = map(written, rest)
-    return f"({left}) {how} ({right})" if how in ("and", "or") else f"{left} {how} {right}"
+    parts = [
+        f"({text})" if one[0] in ("and", "or") else text
+        for one, text in zip(rest, map(written, rest), strict=True)
+    ]
+    return f" {how} ".join(parts)
 
 
 def worth(tree: Tree, state: dict[str, Any]) -> Any:
@@ -312,8 +321,8 @@ def worth(tree: Tree, state: dict[str, Any]) -> Any:
     if how == "is":
         return rest[0]
     if how in ("and", "or"):
-        first = worth(rest[0], state)
-        return first if bool(first) is (how == "or") else worth(rest[1], state)
+        *before, last = (worth(part, state) for part in rest)
+        return next((one for one in before if bool(one) is (how == "or")), last)
     one, *others = (worth(part, state) for part in rest)
     if how == "not":
         return not one
