@@ -82,10 +82,10 @@ model request. In F29 the host runs in the process of the proof, so that tasks a
 be counted.
 
 In F30 the agent has a [profile](profiles.md) that reminds the model before its first answer, and
-again after a draft. The model notes which reminders stood in each of its requests: they must come in
-order, and none again once an answer to it is recorded. The journal must have each item added once and
-read by one answer, and each rule must have acted once in a turn; a draft has no tag, so that one
-that a person sees is found.
+again after a draft. The model notes which reminders stood in each of its requests: they must come
+in order, and none again once an answer to it is recorded. The journal must have each item added
+once and read by one answer, and each rule must have acted once in a turn. A draft has no tag, so
+that one that a person sees is found.
 
 - `make proof SEED=7 ROWS=F1,F2 KILLS=50`: another seed, some rows, fewer kills. Rows that were
   tested again replace their lines on this page.
