@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from bench.process import Process
 from bench.results import Bar, Section, Table, median, quantile, short
 from bench.stage import AGENT, Stage
+from registry.profile import Profile
 from registry.state_conditions import compiled
 
 ROUNDS = 20
@@ -22,7 +22,7 @@ HOW = (
     "order that changes; CPU is of host and Valkey. A ratio is that of the medians over all "
     "rounds. No rule adds an item, as that would be another request to the model: what is measured "
     "is looking at all of them, and recording it. Conditions are those of the same twenty rules, "
-    "evaluated alone over a state of plain dictionaries."
+    "looked at alone, with finding the values that they read."
 )
 CONDITIONS = (
     "v['state.step'] == 0 and not v['state.params.date'] and v['chat.kind'] == 'http'",
@@ -46,21 +46,10 @@ CONDITIONS = (
     "v['state.answer'] in ['', '...', 'none']",
     "v['state.current_action'] or True",
 )
-STATE: Mapping[str, Any] = {
-    "state": {
-        "step": 1,
-        "turn_number": 3,
-        "answer": "The tide is high at noon, and low at six in the evening. " * 20,
-        "tools_used": ["search", "read_file"],
-        "params": {"mode": "plain"},
-        "tasks": {"search": {"status": "done", "runs": 2}},
-    },
-    "message": {"text": "When is high tide?"},
-    "person": {"name": "Ann", "role": "everyone"},
-    "chat": {"kind": "private"},
-    "agent": {"type": "researcher"},
-    "inbox": {"count": 0, "sources": []},
-}
+QUESTION = {"turn": "1-0", "given": {"text": "When is high tide?", "params": {"mode": "plain"}}}
+TEXT = "The tide is high at noon, and low at six in the evening. " * 20
+ANSWER = {"turn": "1-0", "content": [{"type": "text", "text": TEXT}], "stop": "end_turn"}
+FIXED = {"person.name": "Ann", "person.role": "everyone", "chat.kind": "private"}
 
 
 def profile() -> dict[str, Any]:
@@ -144,21 +133,21 @@ async def _burst(stage: Stage, process: Process, bot: int) -> float:
     return (process.cpu() - before) / CHATS
 
 
-def conditions_once(state: Mapping[str, Any] = STATE) -> list[float]:
-    """Seconds that one look at all twenty conditions takes, many times."""
+def conditions_once() -> list[float]:
+    """Seconds that one look at all twenty takes, their values included, many times."""
+    from bot.profiles.rules import rules_of
+    from bot.profiles.state import TurnState
+    from bot.store.journal import Record
 
-    def read(path: str) -> Any:
-        found: Any = state
-        for name in path.split("."):
-            found = found.get(name) if isinstance(found, Mapping) else None
-        return found
-
-    checked = [compiled(text) for text in CONDITIONS]
+    rules = rules_of(Profile.model_validate(profile()), "Twenty@bench")
+    state = TurnState(FIXED, {}).follow([Record("person", QUESTION), Record("model", ANSWER)])
     found = []
     for _ in range(TIMES):
         began = time.perf_counter()
-        for one in checked:
-            one.holds(read)
+        for phase in (rules.pre, rules.post, rules.flow):
+            values = phase.values(state)
+            for rule in phase.rules:
+                rule.holds(values.get)
         found.append(time.perf_counter() - began)
     return found
 

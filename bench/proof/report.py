@@ -81,6 +81,12 @@ answer to the letter; the transcript must have one turn with one end, and the le
 model request. In F29 the host runs in the process of the proof, so that tasks and descriptors can
 be counted.
 
+In F30 the agent has a [profile](profiles.md) that reminds the model before its first answer, and
+again after a draft. The model notes which reminders stood in each of its requests: they must come
+in order, and none again once an answer to it is recorded. The journal must have each item added
+once and read by one answer, and each rule must have acted once in a turn. A draft has no tag, so
+that one that a person sees is found.
+
 - `make proof SEED=7 ROWS=F1,F2 KILLS=50`: another seed, some rows, fewer kills. Rows that were
   tested again replace their lines on this page.
 - A short version of every row runs in `make test` (`tests/proof`).
@@ -161,12 +167,18 @@ def _note(tried: Tried) -> str:
     return f"- **{row.name}**: " + "; ".join(words) + "." if words else ""
 
 
+_ROWS = re.compile(r"(?:^\| \*\*F\d+\*\* .*\n)+", re.MULTILINE)
+"""The lines of the table."""
+
+
 def renewed(text: str, results: Sequence[Tried], seed: int) -> str:
-    """The page with these rows tried again; all others stay as they are."""
+    """The page with these rows tried again, or added; all others stay as they are."""
     for result in results:
         name = re.escape(f"**{result[0].name}**")
         line, note = _table_line(result, seed), _note(result)
-        text = re.sub(rf"^\| {name} .*$", _as_is(line), text, flags=re.MULTILINE)
+        text, count = re.subn(rf"^\| {name} .*$", _as_is(line), text, flags=re.MULTILINE)
+        if not count and (rows := _ROWS.search(text)):
+            text = f"{text[: rows.end()]}{line}\n{text[rows.end() :]}"
         text = re.sub(rf"^- {name}:.*\n", "", text, flags=re.MULTILINE)
         if note:
             text = text.replace("### Notes\n\n", f"### Notes\n\n{note}\n", 1)

@@ -61,3 +61,13 @@ def test_rows_that_are_tried_again_change_their_own_lines_alone() -> None:
     assert changed[1] == "- **F1**: broken: 2 lost."
     assert "of F1;" not in new
     assert new.count("of F2") == old.count("of F2")
+
+
+def test_a_row_that_is_new_is_added_below_the_others() -> None:
+    old = page(
+        [(row, Result(tries=3), 1.0) for row in ROWS[:-1]], 1, 300, 20, 25.0, "A machine.", ""
+    )
+    new = renewed(old, [(ROWS[-1], Result(tries=9), 1.0)], 77)
+    (added,) = [line for line in new.splitlines() if line not in old.splitlines()]
+    assert added.startswith(f"| **{ROWS[-1].name}** ")
+    assert new.index(added) > new.index(f"| **{ROWS[-2].name}** ")
