@@ -72,15 +72,10 @@ class AgentLoop:
     rules: TurnRules | None = None
 
     async def run(self) -> TurnResult | Suspension:
-        """How the turn ends; its last records are not written yet."""
-        end = await self._run()
-        if self.rules is not None and isinstance(end, TurnResult):
-            left = self.rules.closing(is_refused=end.is_refused)
-            self.turn.add(*([left] if left else []))
-        return end
+        """How the turn ends; its last records are not written yet.
 
-    async def _run(self) -> TurnResult | Suspension:
-        """The person's stop and the time limit end a turn wherever it is; what was said stays."""
+        The person's stop and the turn's time limit end it wherever it is; what was said stays.
+        """
         stop, time_limit = self.turn.stop, asyncio.timeout(self.turn.usage.seconds_left)
         try:
             async with time_limit:
@@ -109,6 +104,12 @@ class AgentLoop:
             log.warning("model.gave_up", agent=agent, error=str(error), cause=cause)
             return replace(await self._gave_up("failed", results.BUSY, error), can_retry=True)
         return end
+
+    def close(self, end: TurnResult) -> None:
+        """Note what the rules leave to the next turn; it is recorded with the end of this one."""
+        if self.rules is not None:
+            left = self.rules.closing(is_refused=end.is_refused)
+            self.turn.add(*([left] if left else []))
 
     async def step(self) -> TurnResult | Suspension | None:
         """Resume the calls that are open, or ask the model; the end if this was the last step."""

@@ -104,6 +104,7 @@ class TurnRunner:
                         if isinstance(end, Suspension):
                             await turn.suspend(end, progress.message)
                         else:
+                            loop.close(end)
                             await turn.finish(end, progress.message)
                     except Exception:  # what failed has cost something as well
                         await turn.request_failed()
