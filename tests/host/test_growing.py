@@ -41,10 +41,10 @@ class Group:
         self.faults.clear()
         self.room: Room = stage.world.group("Team", [ann, bot])
 
-    async def ask(self) -> None:
-        """A question whose answer stands still when half of it is there."""
+    async def ask(self, events: int = 12, pace: float | None = None) -> None:
+        """A question whose answer stands still when so much of it is there."""
         self.stage.sim.gates.shut("half")
-        stands = Turn((Text(ANSWER),), fault=Stall(events=12, gate="half"))
+        stands = Turn((Text(ANSWER),), pace=pace, fault=Stall(events, gate="half"))
         self.stage.script.on(stands)
         self.stage.world.say(self.ann, self.room, f"@{self.bot.username} slowly")
         await self.stage.sim.gates.reached("half")
@@ -111,8 +111,10 @@ async def test_an_edit_on_its_way_when_the_answer_is_whole_does_not_undo_it(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limit, "_GROUP_EDIT_GAP", 0.3)
-    group.faults.add(Fault("delay", "editMessageText", seconds=1.5))
-    await group.grown()
+    group.faults.add(Fault("delay", "editMessageText", seconds=3))
+    await group.ask(events=100, pace=60.0)  # slow enough that it begins before, and is edited then
+    await group.is_on_its_way()
+    await group.go_on()
     await until(lambda: group.calls().count("editMessageText") == 2)
     assert group.stage.texts(group.room, group.bot.id) == [ANSWER]
 

@@ -132,7 +132,10 @@ async def test_what_other_hands_wrote_has_versions_too(
     say = saying(stage, boss, stage.world.private(boss, echo), echo)
     async with stage.host(REDIS_URL=valkey.url) as host:
         await say(f"/addagent {edited(FIRST)}")
+        before = host.catalog.get_agent("poet")
         await redis.set("agent:definition:poet", edited(SECOND))
+        async with asyncio.timeout(10):
+            await host.catalog.until(lambda snapshot: snapshot.agent("poet") != before)
         by_hand = await say("/versions poet")
         assert "set by hand in the store: customInstructions" in by_hand
         assert numbers(by_hand) == [2, 1]
