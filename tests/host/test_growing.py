@@ -111,11 +111,15 @@ async def test_an_edit_on_its_way_when_the_answer_is_whole_does_not_undo_it(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limit, "_GROUP_EDIT_GAP", 0.3)
-    group.faults.add(Fault("delay", "editMessageText", seconds=3))
-    await group.ask(events=100, pace=60.0)  # slow enough that it begins before, and is edited then
+    group.faults.add(Fault("delay", "editMessageText", seconds=1.5, says="word60"))
+    await group.ask(events=125, pace=60.0)  # slow enough that it begins before that
     await group.is_on_its_way()
     await group.go_on()
-    await until(lambda: group.calls().count("editMessageText") == 2)
+
+    def edits() -> list[str]:
+        return [call.params["text"] for call in group.made() if call.method == "editMessageText"]
+
+    await until(lambda: edits()[-1:] == [ANSWER] and any("word60" in one for one in edits()[:-1]))
     assert group.stage.texts(group.room, group.bot.id) == [ANSWER]
 
 
