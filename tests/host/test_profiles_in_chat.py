@@ -131,6 +131,16 @@ async def test_an_agent_gets_a_profile_by_a_draft_and_its_card_names_it(stage: S
             await user.tap(label)
         assert {"Partner", "Researcher", "Waiter_One"} <= set(user.labels)
         assert "• profile: Waiter_One Partner" in await user.tap("Partner")
+        await say("/edit poet instructions Speak in verse.")
+        await say("/publish poet")
+        await host.catalog.until(lambda one: one.agents["poet"].value.profile == "Partner")
+        card = await say("/agent poet")
+        assert "• customInstructions: Speak in verse. · agent:definition:poet" in card
+        count = len(host.catalog.snapshot().all_profiles.profiles["Partner"].value.segments)
+        built = f"the prompt is built from {count} segments of profile Partner"
+        assert f"• segments: {built} · the package" in card
+        await user.open("/agents poet")
+        assert f"• Profile: Partner, {built}" in await user.tap("Poet")
         await say("/edit poet profile none")
         await say("/publish poet")
         await host.catalog.until(lambda one: one.agents["poet"].value.profile is None)
