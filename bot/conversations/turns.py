@@ -47,13 +47,13 @@ from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
 from bot.store.sessions import is_http
 from bot.turn.results import (
-    LEAVE_PRESET,
     LETTER_GONE,
     MESSAGE_GONE,
     NO_AGENT,
     NOT_YOURS,
     RETRYING,
     STOPPED_EARLY,
+    WAYS_OUT,
     Retry,
     find_retry,
     letter_button,
@@ -166,8 +166,8 @@ class Turns:
         if agent is not None:
             agent = await self.router.routed(entry, incoming, agent)
             found = found if agent else replace(found, why=NO_ROUTE)
-        if agent is None and found.rule == "preset":
-            cure = "" if is_http(entry.line.name) else LEAVE_PRESET
+        if agent is None and found.rule in WAYS_OUT:
+            cure = "" if is_http(entry.line.name) else WAYS_OUT[found.rule]
             text = paragraphs(escape_markdown(found.why), cure)
             await self.stores.reply(entry, incoming, text)
             return Outcome.DONE
