@@ -172,6 +172,13 @@ async def test_a_profile_comes_as_a_file_a_reply_or_pasted_and_every_mistake_has
         assert answer.text.startswith("Created profile Waiter_One.")
         fenced = f"/addprofile replace\n```yaml\n{WAITER.replace('partner', 'fenced')}```"
         assert (await say(fenced)).startswith("Replaced profile Waiter_One.")
+        long = " or ".join(["v['message.text'] == 'a rather long word to look for'"] * 6)
+        await say(f"/addprofile replace {WAITER.replace('True', long)}")
+        assert f"if {long}" in await say("/profiles Waiter_One")
+        said = await say("/addprofile name: waiter_one")
+        assert "⚠ " in said
+        assert "'waiter_one' and profile 'Waiter_One' differ in letter case alone" in said
+        await say("/removeprofile waiter_one")
         as_json = '/addprofile {"name": "Curly", “type”: “json”}'
         assert "Created profile Curly." in await say(as_json)
         wrong = WAITER.replace("flow_decider", "flow_deciders").replace('type: "partner', 'typ: "x')
