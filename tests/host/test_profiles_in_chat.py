@@ -288,6 +288,7 @@ async def test_people_without_the_role_see_and_change_no_profile(stage: Stage) -
         assert "There are no model configurations." in await his("/llmconfigs")
         denied = await his(f"/addprofile replace {WAITER}")
         assert "Only admins of this host may send this." in denied
+        assert "may send this" in await his("/removeprofile Waiter_One")
         stage.world.say(max_, stage.world.private(max_, echo), "/removeprofile Waiter_One")
         assert "only admins of the host may" in await his("/restore profile Waiter_One 1")
         assert "may send this" in await hers("/profiles")
