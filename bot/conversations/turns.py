@@ -45,7 +45,7 @@ from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import DeadLetters, UpdateInbox
 from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
-from bot.store.sessions import is_http
+from bot.store.sessions import account_of, is_http
 from bot.turn.results import (
     LETTER_GONE,
     MESSAGE_GONE,
@@ -62,6 +62,7 @@ from bot.turn.routing import InstanceRouter
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
+from registry.roles import DEFAULT_ACCOUNT
 
 
 def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
@@ -175,6 +176,8 @@ class Turns:
             admin = self.access.is_admin(incoming.person.id)
             document = self.resolver.catalog.snapshot().document
             cure = no_agent_cure(found.why, document.agents, document.errors) if admin else ""
+            if is_http(entry.line.name) and account_of(entry.line.name) == DEFAULT_ACCOUNT:
+                cure = escape_markdown(f"{found.why[:1].upper()}{found.why[1:]}.")
             await self.stores.reply(entry, incoming, paragraphs(NO_AGENT, cure))
             return Outcome.DONE
         request = self._request(entry, incoming, agent)
