@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -52,7 +53,9 @@ class ProfileFiles(FollowedFolder[Any]):
     def _listed(
         self, known: Mapping[str, SeenFile[Any]], problems: list[Problem]
     ) -> Iterator[tuple[str, bool]]:
-        problems += _misplaced(self.folder)
+        os.stat(self.folder)  # noqa: PTH116 - raises where it is not there
+        with suppress(OSError):  # it may be closed to lists, and its folders open
+            problems += _misplaced(self.folder)
         for folder in FOLDERS:
             try:
                 names = _files(f"{self.folder}/{folder}", problems)
@@ -91,7 +94,7 @@ def _by_name(look: Look[Any]) -> Iterator[tuple[Kind, Entry[Any]]]:
 
 
 def _misplaced(folder: Path) -> Iterator[Problem]:
-    """That files lie in the folder itself, where none is read; raises OSError."""
+    """That files lie in the folder itself, where none is read."""
     with os.scandir(folder) as found:
         names = sorted(one.name for one in found if one.name.endswith(ENDINGS))
     if names:
