@@ -27,6 +27,7 @@ from registry.definition import (
     LlmConfiguration,
     McpServer,
     Servers,
+    idle_for,
     idle_patterns,
     missing_names,
     servers_of,
@@ -483,7 +484,11 @@ class Snapshot:
             entry = self.type_named(instance.agent_type)
         else:
             entry = self.agents.get(id)
-        name = entry.value.profile if entry else None
+        return self.lacked_by(entry.value) if entry else None
+
+    def lacked_by(self, agent: AgentDefinition) -> str | None:
+        """The profile that an agent names, in force or not, and that is not there."""
+        name = agent.profile
         return name if name and self.profile_in_force(name) is None else None
 
     def odd_profiles(self) -> Iterator[Problem]:
@@ -491,6 +496,14 @@ class Snapshot:
         for id, entry in self.agents.items():
             if (name := entry.value.profile) is not None:
                 yield from self._odd_profile(id, entry, name)
+        if self.document.profiles:
+            yield from self._alike()
+            yield from self._idle_tools()
+        for draft in self.document.drafts.values():
+            if lost := self.lacked_by(draft.value.definition):
+                message, cure = unknown_name("profile", lost, self.all_profiles.profiles)
+                message = f"the draft of '{draft.value.agent}' cannot answer: {message}"
+                yield Problem(draft.place, message, cure, level="warning", path="profile")
 
     def _odd_profile(self, id: str, entry: Entry[AgentDefinition], name: str) -> Iterator[Problem]:
         found = self.profile_in_force(name)
@@ -506,6 +519,35 @@ class Snapshot:
             message = f"profile '{name}' allows agent '{id}' the toolset '{own}', which is none"
             cure = f"define it under 'toolsets', or name a server of the agent; there are: {known}"
             yield Problem(found.place_of("tool_access_policy"), message, cure)
+
+    def _alike(self) -> Iterator[Problem]:
+        """Profiles whose names differ from another one's in upper and lower case alone."""
+        first: dict[str, str] = {}
+        own = self.document.profiles
+        for name in sorted(self.all_profiles.profiles, key=lambda one: (one in own, one)):
+            other = first.setdefault(name.casefold(), name)
+            if other != name and (entry := own.get(name)) is not None:
+                message = f"profile '{name}' and profile '{other}' differ in letter case alone"
+                yield Problem(entry.place, message, "rename one of the two", level="warning")
+
+    def _idle_tools(self) -> Iterator[Problem]:
+        """Single tools that a profile allows, and that no agent which has it could have."""
+        users: dict[str, list[AgentDefinition]] = defaultdict(list)
+        for entry in self.agents.values():
+            agent = entry.value
+            if agent.profile and (agent.tool_policy or ToolPolicy()).allowed is None:
+                users[agent.profile].append(agent)
+        for name, agents in users.items():
+            found = self.profile_in_force(name)
+            policy = found.profile.tool_access_policy if found else None
+            for pattern in (policy.allowed_individual_tools or ()) if policy else ():
+                idle = [idle_for(agent, self.servers, pattern) for agent in agents]
+                if found is not None and (first := idle[0]) is not None and all(idle):
+                    what, cure = first
+                    message = f"profile '{name}' allows '{pattern}', which matches no {what} of "
+                    message += f"any agent that has it ({agents[0].id})"
+                    place = found.place_of("tool_access_policy")
+                    yield Problem(place, message, cure, level="warning")
 
     # --- drafts ---
 
@@ -687,7 +729,7 @@ class Snapshot:
         """An agent or an instance with all layers merged, or None where it cannot answer."""
         if instance := self.document.instances.get(agent_id):
             base = self.type_named(instance.value.agent_type)
-            if base is None or self._lacks_profile(base.value):
+            if base is None or self.lacked_by(base.value):
                 return None
             shared, top, profile = self.servers, self._top, self._profile_of(base.value)
             return effective_instance(host_defaults, base, instance, shared, tuning, top, profile)
@@ -701,16 +743,13 @@ class Snapshot:
         tuning: Iterable[Layer] = (),
     ) -> EffectiveAgent | None:
         """An agent, in force or not, with all layers merged; None where its profile is missing."""
-        if self._lacks_profile(entry.value):
+        if self.lacked_by(entry.value):
             return None
         profile = self._profile_of(entry.value)
         return effective(host_defaults, entry, self.servers, tuning, self._top, profile)
 
     def _profile_of(self, agent: AgentDefinition) -> ProfileInForce | None:
         return self.profile_in_force(agent.profile) if agent.profile else None
-
-    def _lacks_profile(self, agent: AgentDefinition) -> bool:
-        return agent.profile is not None and self.profile_in_force(agent.profile) is None
 
     def name_of(self, id: str) -> str:
         """The name of an agent or an instance, as people see it; '' where it is not there."""

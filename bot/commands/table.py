@@ -47,7 +47,7 @@ from bot.commands.host import AdminContext, retrying
 from bot.ops.shown_once import ShownOnce
 from bot.store.client import StoreClient
 from bot.tools.policy import Decision
-from bot.turn.results import LEAVE_PRESET, NO_AGENT
+from bot.turn.results import NO_AGENT, WAYS_OUT
 from bot.usage.ledger import usage
 
 NOTHING_RUNS = "Nothing is running here."
@@ -105,7 +105,7 @@ async def start(admin_context: AdminContext, context: CommandContext) -> Command
     if context.agent:
         agent = escape_markdown(context.agent)
         return Reply(f"{hello} I am **{agent}**. Just write to me; /help lists more.")
-    if gone := _preset_gone(context):
+    if gone := _choice_gone(context):
         return Reply(paragraphs(hello, gone))
     if not context.admin:
         return Reply(f"{hello} {NO_AGENT} An admin has to set one up first.")
@@ -115,11 +115,12 @@ async def start(admin_context: AdminContext, context: CommandContext) -> Command
     return Reply(paragraphs(f"{hello} {NO_AGENT}", how, add))
 
 
-def _preset_gone(context: CommandContext) -> str:
-    """That the sender's preset cannot answer here, and how to leave it; '' where that is not so."""
-    if context.agent or context.resolution.rule != "preset":
+def _choice_gone(context: CommandContext) -> str:
+    """That the sender's preset or draft cannot answer here, and the way out; '' otherwise."""
+    found = context.resolution
+    if context.agent or found.rule not in WAYS_OUT:
         return ""
-    return f"{escape_markdown(context.resolution.why)} {LEAVE_PRESET}"
+    return f"{escape_markdown(found.why)} {WAYS_OUT[found.rule]}"
 
 
 @command("new", "start a new conversation; the old one is set aside")
@@ -146,7 +147,7 @@ async def show_help(
     more = _lines(row for row in may if row.needs)
     head = "For admins" if context.admin else "With your role"
     who = await _about(admin_context, context) if context.agent else ""
-    who = who or _preset_gone(context) or NO_AGENT
+    who = who or _choice_gone(context) or NO_AGENT
     return Reply(paragraphs(who, everyone, f"{head}:\n{more}" if more else ""))
 
 

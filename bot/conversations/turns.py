@@ -45,15 +45,15 @@ from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import DeadLetters, UpdateInbox
 from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
-from bot.store.sessions import is_http
+from bot.store.sessions import account_of, is_http
 from bot.turn.results import (
-    LEAVE_PRESET,
     LETTER_GONE,
     MESSAGE_GONE,
     NO_AGENT,
     NOT_YOURS,
     RETRYING,
     STOPPED_EARLY,
+    WAYS_OUT,
     Retry,
     find_retry,
     letter_button,
@@ -62,6 +62,7 @@ from bot.turn.routing import InstanceRouter
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
+from registry.roles import DEFAULT_ACCOUNT
 
 
 def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
@@ -166,8 +167,8 @@ class Turns:
         if agent is not None:
             agent = await self.router.routed(entry, incoming, agent)
             found = found if agent else replace(found, why=NO_ROUTE)
-        if agent is None and found.rule == "preset":
-            cure = "" if is_http(entry.line.name) else LEAVE_PRESET
+        if agent is None and found.rule in WAYS_OUT:
+            cure = "" if is_http(entry.line.name) else WAYS_OUT[found.rule]
             text = paragraphs(escape_markdown(found.why), cure)
             await self.stores.reply(entry, incoming, text)
             return Outcome.DONE
@@ -175,6 +176,8 @@ class Turns:
             admin = self.access.is_admin(incoming.person.id)
             document = self.resolver.catalog.snapshot().document
             cure = no_agent_cure(found.why, document.agents, document.errors) if admin else ""
+            if is_http(entry.line.name) and account_of(entry.line.name) == DEFAULT_ACCOUNT:
+                cure = escape_markdown(f"{found.why[:1].upper()}{found.why[1:]}.")
             await self.stores.reply(entry, incoming, paragraphs(NO_AGENT, cure))
             return Outcome.DONE
         request = self._request(entry, incoming, agent)

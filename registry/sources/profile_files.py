@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -53,6 +54,8 @@ class ProfileFiles(FollowedFolder[Any]):
         self, known: Mapping[str, SeenFile[Any]], problems: list[Problem]
     ) -> Iterator[tuple[str, bool]]:
         os.stat(self.folder)  # noqa: PTH116 - raises where it is not there
+        with suppress(OSError):  # it may be closed to lists, and its folders open
+            problems += _misplaced(self.folder)
         for folder in FOLDERS:
             try:
                 names = _files(f"{self.folder}/{folder}", problems)
@@ -88,6 +91,17 @@ def _by_name(look: Look[Any]) -> Iterator[tuple[Kind, Entry[Any]]]:
     for name, file in sorted(look.files.items()):
         if file.entry is not None:
             yield FOLDERS[name.partition("/")[0]], file.entry
+
+
+def _misplaced(folder: Path) -> Iterator[Problem]:
+    """That files lie in the folder itself, where none is read."""
+    with os.scandir(folder) as found:
+        names = sorted(one.name for one in found if one.name.endswith(ENDINGS))
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        message = f"{names[0]}{more}: nothing is read here"
+        cure = f"put profiles into {folder}/profiles, model configurations into llm_configs"
+        yield Problem(str(folder), message, cure, level="warning")
 
 
 def _files(folder: str, problems: list[Problem]) -> list[str]:
