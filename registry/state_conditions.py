@@ -226,11 +226,14 @@ def _membership(item: _Value, items: _Value, node: ast.expr) -> _Value:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are of one kind and equal: 1 is 1.0, but neither True nor '1'."""
+    """Whether two values are of one kind and equal: 1 is 1.0, but neither True nor '1'.
+
+    Lists are equal where what is in them is.
+    """
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
     if type(one) is type(other) or (_is_number(one) and _is_number(other)):
         return bool(one == other)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return [*one] == [*other]
     return False
 
 
