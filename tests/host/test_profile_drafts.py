@@ -1,5 +1,5 @@
 """An answer after which a rule lets the turn go on is a draft: never shown, never lost, never paid
-for twice."""
+for twice; and later turns do not take it for said."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Budget", OBSERVER, thinking("claude-haiku-4-5", reasoningEffort="low")),
         ("Cached", AGAIN, TIME | {"customInstructions": "You are Cached. " + "Be exact. " * 600}),
         ("Ending", ENDING, TIME),
+        ("Forgetful", OBSERVER, TIME),
     ]
     folder, environ = tmp_path_factory.mktemp("drafts"), {**ENVIRON, **OPERATOR}
     async with housed(folder, *agents, servers=CLOCK, environ=environ) as house:
@@ -147,9 +148,9 @@ async def test_a_turn_that_waits_for_people_keeps_its_message_and_sends_no_draft
     assert len(set(ids)) == len(ids) == 2
 
 
-KEPT = {"Bound": ["three"], "Budget": ["two", "three", "five"]}
+KEPT = {"Bound": [], "Budget": ["two", "three", "five"]}
 """By agent, the thinking that the API gets back in the end: none of a draft; and where thinking is
-bound to what was before it, none of an answer that has read something."""
+bound to what was before it, none behind a draft, which is no longer there."""
 
 
 def thoughts(message: Json) -> list[Json]:
@@ -190,4 +191,26 @@ async def test_no_cache_keeps_what_passes_and_the_rest_is_read_from_it(house: Ho
     assert "cache_control" not in item["content"][-1]
     used = [body["usage"] for body in await house.records(agent, "model")]
     assert used[1][2] > 1_000
-    assert used[2][2] > used[1][2]
+    assert used[2][2] >= used[1][2]
+    assert first_message(agent, 2) == first_message(agent, 0)
+
+
+def first_message(agent: Agent, request: int) -> list[Json]:
+    """The first message of a request, without cache marks."""
+    first = agent.requests[request]["messages"][0]["content"]
+    return [{n: v for n, v in one.items() if n != "cache_control"} for one in first]
+
+
+async def test_a_draft_is_not_in_the_requests_of_later_turns_nor_counted_for_them(
+    house: House,
+) -> None:
+    agent = house["Forgetful"]
+    agent.script("The code is 1111. " * 100, "The code is 2222.", "a draft", "the answer")
+    assert await agent.ask("the code?") == "The code is 2222."
+    assert "1111" in agent.everywhere(1)
+    await agent.ask("say it again")
+    said, again = agent.requests[2]["messages"][1:]
+    assert [block["text"] for block in said["content"]] == ["The code is 2222."]
+    assert again["role"] == "user"
+    assert "1111" not in agent.everywhere(3)
+    assert any("1111" in str(body["content"]) for body in await house.records(agent, "model"))

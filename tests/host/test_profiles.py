@@ -103,10 +103,7 @@ async def test_an_answer_without_a_tool_is_reflected_on_once_and_the_words_are_g
     assert len(agent.asked()) == 1
     assert agent.asked()[0].startswith("Reflect")
     assert await agent.ask("go on") == "more at last"
-    third = agent.requests[2]
-    assert "Reflect" not in str(third["messages"])
-    drafts = third["messages"][1]
-    assert [b["text"] for b in drafts["content"]] == ["a first thought", "the whole answer"]
+    assert "Reflect" not in agent.everywhere(2)
     assert agent.texts == ["the whole answer", "more at last"]
 
 
