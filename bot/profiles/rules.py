@@ -20,7 +20,7 @@ from bot.messages import Block, Json
 from bot.profiles.inbox import Earlier, block_of, unread_in
 from bot.profiles.state import Find, TurnState, finder
 from bot.safety.text_safety import Redact
-from bot.store.journal import Record
+from bot.store.journal import GOES_ON, Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
 from registry.state_conditions import Read, compiled
 
@@ -340,8 +340,10 @@ class TurnRules:
         around.observe("post", state)
         decision = around.decide(state, may_go_on=may_go_on)
         body, self._is_all_read = around.body(state.number), not state.unread
+        if decision.goes_on:
+            body[GOES_ON] = True
         if _LOGGER.isEnabledFor(logging.DEBUG):  # a line that is dropped costs more than this
-            log.debug("rules.looked", **body, goes_on=decision.goes_on)
+            log.debug("rules.looked", **{**body, GOES_ON: decision.goes_on})
         return decision, Record(RULES, body)
 
     def closing(self, *, is_refused: bool = False) -> Record | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef, is_whole, text_of
 from bot.store import keys
-from bot.store.journal import Record
+from bot.store.journal import GOES_ON, Record
 from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
 from registry.models import known
 
@@ -103,11 +103,14 @@ class TurnHistory:
 
 def _messages(records: Sequence[Record], prefix: str, omitted: frozenset[str]) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
-    drafts, is_behind_draft = drafts_in(records), False
+    drafts, unseen = drafts_in(records)
+    is_behind_draft = False
     found: list[Json] = []
     for record in records:
         if record.kind == "person":
             _join(found, "user", record.body["content"])
+        elif id(record) in unseen:
+            continue
         elif record.kind == "model" and record.body["stop"] != "refusal":  # never repeated
             content = _sent_back(record, prefix, is_draft=id(record) in drafts)
             _join(found, "assistant", _behind_draft(found, content) if is_behind_draft else content)
@@ -129,18 +132,28 @@ def _is_missing(records: Sequence[Record]) -> bool:
     return kinds.count("undelivered") > kinds.count("delivered")
 
 
-def drafts_in(records: Sequence[Record]) -> set[int]:
-    """The answers, by identity, after which a rule asked for another step: they are drafts.
+def drafts_in(records: Sequence[Record]) -> tuple[set[int], set[int]]:
+    """The answers, by identity, after which a rule asked for another step; and the unseen of them.
 
-    A draft calls no tool and is whole; an answer follows, or the turn is not over.
+    Where the turn was done with a whole answer, that stands for its drafts, and the newest one was
+    said where none came after it. A turn that ended otherwise had nothing to say for them: who
+    reads on must not take them for what the person knows.
     """
-    kinds = {record.kind for record in records}
-    if "rules" not in kinds:
-        return set()
-    answers = [record for record in records if record.kind == "model"]
-    if answers and "end" in kinds:
-        answers.pop()
-    return {id(one) for one in answers if is_whole(one.body["content"], one.body["stop"])}
+    drafts: set[int] = set()
+    newest: Record | None = None
+    outcome = ""
+    for record in records:
+        if record.kind == "model":
+            newest = record
+        elif record.kind == "rules" and newest is not None and record.body.get(GOES_ON):
+            drafts.add(id(newest))
+        elif record.kind == "end":
+            outcome = record.body["outcome"]
+    if not drafts or newest is None or not outcome:
+        return drafts, set()
+    if outcome != "done" or not is_whole(newest.body["content"], newest.body["stop"]):
+        return drafts, drafts
+    return drafts - {id(newest)}, set()
 
 
 def said_in(answers: Iterable[Record], *, goes_on: bool = False) -> str:

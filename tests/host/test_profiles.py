@@ -185,13 +185,13 @@ async def test_what_the_api_refuses_is_not_put_to_it_again_in_the_next_turn(hous
     assert "Reflect" not in agent.everywhere()
 
 
-async def test_an_item_that_the_api_refuses_by_its_place_leaves_the_draft_as_the_answer(
+async def test_an_item_that_the_api_refuses_by_its_place_shows_no_draft(
     house: House,
 ) -> None:
     agent = house["Placed"]
     wrong = Turn(fault=HttpError(400, "messages.2.content.0: this cannot be taken"))
     agent.script("the first", *[wrong] * 6)
-    assert (await agent.ask()).startswith("the first\n\nI can't answer this")
+    assert (await agent.ask()).startswith("I can't answer this")
 
 
 async def test_the_log_says_at_debug_what_rules_looked_at_and_saw(
