@@ -17,10 +17,10 @@ import orjson
 import structlog
 
 from bot.messages import Block, Json
-from bot.profiles.inbox import Earlier, block_of, unread_in
+from bot.profiles.inbox import WITHDRAWN, Earlier, block_of, reflects, unread_in
 from bot.profiles.state import Find, TurnState, finder
 from bot.safety.text_safety import Redact
-from bot.store.journal import Record
+from bot.store.journal import GOES_ON, Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
 from registry.state_conditions import Read, compiled
 
@@ -54,6 +54,11 @@ class Rule:
     def adds_here(self) -> bool:
         """Whether it can add something that this agent reads."""
         return self.item is not None and self.target == SELF
+
+    @property
+    def reflects(self) -> bool:
+        """Whether what it adds here is about the answer of this turn."""
+        return self.adds_here and self.item is not None and self.item.source == REFLECTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +169,13 @@ class Round:
     sets: dict[str, Any] = field(default_factory=dict)
     flow: str = ""
 
-    def observe(self, phase: Literal["pre", "post"], state: TurnState) -> None:
-        """Look at the observers of a phase, in their order; each sees what those before it did."""
+    def observe(
+        self, phase: Literal["pre", "post"], state: TurnState, *, may_go_on: bool = True
+    ) -> None:
+        """Look at the observers of a phase, in their order; each sees what those before it did.
+
+        A reflection is about the answer of this turn: where no step can follow, none is added.
+        """
         observers = self.rules.pre if phase == "pre" else self.rules.post
         if not observers.rules:
             return
@@ -175,7 +185,7 @@ class Round:
         for count, rule in enumerate(observers.rules, 1):
             if not rule.holds(values.get):
                 continue
-            if rule.sets is None and rule.id in state.spent:
+            if rule.sets is None and (rule.id in state.spent or (rule.reflects and not may_go_on)):
                 noted.setdefault("spent", []).append(rule.id)
                 continue
             noted["fired"].append(rule.id)
@@ -337,19 +347,22 @@ class TurnRules:
     def after(self, answer: Record, *, may_go_on: bool) -> tuple[Decision, Record]:
         """Look at what comes after an answer: how the turn continues, and the record of it."""
         state, around = self._state.follow([answer]), self._round
-        around.observe("post", state)
+        around.observe("post", state, may_go_on=may_go_on)
         decision = around.decide(state, may_go_on=may_go_on)
         body, self._is_all_read = around.body(state.number), not state.unread
+        if decision.goes_on:
+            body[GOES_ON] = True
         if _LOGGER.isEnabledFor(logging.DEBUG):  # a line that is dropped costs more than this
-            log.debug("rules.looked", **body, goes_on=decision.goes_on)
+            log.debug("rules.looked", **{**body, GOES_ON: decision.goes_on})
         return decision, Record(RULES, body)
 
     def closing(self, *, is_refused: bool = False) -> Record | None:
         """What the end of a turn has to keep for the next one; None where nothing is left to say.
 
         What earlier turns left and this one has not read stays in the newest turn; and its number
-        is known also where the model never answered. Where what was said in the turn `is_refused`,
-        nothing stays: it would be refused again and again.
+        is known also where the model never answered. A reflection that nobody has read is
+        withdrawn, as it is about an answer of this turn. Where what was said in the turn
+        `is_refused`, nothing stays: it would be refused again and again.
         """
         records = [*self.recorded()]
         is_noted = any(record.kind == RULES for record in records)
@@ -359,10 +372,13 @@ class TurnRules:
         last = Round(self.rules, self.turn, state.step)
         if is_refused:
             return Record(RULES, {**last.body(state.number), "read": [*state.unread]})
-        last.added += [item for id, item in state.unread.items() if id not in own]
-        if is_noted and not last.added:
+        withdrawn = [id for id, item in state.unread.items() if reflects(item)]
+        kept = ((id, item) for id, item in state.unread.items() if not reflects(item))
+        last.added += [item for id, item in kept if id not in own]
+        if is_noted and not (last.added or withdrawn):
             return None
-        return Record(RULES, last.body(state.number))
+        body = last.body(state.number)
+        return Record(RULES, body | {WITHDRAWN: withdrawn} if withdrawn else body)
 
     def _made(self) -> TurnState:
         """The state after all that is recorded."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from bot.agents.resolver import RunnableAgent
 from bot.messages import Block, IncomingMessage, Json, is_whole, text_of
+from bot.profiles.inbox import WITHDRAWN
 from bot.safety.text_safety import Redact, printable, redact_values
 from bot.store.journal import Record
 from bot.tools.calls import HOST, SKILL
@@ -214,8 +215,8 @@ def _on_result(state: TurnState, body: Json) -> None:
 def _on_rules(state: TurnState, body: Json) -> None:
     for item in body.get("added", ()):
         state.add(item)
-    if "read" in body:
-        state.has_read(body["read"])
+    if "read" in body or WITHDRAWN in body:
+        state.has_read([*body.get("read", ()), *body.get(WITHDRAWN, ())])
     for path, value in body.get("set", {}).items():
         state.set(path, value)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef, is_whole, text_of
 from bot.store import keys
-from bot.store.journal import Record
+from bot.store.journal import GOES_ON, Record
 from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
 from registry.models import known
 
@@ -145,15 +145,19 @@ def _is_missing(records: Sequence[Record]) -> bool:
 def drafts_in(records: Sequence[Record]) -> set[int]:
     """The answers, by identity, after which a rule asked for another step: they are drafts.
 
-    A draft calls no tool and is whole; an answer follows, or the turn is not over.
+    Where the turn was done and the newest of them is its last answer, that was said after all.
     """
-    kinds = {record.kind for record in records}
-    if "rules" not in kinds:
-        return set()
-    answers = [record for record in records if record.kind == "model"]
-    if answers and "end" in kinds:
-        answers.pop()
-    return {id(one) for one in answers if is_whole(one.body["content"], one.body["stop"])}
+    drafts: set[int] = set()
+    newest: Record | None = None
+    outcome = ""
+    for record in records:
+        if record.kind == "model":
+            newest = record
+        elif record.kind == "rules" and newest is not None and record.body.get(GOES_ON):
+            drafts.add(id(newest))
+        elif record.kind == "end":
+            outcome = record.body.get("outcome", "")
+    return drafts - {id(newest)} if outcome == "done" else drafts
 
 
 def said_in(answers: Iterable[Record], *, goes_on: bool = False) -> str:

@@ -10,10 +10,11 @@ import pytest
 import pytest_asyncio
 
 from bot.telegram.markdown.renderer import MARK
+from bot.turn.results import REFUSED
 from simulators.messages.turns import Call, HttpError, Stall, Text, Think, Turn, turn
 from simulators.testing.stage import PATIENCE, buttons
 from tests.host.profiled import CLOCK, ENVIRON, OBSERVER, PARTNER, Agent, House, Json, housed
-from tests.http.accounts import events_in
+from tests.http.accounts import events_in, write_instance
 from tests.http.api import OPERATOR, client_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -45,6 +46,9 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Shy", OBSERVER, TIME),
         ("Quick", PARTNER, TIME),
         ("Stopped", OBSERVER, TIME),
+        ("Cut", OBSERVER, TIME),
+        ("Denied", OBSERVER, TIME),
+        ("Distant", OBSERVER, TIME),
         ("Broken", OBSERVER, TIME),
         ("Careful", AGAIN, ASKS),
         ("Bound", OBSERVER, thinking("claude-sonnet-5-5", reasoningEffort="high")),
@@ -53,7 +57,11 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Ending", ENDING, TIME),
         ("Forgetful", OBSERVER, TIME),
     ]
-    folder, environ = tmp_path_factory.mktemp("drafts"), {**ENVIRON, **OPERATOR}
+    folder = tmp_path_factory.mktemp("drafts")
+    for name in ("distant", "ending"):
+        text = f"agent_type: {name}\naccount: t\ninstance_name: far-{name}\n"
+        write_instance(folder / "agent_configs", "t", f"far-{name}", text)
+    environ = {**ENVIRON, **OPERATOR, "AGENT_CONFIGS_DIR": str(folder / "agent_configs")}
     async with housed(folder, *agents, servers=CLOCK, environ=environ) as house:
         yield house
 
@@ -109,24 +117,77 @@ async def test_an_event_stream_has_the_last_answer_alone(house: House) -> None:
     assert ended.json["metadata"]["partial_output"] == "so far"
 
 
-async def test_who_stops_the_next_step_keeps_the_draft_as_the_answer(house: House) -> None:
+async def test_who_stops_the_next_step_never_sees_the_draft(house: House) -> None:
     agent = house["Stopped"]
-    agent.script("the first", Turn((Text("never whole"),), gate="second"))
+    agent.script("the first", Turn((Text("never whole"),), gate="second"), "new", "newer")
     agent.say("go")
     await agent.stage.sim.gates.reached("second")
     agent.say("/stop")
-    said = await agent.stage.answer(agent.room, agent.bot)
-    assert said.text == "the first\n\n(stopped)"
+    assert (await agent.stage.answer(agent.room, agent.bot)).text == "Stopped."
+    assert await agent.ask("again") == "newer"
+    assert "the first" not in agent.everywhere(2)  # nor does the model take it for what was read
+    drafts = [body["content"][0]["text"] for body in await house.records(agent, "model")]
+    assert drafts[0] == "the first"
 
 
-async def test_where_the_next_step_gets_no_answer_the_draft_stands(house: House) -> None:
+async def test_what_was_shown_before_a_draft_stays_where_the_next_step_is_stopped(
+    house: House,
+) -> None:
+    agent = house["Cut"]
+    agent.script(turn("let me look", NOW), "the draft", Turn((Text("no"),), gate="third"), "y", "z")
+    agent.say("go")
+    await agent.stage.sim.gates.reached("third")
+    agent.say("/stop")
+    assert (await agent.stage.answer(agent.room, agent.bot)).text == "let me look\n\n(stopped)"
+    assert await agent.ask("again") == "z"
+    assert "let me look" in agent.everywhere(3)
+    assert "the draft" not in agent.everywhere(3)
+
+
+async def test_where_the_next_step_gets_no_answer_the_apology_stands_alone(house: House) -> None:
     agent = house["Broken"]
     agent.script("the first", Turn(fault=HttpError(401, "invalid x-api-key")), "the next", "ok")
-    assert (await agent.ask()).startswith("the first\n\nI can't answer at the moment")
+    assert (await agent.ask()).startswith("I can't answer at the moment")
     (end,) = await house.records(agent, "end")
     assert end["outcome"] == "failed"
+    assert "the first" not in end["text"]
     assert await agent.ask("and now?") == "ok"
-    assert [text[:7] for text in agent.asked(2)][1:] == ["Reflect"]
+    assert "the first" not in agent.everywhere(2)
+
+
+async def test_a_refusal_after_a_draft_stands_alone(house: House) -> None:
+    agent = house["Denied"]
+    agent.script("the first", Turn(stop="refusal"), "new", "newer")
+    assert await agent.ask() == REFUSED
+    assert await agent.ask("again") == "newer"
+    assert "the first" not in agent.everywhere(2)
+
+
+async def test_over_http_no_draft_is_told_where_its_turn_is_stopped_or_fails(house: House) -> None:
+    task = {"agent_type": "distant", "task": "go", "tenant_id": "t", "user_id": "u"}
+    api = "/api/v1/agent"
+    wrong = Turn(fault=HttpError(401, "invalid x-api-key"))
+    house["Distant"].script("draft one", Turn((Text("no"),), gate="told"), "draft two", wrong)
+    async with client_of(house.host) as client:
+        key = await client.make_key(account="t")
+        begun = await client.ask("POST", f"{api}/execute?wait=0", key, json=task)
+        await house["Distant"].stage.sim.gates.reached("told")
+        stopped = await client.ask("DELETE", f"{api}/task/{begun.json['task_id']}", key)
+        failed = await client.ask("POST", f"{api}/execute", key, json={**task, "stream": True})
+        told = [json.loads(e.data or "") for e in events_in(failed.body.decode())[:-1]]
+        house["Distant"].script("draft three", wrong)
+        base, body = "/accounts/t/agents/far-distant", {"message": "go", "session_id": "s"}
+        chat = await client.ask("POST", f"{base}/chat", key, json=body)
+        history = await client.ask("GET", f"{base}/history?session_id=s", key)
+    result = stopped.json["result"]
+    assert result["success"] is False
+    assert "draft" not in str(result)
+    assert [[*one] for one in told] == [["error", "partial", "error_type"]]
+    assert told[0]["partial"] is False
+    assert (chat.status, chat.json["response"]) == (502, "")
+    human, answer = history.json["messages"]
+    assert human["content"] == "go"
+    assert (answer["content"], answer["metadata"]["completion_status"]) == ("", "partial")
 
 
 async def test_a_turn_that_waits_for_people_keeps_its_message_and_sends_no_draft(

@@ -66,6 +66,7 @@ flow_decider:
     action: {type: end_agent_turn, outcome: success}
   - {id: think, condition: "True", action: {type: loop_with_inbox_item}}
 """
+NOTING = OBSERVER.replace("SELF_REFLECTION_PROMPT", "NOTE")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -74,15 +75,18 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
     agents = [
         ("Thinker", OBSERVER, TIME),
         ("Partner", PARTNER, TIME),
-        ("Asking", OBSERVER + PARTNER, TIME),
+        ("Asking", NOTING + PARTNER, TIME),
+        ("Musing", OBSERVER + PARTNER, TIME),
+        ("Once", OBSERVER, short),
+        ("Gone", OBSERVER),
         ("Looper", LOOP, TIME),
         ("Both", OBSERVER + LOOP),
         ("Timely", AFTER_TOOLS, TIME),
         ("Told", PAYLOADS),
         ("Ender", ENDING),
         ("Short", LOOP, short),
-        ("Failing", OBSERVER + PARTNER),
-        ("Refused", OBSERVER + PARTNER),
+        ("Failing", NOTING + PARTNER),
+        ("Refused", NOTING + PARTNER),
         ("Logged", PARTNER),
         ("Placed", OBSERVER),
     ]
@@ -142,13 +146,48 @@ async def test_what_nobody_has_read_stands_behind_the_persons_next_message(house
     assert await agent.ask("a table") == "Which day?"
     assert len(agent.requests) == 1
     assert await agent.ask("Monday") == "Fine."
-    said, reflect = agent.asked()
+    said, note = agent.asked()
     assert said.endswith("Monday")
-    assert reflect.startswith("Reflect")
+    assert note.endswith(": NOTE.")
     first, second = await house.records(agent, "model")
     assert "read" not in first
     assert len(second["read"]) == 1
     assert [body["number"] for body in await house.records(agent, "rules")] == [1, 2]
+
+
+async def test_a_reflection_that_nobody_can_read_in_its_own_turn_is_withdrawn(
+    house: House,
+) -> None:
+    agent = house["Musing"]
+    agent.script("Which day?", "Fine.")
+    await agent.ask("a table")
+    assert await agent.ask("Monday") == "Fine."
+    assert "Reflect" not in str(agent.requests)
+    added, ended, *_ = await house.records(agent, "rules")
+    assert ended["withdrawn"] == [one["id"] for one in added["added"]]
+    assert (ended["phases"], ended["number"]) == ([], 1)
+    records = await house.records(agent)
+    assert records.index(ended) + 1 == records.index((await house.records(agent, "end"))[0])
+
+
+async def test_a_step_that_fails_takes_its_reflection_with_it(house: House) -> None:
+    agent = house["Gone"]
+    agent.script("a draft", Turn(fault=HttpError(401, "invalid x-api-key")), "new", "newer")
+    await agent.ask("a table")
+    assert await agent.ask("Monday") == "newer"
+    assert "Reflect" not in str(agent.requests[2]["messages"])
+
+
+async def test_where_no_step_can_follow_no_reflection_is_added(house: House) -> None:
+    agent = house["Once"]
+    agent.script("one", "two")
+    assert await agent.ask("a table") == "one"
+    assert await agent.ask("Monday") == "two"
+    assert "Reflect" not in str(agent.requests)
+    first, second = await house.records(agent, "rules")
+    assert first["phases"][0]["spent"] == ["observer_on_no_tool_call"]
+    assert first["phases"][0]["fired"] == []
+    assert "added" not in str([first, second])
 
 
 async def test_what_waits_outlives_a_turn_whose_model_never_answered(house: House) -> None:
@@ -158,7 +197,7 @@ async def test_what_waits_outlives_a_turn_whose_model_never_answered(house: Hous
     await agent.ask("a table")
     await agent.ask("Monday")
     await agent.ask("Tuesday, then")
-    assert sum(text.startswith("Reflect") for text in agent.asked()) == 1
+    assert sum(text.endswith(": NOTE.") for text in agent.asked()) == 1
     numbers = [body["number"] for body in await house.records(agent, "rules")]
     assert numbers == [1, 2, 3]
     (item,) = (await house.records(agent, "model"))[-1]["read"]
@@ -171,24 +210,24 @@ async def test_what_the_api_refuses_is_not_put_to_it_again_in_the_next_turn(hous
 
     def answer(request: ModelRequest) -> Turn:
         """Refuse what has the item in it."""
-        is_in = any("Reflect" in one.block["text"] for one in request.messages[-1].of("text"))
+        is_in = any(": NOTE." in one.block["text"] for one in request.messages[-1].of("text"))
         return refused if is_in else turn("Fine.")
 
     agent.script(answer, again=True)
     assert await agent.ask("a table") == "Fine."
     assert (await agent.ask("Monday")).startswith("I can't answer this")
-    assert "Reflect" in agent.asked()[-1]
+    assert ": NOTE." in agent.asked()[-1]
     assert await agent.ask("Tuesday, then") == "Fine."
-    assert "Reflect" not in agent.everywhere()
+    assert ": NOTE." not in agent.everywhere()
 
 
-async def test_an_item_that_the_api_refuses_by_its_place_leaves_the_draft_as_the_answer(
+async def test_an_item_that_the_api_refuses_by_its_place_shows_no_draft(
     house: House,
 ) -> None:
     agent = house["Placed"]
     wrong = Turn(fault=HttpError(400, "messages.2.content.0: this cannot be taken"))
     agent.script("the first", *[wrong] * 6)
-    assert (await agent.ask()).startswith("the first\n\nI can't answer this")
+    assert (await agent.ask()).startswith("I can't answer this")
 
 
 async def test_the_log_says_at_debug_what_rules_looked_at_and_saw(
