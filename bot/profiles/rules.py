@@ -101,6 +101,8 @@ class Rules:
     flow: RuleList
 
 
+NO_RULES = Rules(Profile(name="none"), "none", RuleList.of(()), RuleList.of(()), RuleList.of(()))
+"""What is looked at where an agent has no profile by now, but still something to read."""
 _known: OrderedDict[int, Rules] = OrderedDict()
 
 

@@ -200,14 +200,15 @@ class TurnRunner:
             prompt = await self._prompts.load(fence.line, opened.turn.render) or prompt
         else:
             self._prompts.stored(fence.line, to_store)
-        earlier = earlier_records(transcript, request)
+        may_look = agent.has_rules or opened.resumed
+        earlier = earlier_records(transcript, request) if may_look else []
         turn = Turn(services, request, opened.turn, transcript, prompt, budget)
         if turn.stream is not None and not opened.resumed:
             turn.stream.begin()
         progress = Progress(turn)
         model = ModelCaller(self.model, turn, progress)
         calls = ToolCalls(toolset, turn, progress)
-        rules = rules_of(turn, fixed, earlier) if agent.has_rules else None
+        rules = rules_of(turn, fixed, earlier) if may_look and has_rules(turn) else None
         return AgentLoop(turn, model, calls, progress, self.rate, rules)
 
     def _toolset(self, request: TurnRequest) -> Toolset:
@@ -263,6 +264,8 @@ class _Engine(NamedTuple):
 
     fixed: Callable[..., dict[str, Any]]
     rules: Callable[..., Rules]
+    none: Rules
+    unread: Callable[..., Mapping[str, Any]]
     earlier: Callable[..., Earlier]
     turn: type[TurnRules]
 
@@ -270,11 +273,11 @@ class _Engine(NamedTuple):
 @cache
 def _engine() -> _Engine:
     """These parts, loaded once an agent has a profile: an import in each turn costs more."""
-    from bot.profiles.inbox import earlier_in
-    from bot.profiles.rules import TurnRules, rules_of
+    from bot.profiles.inbox import earlier_in, unread_in
+    from bot.profiles.rules import NO_RULES, TurnRules, rules_of
     from bot.profiles.state import fixed_values
 
-    return _Engine(fixed_values, rules_of, earlier_in, TurnRules)
+    return _Engine(fixed_values, rules_of, NO_RULES, unread_in, earlier_in, TurnRules)
 
 
 def fixed_values(request: TurnRequest) -> dict[str, Any]:
@@ -288,19 +291,28 @@ def fixed_values(request: TurnRequest) -> dict[str, Any]:
 
 
 def earlier_records(transcript: Transcript, request: TurnRequest) -> list[Sequence[Record]]:
-    """The records of earlier turns, where rules take over what those have left to be read."""
-    if not request.agent.has_rules:
-        return []
+    """The records of earlier turns: rules take over what those have left to be read."""
     return [one.records for one in transcript.turns if one.entry != request.entry.id]
+
+
+def has_rules(turn: Turn) -> bool:
+    """Whether a turn looks at rules: its agent has some, or had some that left it things to read.
+
+    What is recorded counts: a step that a rule has asked for is made also where the host has ended
+    since then, and the agent has no rules by now.
+    """
+    if turn.agent.has_rules:
+        return True
+    records = turn.recorded()
+    is_noted = any(record.kind == "rules" for record in records)
+    return is_noted and bool(_engine().unread(records))
 
 
 def rules_of(
     turn: Turn, fixed: Mapping[str, Any], earlier: Sequence[Sequence[Record]]
-) -> TurnRules | None:
-    """The rules of a turn's profile."""
-    agent = turn.agent.effective
-    if agent.profile is None:
-        return None
-    engine = _engine()
-    rules, left = engine.rules(agent.profile, agent.profile_mark), engine.earlier(earlier)
+) -> TurnRules:
+    """The rules of a turn's profile, none where it has no profile by now."""
+    agent, engine = turn.agent.effective, _engine()
+    rules = engine.rules(agent.profile, agent.profile_mark) if agent.profile else engine.none
+    left = engine.earlier(earlier)
     return engine.turn(rules, turn.id, fixed, turn.prompt.names, left, turn.made)
