@@ -50,15 +50,13 @@ class Rule:
     sets: tuple[str, Any] | None = None
     flow: FlowAction | None = None
 
-    @property
-    def adds_here(self) -> bool:
+    def adds_here(self, state: TurnState) -> bool:
         """Whether it can add something that this agent reads."""
-        return self.item is not None and self.target == SELF
+        return self.item is not None and state.is_self(self.target)
 
-    @property
-    def reflects(self) -> bool:
+    def reflects(self, state: TurnState) -> bool:
         """Whether what it adds here is about the answer of this turn."""
-        return self.adds_here and self.item is not None and self.item.source == REFLECTION
+        return self.item is not None and self.item.source == REFLECTION and self.adds_here(state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +185,9 @@ class Round:
         for count, rule in enumerate(observers.rules, 1):
             if not rule.holds(values.get):
                 continue
-            if rule.sets is None and (rule.id in state.spent or (rule.reflects and not may_go_on)):
+            if rule.sets is None and (
+                rule.id in state.spent or (not may_go_on and rule.reflects(state))
+            ):
                 noted.setdefault("spent", []).append(rule.id)
                 continue
             noted["fired"].append(rule.id)
@@ -284,7 +284,7 @@ class Round:
         item: dict[str, Any] = {"id": id, "source": rule.item.source, "by": rule.id}
         if rule.item.payload is not None:
             item["payload"] = rule.item.payload
-        if rule.target != SELF:
+        if not state.is_self(rule.target):
             item["to"] = rule.target
         self.added.append(item)
         state.add(item)
@@ -343,8 +343,9 @@ class TurnRules:
 
     def may_go_on(self) -> bool:
         """Whether a rule may ask for one more step after the answer that is asked for now."""
-        rules, spent = (*self.rules.post.rules, *self.rules.flow.rules), self._state.spent
-        return self._is_held_back or any(rule.adds_here and rule.id not in spent for rule in rules)
+        rules, state = (*self.rules.post.rules, *self.rules.flow.rules), self._state
+        may_add = (rule.adds_here(state) and rule.id not in state.spent for rule in rules)
+        return self._is_held_back or any(may_add)
 
     def after(self, answer: Record, *, may_go_on: bool) -> tuple[Decision, Record]:
         """Look at what comes after an answer: how the turn continues, and the record of it."""

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from bot.agents.resolver import RunnableAgent
+from bot.agents.resolver import TILDE, RunnableAgent
 from bot.messages import Block, IncomingMessage, Json, is_whole, text_of
 from bot.profiles.inbox import WITHDRAWN
 from bot.safety.text_safety import Redact, printable, redact_values
 from bot.store.journal import Record
 from bot.tools.calls import HOST, SKILL
 from bot.tools.policy import name_of
+from registry.profile import SELF
 from registry.profile_state import LIST_LIMIT, PARAMS, SETTABLE, TEXT_LIMIT
 
 MOST_PARTS = 1_000
@@ -167,6 +168,11 @@ class TurnState:
         place[name] = value
         self._known.clear()
         return True
+
+    def is_self(self, target: str) -> bool:
+        """Whether the agent that answers is meant: by `self`, or by its id, as a draft too."""
+        own: str = self.fixed.get("agent.id", "")
+        return target == SELF or target in (own, own.partition(TILDE)[0])
 
     @property
     def calls(self) -> list[Block]:

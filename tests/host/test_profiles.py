@@ -89,6 +89,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Refused", NOTING + PARTNER),
         ("Logged", PARTNER),
         ("Placed", OBSERVER),
+        ("Named", OBSERVER.replace('"self"', '"named"')),
     ]
     async with housed(tmp_path_factory.mktemp("profiles"), *agents) as house:
         yield house
@@ -300,6 +301,15 @@ async def test_an_item_for_another_agent_is_recorded_and_makes_no_step_here(hous
     (*_, item) = (await house.records(agent, "rules"))[-1]["added"]
     assert (item["source"], item["to"]) == ("HELLO", "mate")
     assert "HELLO" not in agent.everywhere()
+
+
+async def test_an_agent_that_is_named_by_its_own_id_reads_the_item_itself(house: House) -> None:
+    agent = house["Named"]
+    agent.script("a draft", "the answer")
+    assert await agent.ask() == "the answer"
+    assert agent.asked()[0].startswith("Reflect")
+    first, *_ = await house.records(agent, "rules")
+    assert "to" not in first["added"][0]
 
 
 async def test_a_rule_ends_a_turn_well_or_with_an_error(house: House) -> None:
