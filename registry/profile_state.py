@@ -49,7 +49,11 @@ PATHS: Mapping[str, StatePath] = {
     "state.tools_used": StatePath("list", "the own names of the tools that ran in this turn"),
     "state.last_error": StatePath("text", "what the newest tool that failed in this turn said"),
     PARAMS: StatePath(
-        "object", "the metadata of a task or a chat over HTTP, and what rules have set", True, True
+        "object",
+        "the `metadata` of a task over HTTP, or the system messages of a request to `/v1` as "
+        "`instructions_of_the_client`; and what rules have set",
+        True,
+        True,
     ),
     "state.tasks": StatePath(
         "object",

@@ -48,8 +48,6 @@ _ENDS: Mapping[str, tuple[Outcome, str, str]] = {
 }
 """How a turn ends by the stop reason of its last answer: the outcome, what is added, the error."""
 OUT_OF_TIME = "OutOfTime"
-ENDED_BY_RULE = "EndedByRule"
-"""The kind of error of a turn that a rule of the agent's profile ended so."""
 
 
 def _kind_of(error: Exception) -> str:
@@ -170,7 +168,7 @@ class AgentLoop:
             is_error = action.outcome == "error"
             own = action.message or (results.ENDED_BY_RULE if is_error else "")
             note = "\n\n".join(filter(None, (note, own)))
-            outcome, error = ("failed", ENDED_BY_RULE) if is_error else (outcome, error)
+            outcome, error = ("failed", results.BY_RULE) if is_error else (outcome, error)
         said = self.turn.said(goes_on=not is_whole(spoken, answer.stop))
         return replace(turn_result(outcome, said, note), error=error)
 

@@ -71,6 +71,8 @@ def over_http(note: str) -> str:
 TOO_MANY = "TooManyRequests"
 OVER_A_LIMIT = frozenset({"OutOfBudget", TOO_MANY})
 """The kinds of error of turns that a limit of the host does not allow."""
+BY_RULE = "EndedByRule"
+"""The kind of error of a turn that a rule of the agent's profile ended so."""
 TIMEOUT = "TimeoutError"
 """The kind of error of a turn whose model did not answer in time, each time it was asked."""
 

@@ -469,6 +469,7 @@ class Turn:
         tokens_out = sum(usage[1] for usage in used)
         log.info(
             "turn.done",
+            turn=self.id,
             line=self.line.name,
             conversation=self.opened.ref.conversation,
             agent=self.agent.id,

@@ -61,7 +61,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
     for name in ("distant", "ending"):
         text = f"agent_type: {name}\naccount: t\ninstance_name: far-{name}\n"
         write_instance(folder / "agent_configs", "t", f"far-{name}", text)
-    environ = {**ENVIRON, **OPERATOR, "AGENT_CONFIGS_DIR": str(folder / "agent_configs")}
+    configs = str(folder / "agent_configs")
+    environ = {**ENVIRON, **OPERATOR, "AGENT_CONFIGS_DIR": configs, "HTTP_FACES": "openai"}
     async with housed(folder, *agents, servers=CLOCK, environ=environ) as house:
         yield house
 
@@ -115,6 +116,31 @@ async def test_an_event_stream_has_the_last_answer_alone(house: House) -> None:
     assert ended.json["output"] == "Error: No."
     assert ended.json["metadata"]["error_type"] == "EndedByRule"
     assert ended.json["metadata"]["partial_output"] == "so far"
+
+
+async def test_what_a_rule_ended_as_an_error_is_no_fault_of_the_host_and_is_not_asked_again(
+    house: House,
+) -> None:
+    house["Ending"].script("so far", again=True)
+    words = {"model": "ending", "messages": [{"role": "user", "content": "go"}]}
+    path = "/v1/chat/completions"
+    async with client_of(house.host) as client:
+        key = await client.make_key(account="t")
+        base, body = "/accounts/t/agents/far-ending", {"message": "go", "session_id": "ruled"}
+        chat = await client.ask("POST", f"{base}/chat", key, json=body)
+        history = await client.ask("GET", f"{base}/history?session_id=ruled", key)
+        whole = await client.ask("POST", path, key, json=words)
+        stream = await client.ask("POST", path, key, json={**words, "stream": True})
+    assert (chat.status, chat.json["type"]) == (422, "urn:switchboard:problem:ended-by-rule")
+    assert (chat.json["detail"], chat.json["response"]) == ("No.", "so far")
+    metadata = chat.json["metadata"]
+    assert metadata.pop("error_type") == "EndedByRule"
+    assert metadata == history.json["messages"][-1]["metadata"]
+    assert metadata["completion_status"] == "partial"
+    wanted = {"type": "invalid_request_error", "param": None, "code": "ended_by_rule"}
+    assert (whole.status, whole.json["error"]) == (400, {"message": "No.", **wanted})
+    told = [json.loads(one.data or "") for one in events_in(stream.body.decode())[:-1]]
+    assert told[-1]["error"] == whole.json["error"]
 
 
 async def test_who_stops_the_next_step_never_sees_the_draft(house: House) -> None:

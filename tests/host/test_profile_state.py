@@ -64,7 +64,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
     tools = {"mcpServers": ["time"], "whitelistPatterns": ["mcp:time:*"], "template": True}
     agents = [("Watcher", WATCHER, tools), ("Setter", SETTER)]
     folder = tmp_path_factory.mktemp("state")
-    async with housed(folder, *agents, environ=OPERATOR) as house:
+    async with housed(folder, *agents, environ={**OPERATOR, "HTTP_FACES": "openai"}) as house:
         yield house
 
 
@@ -151,6 +151,21 @@ async def test_a_task_brings_its_metadata_bounded_and_without_secrets(
     assert len(given["params"]["long"]) <= 4_096
     assert len(given["params"]) <= 100
     assert house["Watcher"].bot.token.partition(":")[2] not in str(given)
+
+
+async def test_of_messages_over_http_the_client_s_system_messages_are_there_and_nothing_else(
+    house: House, client: Client
+) -> None:
+    key = await client.make_key(account="t")
+    house["Watcher"].script("one", "two")
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+    for messages in (said, said[1:]):
+        body = {"model": "watcher", "messages": messages, "metadata": {"project": "P-8"}}
+        answer = await client.ask("POST", "/v1/chat/completions", key, json=body)
+        assert answer.status == 200, answer.body
+    people = await house.records(house["Watcher"], "person", http=True)
+    given = [one["given"].get("params") for one in people if one["given"]["text"] == "hi"]
+    assert sorted(given, key=str) == [None, {"instructions_of_the_client": "Be brief."}]
 
 
 async def test_what_a_rule_sets_is_read_by_later_rules_and_ends_with_the_turn(

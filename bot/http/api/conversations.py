@@ -41,12 +41,12 @@ from bot.http.api.answering import (
 from bot.http.api.caller import Caller
 from bot.http.api.later import HEARTBEAT, Later, event, place
 from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
-from bot.http.api.problems import MEDIA_TYPE, ApiError, not_found
+from bot.http.api.problems import MEDIA_TYPE, RULED, ApiError, not_found
 from bot.http.api.sign_in import set_cookie
 from bot.http.api.visitors import CHAT_COOKIE, cookies_of
 from bot.ops.tasks import cancel_and_wait
 from bot.store.events import START
-from bot.turn.results import OVER_A_LIMIT, TOO_MANY
+from bot.turn.results import BY_RULE, OVER_A_LIMIT, TOO_MANY, partial_facts
 from registry.errors import InvalidValue
 from registry.roles import Target, Tier, may_write
 
@@ -575,8 +575,14 @@ def answer_json(turn: SentMessage, answer: TurnAnswer) -> Response:
 
 
 def failure(turn: SentMessage, answer: TurnAnswer) -> ApiError:
-    """What is said where the model failed, with what it said until then."""
+    """What is said where the model failed, or a rule ended the turn, with what was said until then.
+
+    What a rule decided would be decided again, so that nobody is to ask again by themselves.
+    """
+    kind = answer.summary.get("error")
     metadata = answer.summary.get("partial") or {"completion_status": "partial"}
+    if kind == BY_RULE:  # its history has the same facts
+        metadata = {**partial_facts(answer.failure, 0), "error_type": kind}
     if answer.artifacts:
         metadata = {**metadata, "artifacts": answer.artifacts}
     more = {
@@ -586,10 +592,12 @@ def failure(turn: SentMessage, answer: TurnAnswer) -> ApiError:
         "output_id": turn.turn,
         "session_id": turn.session,
     }
-    if answer.summary.get("error") in OVER_A_LIMIT:
-        wait = 60 if answer.summary["error"] == TOO_MANY else seconds_to_midnight()
+    if kind in OVER_A_LIMIT:
+        wait = 60 if kind == TOO_MANY else seconds_to_midnight()
         headers = {"Retry-After": str(wait)}
         return ApiError(429, "too-many", answer.failure, headers=headers, more=more)
+    if kind == BY_RULE:
+        return ApiError(422, RULED, answer.failure, more=more)
     return ApiError(502, "failed", answer.failure, more=more)
 
 
