@@ -163,14 +163,15 @@ def drafts_in(records: Sequence[Record]) -> set[int]:
 def said_in(answers: Iterable[Record], *, goes_on: bool = False) -> str:
     """What answers of a turn say to the person.
 
-    Of drafts only the newest is said, where nothing is after it; where the turn `goes_on`, none is.
+    Of whole answers only the newest is said, also where it has no text: those before are drafts.
+    Where the turn `goes_on`, that may be one as well.
     """
     texts: list[str] = []
     draft = ""
     for answer in answers:
         text = text_of(answer.body["content"])
         if is_whole(answer.body["content"], answer.body["stop"]):
-            draft = text or draft
+            draft = text
         elif text:
             draft = ""
             texts.append(text)

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from bot.telegram.markdown.renderer import MARK
-from bot.turn.results import REFUSED
+from bot.turn.results import REFUSED, SILENT
 from simulators.messages.turns import Call, HttpError, Stall, Text, Think, Turn, turn
 from simulators.testing.stage import PATIENCE, buttons
 from tests.host.profiled import CLOCK, ENVIRON, OBSERVER, PARTNER, Agent, House, Json, housed
@@ -56,6 +56,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Cached", AGAIN, TIME | {"customInstructions": "You are Cached. " + "Be exact. " * 600}),
         ("Ending", ENDING, TIME),
         ("Forgetful", OBSERVER, TIME),
+        ("Silent", OBSERVER, TIME),
     ]
     folder = tmp_path_factory.mktemp("drafts")
     for name in ("distant", "ending"):
@@ -286,6 +287,14 @@ def first_message(agent: Agent, request: int) -> list[Json]:
     """The first message of a request, without cache marks."""
     first = agent.requests[request]["messages"][0]["content"]
     return [{n: v for n, v in one.items() if n != "cache_control"} for one in first]
+
+
+async def test_an_answer_without_text_does_not_bring_back_the_draft(house: House) -> None:
+    agent = house["Silent"]
+    agent.script("a draft", "", turn("let me look", NOW), "a draft", "")
+    assert await agent.ask() == SILENT
+    assert await agent.ask() == "let me look"
+    assert not any("draft" in text for text in shown(agent))
 
 
 async def test_a_draft_is_not_in_the_requests_of_later_turns_nor_counted_for_them(
