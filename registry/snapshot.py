@@ -18,6 +18,7 @@ from registry.binding import (
     AgentBindingType,
     Bindings,
     BotIdentity,
+    LostProfile,
     Resolution,
     candidates,
     resolve,
@@ -733,7 +734,9 @@ class Snapshot:
 
     def unanswered(self, bots: Iterable[BotIdentity]) -> Iterator[Problem]:
         """Bots that have said their name, and in which no agent answers anywhere."""
-        lost = [bot for bot in bots if bot.username and not self.resolve(bot, None, None).agent_id]
+        found = [(bot, self.resolve(bot, None, None)) for bot in bots if bot.username]
+        yield from (self._unusable(bot, one.lost) for bot, one in found if one.lost)
+        lost = [bot for bot, one in found if not (one.agent_id or one.lost)]
         if not lost:
             return
         bound = {
@@ -751,6 +754,12 @@ class Snapshot:
         for bot in lost:
             if bound.isdisjoint(bot.keys):
                 yield Problem(f"@{bot.username}", "no agent answers in this bot", cure)
+
+    def _unusable(self, bot: BotIdentity, lost: LostProfile) -> Problem:
+        """That the agent of a bot lacks its profile."""
+        message, cure = unknown_name("profile", lost.profile, self.all_profiles.profiles)
+        message = f"its agent '{lost.agent}' does not answer: {message}"
+        return Problem(f"@{bot.username}", message, cure)
 
     def conflicts(self, bots: Iterable[BotIdentity]) -> Iterator[Problem]:
         """Bindings that mean one bot under two of its names, now that the bots are known."""

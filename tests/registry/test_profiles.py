@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from redis.asyncio import Redis
 
 from registry import profile_edits
 from registry.authorization import WriterPermissions
-from registry.binding import AgentBinding, BotIdentity
+from registry.binding import AgentBinding, Bindings, BotIdentity, LostProfile
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.draft_edits import Drafts
@@ -704,12 +705,17 @@ def test_an_agent_without_its_profile_answers_nowhere() -> None:
         assert id not in snapshot.runnable
     found = snapshot.resolve(bot, 1, 1)
     assert found.agent_id is None
-    assert found.why == (
-        "the binding of this bot names 'x', whose profile 'Principle' does not exist; "
-        "the profile 'Principle' of the default agent 'x' does not exist; no agent"
+    assert found.lost == LostProfile("x", "Principle")
+    assert (
+        found.why == "the binding of this bot names 'x', whose profile 'Principle' does not exist"
     )
+    bindings = replace(snapshot, bindings=Bindings())
+    assert bindings.resolve(bot, 1, 1).lost == found.lost
     (unanswered,) = snapshot.unanswered([bot])
-    assert "/default y" in unanswered.cure
+    assert str(unanswered) == (
+        "@demobot: its agent 'x' does not answer: there is no profile 'Principle'; did you mean "
+        "Principal?"
+    )
     assert [str(one) for one in snapshot.problems] == [
         (
             "a.json:1: agent 'x' does not answer: there is no profile 'Principle'; did you mean "
