@@ -484,7 +484,11 @@ class Snapshot:
             entry = self.type_named(instance.agent_type)
         else:
             entry = self.agents.get(id)
-        name = entry.value.profile if entry else None
+        return self.lacked_by(entry.value) if entry else None
+
+    def lacked_by(self, agent: AgentDefinition) -> str | None:
+        """The profile that an agent names, in force or not, and that is not there."""
+        name = agent.profile
         return name if name and self.profile_in_force(name) is None else None
 
     def odd_profiles(self) -> Iterator[Problem]:
@@ -492,6 +496,11 @@ class Snapshot:
         for id, entry in self.agents.items():
             if (name := entry.value.profile) is not None:
                 yield from self._odd_profile(id, entry, name)
+        for draft in self.document.drafts.values():
+            if lost := self.lacked_by(draft.value.definition):
+                message, cure = unknown_name("profile", lost, self.all_profiles.profiles)
+                message = f"the draft of '{draft.value.agent}' cannot answer: {message}"
+                yield Problem(draft.place, message, cure, level="warning", path="profile")
 
     def _odd_profile(self, id: str, entry: Entry[AgentDefinition], name: str) -> Iterator[Problem]:
         found = self.profile_in_force(name)
@@ -688,7 +697,7 @@ class Snapshot:
         """An agent or an instance with all layers merged, or None where it cannot answer."""
         if instance := self.document.instances.get(agent_id):
             base = self.type_named(instance.value.agent_type)
-            if base is None or self._lacks_profile(base.value):
+            if base is None or self.lacked_by(base.value):
                 return None
             shared, top, profile = self.servers, self._top, self._profile_of(base.value)
             return effective_instance(host_defaults, base, instance, shared, tuning, top, profile)
@@ -702,16 +711,13 @@ class Snapshot:
         tuning: Iterable[Layer] = (),
     ) -> EffectiveAgent | None:
         """An agent, in force or not, with all layers merged; None where its profile is missing."""
-        if self._lacks_profile(entry.value):
+        if self.lacked_by(entry.value):
             return None
         profile = self._profile_of(entry.value)
         return effective(host_defaults, entry, self.servers, tuning, self._top, profile)
 
     def _profile_of(self, agent: AgentDefinition) -> ProfileInForce | None:
         return self.profile_in_force(agent.profile) if agent.profile else None
-
-    def _lacks_profile(self, agent: AgentDefinition) -> bool:
-        return agent.profile is not None and self.profile_in_force(agent.profile) is None
 
     def name_of(self, id: str) -> str:
         """The name of an agent or an instance, as people see it; '' where it is not there."""

@@ -228,9 +228,8 @@ class AgentResolver:
         snapshot = self.catalog.snapshot()
         if address.instance is not None:
             return self._named(snapshot, address.instance, address.preset or "")
-        if snapshot.on_test and (draft := self._tested(snapshot, line, address, person)):
-            why = "you are testing your draft of it here"
-            return Resolution(draft.attribution.agent, "draft", why), draft
+        if snapshot.on_test and (tested := self._tested(snapshot, line, address, person)):
+            return tested
         found = snapshot.resolve(line.identity, address.chat, person.telegram_id)
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
@@ -275,11 +274,22 @@ class AgentResolver:
 
     def _tested(
         self, snapshot: Snapshot, line: LineContext, address: Address, person: User
-    ) -> RunnableAgent | None:
-        """The draft that a person tries in this chat, while they may write agents."""
+    ) -> tuple[Resolution, RunnableAgent | None] | None:
+        """The draft that a person tries in this chat, while they may write agents.
+
+        No agent, and why, where its profile is gone: nobody else must answer in its place.
+        """
         author = person.telegram_id
         found = snapshot.on_test.get((f"tg:{author}", line.name, address.original_id))
-        return self.current(f"{found.value.agent}{TILDE}{author}") if found else None
+        if found is None or not self.may_test(author):
+            return None
+        if draft := self.current(f"{found.value.agent}{TILDE}{author}"):
+            why = "you are testing your draft of it here"
+            return Resolution(draft.attribution.agent, "draft", why), draft
+        if lost := snapshot.lacked_by(found.value.definition):
+            why = f"Your draft of '{found.value.agent}', which you test here, cannot answer"
+            return Resolution(None, "draft", f"{why}: there is no profile '{lost}'."), None
+        return None
 
     def _named(
         self, snapshot: Snapshot, id: str, preset: str

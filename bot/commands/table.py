@@ -48,7 +48,7 @@ from bot.commands.host import AdminContext, retrying
 from bot.ops.shown_once import ShownOnce
 from bot.store.client import StoreClient
 from bot.tools.policy import Decision
-from bot.turn.results import BROKEN, LEAVE_PRESET, NO_AGENT
+from bot.turn.results import BROKEN, LEAVE_PRESET, NO_AGENT, WAYS_OUT
 from bot.usage.ledger import usage
 
 NOTHING_RUNS = "Nothing is running here."
@@ -117,15 +117,16 @@ async def start(admin_context: AdminContext, context: CommandContext) -> Command
 
 
 def _cannot_answer(admin_context: AdminContext, context: CommandContext) -> str:
-    """That the agent or the sender's preset cannot answer here, and the cure; '' where it can."""
+    """That the agent or the sender's choice cannot answer here, and the cure; '' otherwise."""
     if context.agent:
         return ""
     if lost := context.resolution.lost:
         cure = lost_profile_cure(admin_context.catalog.snapshot(), lost) if context.admin else ""
         return paragraphs(BROKEN, LEAVE_PRESET if context.resolution.preset else "", cure)
-    if context.resolution.rule != "preset":
+    found = context.resolution
+    if found.rule not in WAYS_OUT:
         return ""
-    return f"{escape_markdown(context.resolution.why)} {LEAVE_PRESET}"
+    return f"{escape_markdown(found.why)} {WAYS_OUT[found.rule]}"
 
 
 @command("new", "start a new conversation; the old one is set aside")

@@ -55,6 +55,7 @@ from bot.turn.results import (
     NOT_YOURS,
     RETRYING,
     STOPPED_EARLY,
+    WAYS_OUT,
     Retry,
     find_retry,
     letter_button,
@@ -173,8 +174,8 @@ class Turns:
         if agent is None and found.lost is not None:
             await self.stores.reply(entry, incoming, self._cannot_answer(entry, incoming, found))
             return Outcome.DONE
-        if agent is None and found.rule == "preset":
-            cure = "" if is_http(entry.line.name) else LEAVE_PRESET
+        if agent is None and found.rule in WAYS_OUT:
+            cure = "" if is_http(entry.line.name) else WAYS_OUT[found.rule]
             text = paragraphs(escape_markdown(found.why), cure)
             await self.stores.reply(entry, incoming, text)
             return Outcome.DONE

@@ -664,7 +664,15 @@ def test_whose_text_an_agent_says(
     assert found.instructions == (own or "")
     if segments == 2:
         assert [one.content for one in found.segments] == ["First.", "Second."]
-        assert found.origins["customInstructions"].startswith("p.yaml:1")
+        assert found.origins["segments"].startswith("p.yaml:1")
+    shown = found.shown(found.written.to_json())
+    both = (own if segments else None, text)
+    assert shown["customInstructions"]["value"] == ("\n\n".join(filter(None, both)) or None)
+    if own and not layers:
+        assert shown["customInstructions"]["origin"] == "a.json:1"
+    assert shown.get("segments", {}).get("value") == (
+        {"profile": found.profile.name, "count": segments} if segments and found.profile else None
+    )
 
 
 def test_an_instance_has_the_profile_of_its_agent() -> None:
