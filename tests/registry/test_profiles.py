@@ -390,8 +390,14 @@ async def test_a_host_goes_on_with_the_last_good_ones_whatever_is_broken(folder:
         assert entry.value.to_json() == {"name": named}
 
 
-async def test_of_two_files_of_one_name_the_later_is_refused(folder: Folder) -> None:
+def type_of(now: Snapshot) -> str | None:
+    entry = now.profile("Principal")
+    return entry.value.type if entry else None
+
+
+async def test_of_two_files_of_one_name_the_one_in_force_stays(folder: Folder) -> None:
     folder.put("profiles/b.yaml", name="Principal", type="b")
+    await folder.until(lambda now: now.profile("Principal"))
     folder.put("profiles/c.yaml", type="c", name="Principal")
     await folder.until(lambda now: now.document.errors)
     assert folder.told() == [
@@ -402,13 +408,35 @@ async def test_of_two_files_of_one_name_the_later_is_refused(folder: Folder) -> 
     ]
     folder.put("profiles/a.yaml", name="Principal", type="a")
     now = await folder.until(lambda now: len(now.document.errors) == 2)
-    held = now.profile("Principal")
-    assert held is not None
-    assert held.value.type == "a"
-    for name in ("a", "b"):
-        (folder.folder / "profiles" / f"{name}.yaml").unlink()
-    await folder.until(lambda now: now.profile("Principal").value.type == "c")
+    assert type_of(now) == "b"
+    assert [one.partition(":")[0] for one in folder.told()] == [
+        "profiles/a.yaml",
+        "profiles/c.yaml",
+    ]
+    broken = folder.write("profiles/b.yaml", "name: Principal\ntype: [\n")
+    now = await folder.until(lambda now: len(now.document.errors) == 3)
+    assert type_of(now) == "b"  # its last good version still stays
+    anew = ProfileFiles(folder.folder)
+    await anew.reload()
+    assert anew.document.profiles["Principal"].value.type == "a"
+    broken.unlink()
+    await folder.until(lambda now: type_of(now) == "a")
+    (folder.folder / "profiles" / "a.yaml").unlink()
+    await folder.until(lambda now: type_of(now) == "c")
     assert folder.told() == []
+
+
+async def test_a_file_that_is_put_in_place_with_the_size_and_time_of_the_other_is_noticed(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.sources.file.GRAIN_SECONDS", 0.0)
+    path = folder.put("profiles/p.yaml", name="Principal", type="one")
+    await folder.until(lambda now: type_of(now) == "one")
+    before = path.stat()
+    path.write_text(path.read_text().replace("one", "two"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_ino, path.stat().st_size) == (before.st_ino, before.st_size)
+    await folder.until(lambda now: type_of(now) == "two")
 
 
 async def test_a_reference_to_nothing_changes_nothing_until_it_can_be_followed(
