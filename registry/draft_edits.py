@@ -230,7 +230,7 @@ class Drafts:
         """Let the draft answer its author in a chat (by its first id) of a bot's line.
 
         What the author tries there by now ends, unless this fails. Raises NotThere, or
-        DocumentErrors for a draft with a model that is no longer allowed.
+        DocumentErrors for a draft with a model that is no longer allowed, or without its profile.
         """
         place = TestPlace(line=line, chat=chat)
         draft, _ = await self._stored(agent, actor.id)
@@ -238,6 +238,8 @@ class Drafts:
             raise _no_draft(agent)
         if draft is not None:
             self._check_models(draft.definition)
+            text = draft.definition.to_text()
+            await self.catalog.check_references("agent", agent, text)
         for entry in [*self.catalog.snapshot().document.drafts.values()]:
             other = entry.value
             if other.by == actor.id and other.tested_in == place and other.agent != agent:

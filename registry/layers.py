@@ -30,6 +30,8 @@ REPLACED_AT: Mapping[str, frozenset[LayerName]] = {
 }
 TEXT, ALLOWED, DISABLED = "customInstructions", "allowedTools", "disabledTools"
 HISTORY, SERVERS = "historyLimit", "servers"
+SEGMENTS = "segments"
+"""What the agent's part of the prompt is built from, where that is a profile's segments."""
 DEFAULT = "default"
 """The origin of what nobody has written."""
 
@@ -107,6 +109,15 @@ class EffectiveAgent:
     instructions: str = ""
 
     @property
+    def written(self) -> AgentDefinition:
+        """The definition with what the agent says in its own words, also where segments use it."""
+        if not (self.segments and self.instructions):
+            return self.definition
+        parts = self.instructions, self.definition.custom_instructions
+        text = "\n\n".join(filter(None, parts))
+        return self.definition.model_copy(update={"custom_instructions": text})
+
+    @property
     def tool_policy(self) -> ToolPolicy:
         """The definition's tool policy, or the default one."""
         return self.definition.tool_policy or ToolPolicy()
@@ -119,13 +130,16 @@ class EffectiveAgent:
     def shown(self, definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Every field by its JSON name: value, layer, and origin.
 
-        `definition` is that of this agent as JSON, as it may be shown.
+        `definition` is what this agent has written, as JSON and as it may be shown. Where its
+        prompt is built from segments, `segments` has the profile and how many.
         """
         values: dict[str, Any] = {name: definition.get(name) for name in _SPELLED.values()}
         values |= self.llm.model_dump(mode="json", by_alias=True)
         values[SERVERS] = [one.name for one in self.servers]
         values[ALLOWED] = [[*one] for one in self.allowed] or None
         values |= {DISABLED: [*self.disabled], HISTORY: self.history_limit}
+        if self.segments and self.profile is not None:
+            values[SEGMENTS] = {"profile": self.profile.name, "count": len(self.segments)}
         return {
             name: {"value": value, "layer": self.layers[name], "origin": self.origins[name]}
             for name, value in values.items()
@@ -160,9 +174,8 @@ def merge(host: LlmConfiguration, base: Base, above: Iterable[Layer] = ()) -> Ef
     instructions = (agent.custom_instructions or "").strip()
     segments = named.segments(instructions) if named and not _override(order) else ()
     if segments and named is not None:
-        whose = named.place_of("system_prompt_construction")
-        origins[TEXT] = f"{whose}, then {origins[TEXT]}" if instructions else whose
-        layers[TEXT] = "L1"
+        origins[SEGMENTS] = named.place_of("system_prompt_construction")
+        layers[SEGMENTS] = "L1"
     return EffectiveAgent(
         definition=agent.model_copy(
             update=_said(agent, order, origins, layers, built=bool(segments))
@@ -230,9 +243,11 @@ def _said(
     texts = [*_texts(agent, order, origins[TEXT], built=built)]
     if built or any(layer is not None for _, _, layer in texts):
         update["custom_instructions"] = "\n\n".join(text for text, _, _ in texts) or None
-        before = [origins[TEXT]] if built else []
-        origins[TEXT] = ", then ".join([*before, *(place for _, place, _ in texts)])
-        layers[TEXT] = next((one for _, _, one in reversed(texts) if one), "L1")
+        has_own = built and (agent.custom_instructions or "").strip()
+        places = [*([origins[TEXT]] if has_own else ()), *(place for _, place, _ in texts)]
+        if places:
+            origins[TEXT] = ", then ".join(places)
+            layers[TEXT] = next((one for _, _, one in reversed(texts) if one), "L1")
     return update
 
 

@@ -84,10 +84,12 @@ def _unknown_reference(
 
 
 def users_of(snapshot: Snapshot, kind: Kind, name: str) -> list[str]:
-    """What refers to a profile (agents) or to a model configuration (profiles), in order."""
+    """What refers to a profile (agents, drafts) or to a configuration (profiles), in order."""
     if kind == "profile":
-        agents = snapshot.agents.items()
-        return [f"agent {id}" for id, one in sorted(agents) if one.value.profile == name]
+        agents = [f"agent {id}" for id, one in snapshot.agents.items() if one.value.profile == name]
+        drafts = (one.value for one in snapshot.document.drafts.values())
+        named = [one for one in drafts if one.definition.profile == name]
+        return [*sorted(agents), *sorted(f"draft of {one.agent} by {one.by}" for one in named)]
     profiles = sorted(snapshot.all_profiles.profiles.items())
     return [f"profile {own}" for own, one in profiles if one.value.llm_config_ref == name]
 
@@ -104,7 +106,10 @@ def in_use(snapshot: Snapshot, kind: Kind, name: str) -> str:
         return ""
     more = f" and {len(users) - _MOST_NAMED} more" if len(users) > _MOST_NAMED else ""
     named = ", ".join(users[:_MOST_NAMED])
-    return f"{NOUNS[kind]} '{name}' is used by {named}{more}; let them name another one first"
+    cure = "let them name another one first"
+    if any(one.startswith("draft") for one in users):
+        cure += "; /discard drops your own draft, `switchboard drafts discard` any"
+    return f"{NOUNS[kind]} '{name}' is used by {named}{more}; {cure}"
 
 
 def reference_problems(snapshot: Snapshot, kind: Kind, id: str, name: str) -> Iterator[Problem]:

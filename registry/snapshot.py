@@ -18,6 +18,7 @@ from registry.binding import (
     AgentBindingType,
     Bindings,
     BotIdentity,
+    LostProfile,
     Resolution,
     candidates,
     resolve,
@@ -483,7 +484,11 @@ class Snapshot:
             entry = self.type_named(instance.agent_type)
         else:
             entry = self.agents.get(id)
-        name = entry.value.profile if entry else None
+        return self.lacked_by(entry.value) if entry else None
+
+    def lacked_by(self, agent: AgentDefinition) -> str | None:
+        """The profile that an agent names, in force or not, and that is not there."""
+        name = agent.profile
         return name if name and self.profile_in_force(name) is None else None
 
     def odd_profiles(self) -> Iterator[Problem]:
@@ -491,6 +496,11 @@ class Snapshot:
         for id, entry in self.agents.items():
             if (name := entry.value.profile) is not None:
                 yield from self._odd_profile(id, entry, name)
+        for draft in self.document.drafts.values():
+            if lost := self.lacked_by(draft.value.definition):
+                message, cure = unknown_name("profile", lost, self.all_profiles.profiles)
+                message = f"the draft of '{draft.value.agent}' cannot answer: {message}"
+                yield Problem(draft.place, message, cure, level="warning", path="profile")
 
     def _odd_profile(self, id: str, entry: Entry[AgentDefinition], name: str) -> Iterator[Problem]:
         found = self.profile_in_force(name)
@@ -687,7 +697,7 @@ class Snapshot:
         """An agent or an instance with all layers merged, or None where it cannot answer."""
         if instance := self.document.instances.get(agent_id):
             base = self.type_named(instance.value.agent_type)
-            if base is None or self._lacks_profile(base.value):
+            if base is None or self.lacked_by(base.value):
                 return None
             shared, top, profile = self.servers, self._top, self._profile_of(base.value)
             return effective_instance(host_defaults, base, instance, shared, tuning, top, profile)
@@ -701,16 +711,13 @@ class Snapshot:
         tuning: Iterable[Layer] = (),
     ) -> EffectiveAgent | None:
         """An agent, in force or not, with all layers merged; None where its profile is missing."""
-        if self._lacks_profile(entry.value):
+        if self.lacked_by(entry.value):
             return None
         profile = self._profile_of(entry.value)
         return effective(host_defaults, entry, self.servers, tuning, self._top, profile)
 
     def _profile_of(self, agent: AgentDefinition) -> ProfileInForce | None:
         return self.profile_in_force(agent.profile) if agent.profile else None
-
-    def _lacks_profile(self, agent: AgentDefinition) -> bool:
-        return agent.profile is not None and self.profile_in_force(agent.profile) is None
 
     def name_of(self, id: str) -> str:
         """The name of an agent or an instance, as people see it; '' where it is not there."""
@@ -733,7 +740,9 @@ class Snapshot:
 
     def unanswered(self, bots: Iterable[BotIdentity]) -> Iterator[Problem]:
         """Bots that have said their name, and in which no agent answers anywhere."""
-        lost = [bot for bot in bots if bot.username and not self.resolve(bot, None, None).agent_id]
+        found = [(bot, self.resolve(bot, None, None)) for bot in bots if bot.username]
+        yield from (self._unusable(bot, one.lost) for bot, one in found if one.lost)
+        lost = [bot for bot, one in found if not (one.agent_id or one.lost)]
         if not lost:
             return
         bound = {
@@ -751,6 +760,12 @@ class Snapshot:
         for bot in lost:
             if bound.isdisjoint(bot.keys):
                 yield Problem(f"@{bot.username}", "no agent answers in this bot", cure)
+
+    def _unusable(self, bot: BotIdentity, lost: LostProfile) -> Problem:
+        """That the agent of a bot lacks its profile."""
+        message, cure = unknown_name("profile", lost.profile, self.all_profiles.profiles)
+        message = f"its agent '{lost.agent}' does not answer: {message}"
+        return Problem(f"@{bot.username}", message, cure)
 
     def conflicts(self, bots: Iterable[BotIdentity]) -> Iterator[Problem]:
         """Bindings that mean one bot under two of its names, now that the bots are known."""

@@ -21,7 +21,7 @@ from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.budgets import SpendLimit, lowest_limits, spend_limits
 from registry.agent_limits import SafetyConfig, TurnLimits
-from registry.binding import Resolution
+from registry.binding import LostProfile, Resolution
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import NotThere
@@ -228,16 +228,17 @@ class AgentResolver:
         snapshot = self.catalog.snapshot()
         if address.instance is not None:
             return self._named(snapshot, address.instance, address.preset or "")
-        if snapshot.on_test and (draft := self._tested(snapshot, line, address, person)):
-            why = "you are testing your draft of it here"
-            return Resolution(draft.attribution.agent, "draft", why), draft
+        if snapshot.on_test and (tested := self._tested(snapshot, line, address, person)):
+            return tested
         found = snapshot.resolve(line.identity, address.chat, person.telegram_id)
         if address.migrated_from is not None and found.rule not in _CHAT_RULES:
             before = snapshot.resolve(line.identity, address.migrated_from, person.telegram_id)
             found = before if before.rule in _CHAT_RULES else found
         owner, account = telegram_owner(person.telegram_id), snapshot.account_of_bot(line.bot)
         one = preset_here(snapshot, found, address.bot, owner) if address.private else None
-        if one and (
+        if one and found.lost and one.base_agent_name == found.lost.agent:
+            agent = None  # to leave the preset would not help
+        elif one and (
             one.base_agent_name == found.agent_id
             or snapshot.may_answer(one.base_agent_name, account)
         ):
@@ -266,16 +267,29 @@ class AgentResolver:
         found = replace(found, preset=key)
         if agent := self.current(found.agent_id or "", key):
             return found, agent
+        if lost := self.lost(found.agent_id or ""):
+            return replace(found, agent_id=None, lost=lost), None
         why = fault_of(snapshot, split_key(key)[0], snapshot.preset(key))
         return replace(found, agent_id=None, why=why or PRESET_CHANGED), None
 
     def _tested(
         self, snapshot: Snapshot, line: LineContext, address: Address, person: User
-    ) -> RunnableAgent | None:
-        """The draft that a person tries in this chat, while they may write agents."""
+    ) -> tuple[Resolution, RunnableAgent | None] | None:
+        """The draft that a person tries in this chat, while they may write agents.
+
+        No agent, and why, where its profile is gone: nobody else must answer in its place.
+        """
         author = person.telegram_id
         found = snapshot.on_test.get((f"tg:{author}", line.name, address.original_id))
-        return self.current(f"{found.value.agent}{TILDE}{author}") if found else None
+        if found is None or not self.may_test(author):
+            return None
+        if draft := self.current(f"{found.value.agent}{TILDE}{author}"):
+            why = "you are testing your draft of it here"
+            return Resolution(draft.attribution.agent, "draft", why), draft
+        if lost := snapshot.lacked_by(found.value.definition):
+            why = f"Your draft of '{found.value.agent}', which you test here, cannot answer"
+            return Resolution(None, "draft", f"{why}: there is no profile '{lost}'."), None
+        return None
 
     def _named(
         self, snapshot: Snapshot, id: str, preset: str
@@ -289,9 +303,16 @@ class AgentResolver:
         why = f"the instance '{id}' does not exist"
         if unknown := snapshot.unknown_type(id):
             why = f"the agent type of the instance '{id}' is unknown: {unknown}"
-        elif lost := snapshot.lost_profile(id):
-            why = f"the profile '{lost}' of '{id}' does not exist"
+        elif lost := self.lost(id):
+            why = f"the profile '{lost.profile}' of '{id}' does not exist"
+            return Resolution(None, "instance", why, lost=lost), None
         return Resolution(None, "instance", why), None
+
+    def lost(self, agent: str) -> LostProfile | None:
+        """Which profile an agent or an instance lacks now, so that it cannot answer."""
+        own, _ = unrouted(agent)
+        profile = self.catalog.snapshot().lost_profile(own)
+        return LostProfile(own, profile) if profile else None
 
     def current(self, agent: str, preset: str = "") -> RunnableAgent | None:
         """An agent or an instance by its id as it is now, or None where there is no such one.
@@ -355,10 +376,13 @@ class AgentResolver:
         return agent.effective.instance is not None and self.catalog.snapshot().is_router(agent.id)
 
     def routes(self, router: RunnableAgent) -> list[AgentInstance]:
-        """The instances that a router chooses from: those of its account, but no router."""
+        """The instances that a router chooses from: those of its account, but no router.
+
+        Also those that lack their profile: no other answers what is meant for them.
+        """
         snapshot = self.catalog.snapshot()
         found = snapshot.instances_of(router.attribution.account).values()
-        own = [one.value for one in found if one.value.id in snapshot.runnable]
+        own = [one.value for one in found if snapshot.unknown_type(one.value.id) is None]
         return [one for one in own if not snapshot.is_router(one.id)]
 
     def unstored(self, agent: AgentDefinition, revision: str = "") -> RunnableAgent:

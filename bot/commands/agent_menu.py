@@ -23,7 +23,14 @@ from bot.command import (
     paragraphs,
     split_reason,
 )
-from bot.commands.agents import HOW_TO_ADD, answers_of, described_agent, shown_name, titled
+from bot.commands.agents import (
+    HOW_TO_ADD,
+    answers_of,
+    built_from,
+    described_agent,
+    shown_name,
+    titled,
+)
 from bot.commands.host import AdminContext, ago, no_agent, server_line
 from bot.commands.versions import author, because, changed_fields, version_line
 from bot.menus.menu import PAGE, Ask, Button, Notice, Row, View, action, confirm, label, pages
@@ -32,6 +39,7 @@ from registry.binding import AgentBinding, AgentBindingType
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition
 from registry.errors import NotThere
+from registry.layers import EffectiveAgent
 from registry.revisions import Revision
 from registry.roles import RoleGrant
 from registry.snapshot import Entry, Snapshot
@@ -133,7 +141,7 @@ async def card(host: AdminContext, context: CommandContext, id: str, notice: str
         return View(no_agent(snapshot, id), rows, notice)
     about = found.definition.description or ""
     lines = [
-        f"Profile: {code(found.profile.name)}" if found.profile else "",
+        _profile_line(found),
         f"Model: {code(found.llm.model or 'none')}",
         await _tools_line(host, context, id),
         await _cost_line(context, id),
@@ -148,6 +156,14 @@ async def card(host: AdminContext, context: CommandContext, id: str, notice: str
     )
     grants = host.actor(context).grants
     return View(text, _buttons(id, grants, is_of_file=entry.operator), notice)
+
+
+def _profile_line(agent: EffectiveAgent) -> str:
+    """The profile of an agent, and whether its prompt is built from that."""
+    if agent.profile is None:
+        return ""
+    built = f", {built_from(agent)}" if agent.segments else ""
+    return f"Profile: {code(agent.profile.name)}{escape_markdown(built)}"
 
 
 def _buttons(id: str, grants: Sequence[RoleGrant], *, is_of_file: bool) -> list[Row]:

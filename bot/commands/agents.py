@@ -126,7 +126,8 @@ def _settings(agent: EffectiveAgent, defaults: LlmConfiguration) -> Iterator[str
         "description": own.description,
         "profile": own.profile,
         **{name: llm[name] for name in llm if name != "fallbackModel" or llm[name]},
-        "customInstructions": own.custom_instructions,
+        "customInstructions": agent.written.custom_instructions,
+        **({"segments": built_from(agent)} if agent.segments else {}),
         "servers": ", ".join(f"{one.name} ({one.server.transport})" for one in agent.servers),
         "skills": ", ".join(skill.name for skill in own.skills),
         "internalToolsets": ", ".join(own.internal_toolsets),
@@ -140,6 +141,12 @@ def _settings(agent: EffectiveAgent, defaults: LlmConfiguration) -> Iterator[str
     }
     for name, value in values.items():
         yield setting_line(name, value, place_in_force(agent, name, defaults))
+
+
+def built_from(agent: EffectiveAgent) -> str:
+    """That a profile's segments are what the agent's part of the prompt is built from."""
+    name = agent.profile.name if agent.profile else ""
+    return f"the prompt is built from {counted(len(agent.segments), 'segment')} of profile {name}"
 
 
 def place_in_force(agent: EffectiveAgent, name: str, defaults: LlmConfiguration) -> str:

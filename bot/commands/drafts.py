@@ -136,7 +136,14 @@ def _compared_text(host: AdminContext, there: Comparison, how: str) -> str:
     again = _answers_again(host, draft.agent) if there.head is None else ""
     own = draft.definition.llm_overrides
     advice = [f"⚠ {escape_markdown(one)}" for one in host.advice(own)] if own else []
-    return paragraphs(head, body, warning, again, "\n".join(advice))
+    return paragraphs(head, body, warning, _lacking(host, draft), again, "\n".join(advice))
+
+
+def _lacking(host: AdminContext, draft: Draft) -> str:
+    """That a draft cannot answer, as its profile is gone; '' where that is there."""
+    lost = host.catalog.snapshot().lacked_by(draft.definition)
+    said = "/profiles lists those that there are."
+    return f"⚠ It cannot answer: there is no profile {code(lost)}. {said}" if lost else ""
 
 
 def _answers_again(host: AdminContext, agent: str) -> str:
@@ -201,7 +208,7 @@ async def test(host: AdminContext, context: CommandContext) -> CommandResult:
     if not wanted:
         what = f"You are testing your draft of {_titled(here)} here." if here else NOTHING
         how = escape_markdown("/test ID begins a test in this chat, /test off ends it.")
-        return Reply(f"{what} {how}")
+        return Reply(paragraphs(f"{what} {how}", _lacking(host, here) if here else ""))
     if wanted == OFF:
         if here is None:
             return Reply(NOTHING)

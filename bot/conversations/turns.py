@@ -19,7 +19,7 @@ from bot.approvals.service import (
     ApprovalService,
 )
 from bot.approvals.store import ApprovalStore
-from bot.command import escape_markdown, no_agent_cure, paragraphs
+from bot.command import escape_markdown, lost_profile_cure, no_agent_cure, paragraphs
 from bot.errors import FencedOut
 from bot.messages import (
     Buttons,
@@ -47,6 +47,7 @@ from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
 from bot.store.sessions import is_http
 from bot.turn.results import (
+    BROKEN,
     LEAVE_PRESET,
     LETTER_GONE,
     MESSAGE_GONE,
@@ -54,6 +55,7 @@ from bot.turn.results import (
     NOT_YOURS,
     RETRYING,
     STOPPED_EARLY,
+    WAYS_OUT,
     Retry,
     find_retry,
     letter_button,
@@ -62,6 +64,7 @@ from bot.turn.routing import InstanceRouter
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
+from registry.binding import LostProfile, Resolution
 
 
 def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
@@ -164,10 +167,15 @@ class Turns:
         """
         found, agent = self.resolver.resolve(entry.line, incoming.address, incoming.person)
         if agent is not None:
-            agent = await self.router.routed(entry, incoming, agent)
-            found = found if agent else replace(found, why=NO_ROUTE)
-        if agent is None and found.rule == "preset":
-            cure = "" if is_http(entry.line.name) else LEAVE_PRESET
+            routed = await self.router.routed(entry, incoming, agent)
+            lost = routed if isinstance(routed, LostProfile) else None
+            agent = routed if isinstance(routed, RunnableAgent) else None
+            found = found if agent else replace(found, why=NO_ROUTE, lost=lost)
+        if agent is None and found.lost is not None:
+            await self.stores.reply(entry, incoming, self._cannot_answer(entry, incoming, found))
+            return Outcome.DONE
+        if agent is None and found.rule in WAYS_OUT:
+            cure = "" if is_http(entry.line.name) else WAYS_OUT[found.rule]
             text = paragraphs(escape_markdown(found.why), cure)
             await self.stores.reply(entry, incoming, text)
             return Outcome.DONE
@@ -193,6 +201,14 @@ class Turns:
                 return Outcome.UNBLOCKED
         return Outcome.DONE
 
+    def _cannot_answer(self, entry: LineEntry, incoming: IncomingMessage, found: Resolution) -> str:
+        """What a person reads where the agent of this place lacks its profile, and an admin."""
+        if is_http(entry.line.name):
+            return BROKEN
+        admin = self.access.is_admin(incoming.person.id)
+        cure = lost_profile_cure(self.resolver.catalog.snapshot(), found.lost) if admin else ""
+        return paragraphs(BROKEN, LEAVE_PRESET if found.preset else "", cure)
+
     async def _tell_to_wait(
         self, entry: LineEntry, incoming: IncomingMessage, turn: OpenTurn
     ) -> None:
@@ -206,18 +222,21 @@ class Turns:
     async def retry(self, entry: LineEntry, press: CallbackPress, turn: str) -> None:
         """Answer the message of a failed turn again, or tell the person who pressed why not."""
         channel = entry.line.channel
-        _, agent = self.resolver.resolve(entry.line, press.address, press.person)
-        found = await self._find_retry(entry, press, turn, agent) if agent else MESSAGE_GONE
+        where, agent = self.resolver.resolve(entry.line, press.address, press.person)
+        gone = BROKEN if where.lost else MESSAGE_GONE
+        found = await self._find_retry(entry, press, turn, agent) if agent else gone
         if agent is None or isinstance(found, str):
             await self.stores.inbox.finish(entry, [channel.callback_answer(press, str(found))])
             return
         await self._acknowledge_retry(entry, press)
         message = 0 if press.address.migrated_from else found.message  # the old chat's number
         incoming = IncomingMessage(press.address, press.person, message, int(self.clock.wall()))
-        agent = (
-            await self.router.routed(entry, incoming, agent, text_of(map(dict, found.content)))
-            or agent
-        )
+        text = text_of(map(dict, found.content))
+        routed = await self.router.routed(entry, incoming, agent, text)
+        if isinstance(routed, LostProfile):
+            await self.stores.reply(entry, incoming, BROKEN)
+            return
+        agent = routed or agent
         request = replace(self._request(entry, incoming, agent), retry=found)
         while open_turn := await self.runner.run(request):
             await channel.wait_until_sent(open_turn.ref.entry)
@@ -272,6 +291,7 @@ class Turns:
         if agent is None:
             gone = DRAFT_GONE if is_draft(approval.turn.agent) else AGENT_GONE
             gone = PRESET_GONE if approval.preset else gone
+            gone = BROKEN if self.resolver.lost(approval.turn.agent) else gone
             await self.approvals.abandon(line, approval, gone)
         elif self.access.verdict(approval.address, asker.id) != "admitted":
             await self.approvals.abandon(line, approval, "")

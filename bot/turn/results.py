@@ -40,6 +40,11 @@ OWN_MODEL = (
     "agent's own model, and /model lists the others."
 )
 LEAVE_PRESET = "Send /presets to choose another one, or `/presets use none` for the agent itself."
+WAYS_OUT = {
+    "preset": LEAVE_PRESET,
+    "draft": "`/edit AGENT profile NAME` gives it another one, /test off ends the test.",
+}
+"""What to do where a person's own choice cannot answer, by the rule that it is."""
 NO_AGENT = "No agent answers here yet."
 NOT_TAKEN = (
     "I can't answer this: the model refused something in it. Please put it another way, or send "

@@ -19,6 +19,7 @@ from bot.store import keys
 from bot.usage.budgets import Spender
 from bot.usage.ledger import BudgetService
 from bot.usage.reservation import TurnBudget
+from registry.binding import LostProfile
 from registry.instance import SLASH, AgentInstance
 from registry.models import known
 
@@ -65,9 +66,10 @@ class InstanceRouter:
 
     async def routed(
         self, entry: LineEntry, incoming: IncomingMessage, agent: RunnableAgent, text: str = ""
-    ) -> RunnableAgent | None:
+    ) -> RunnableAgent | LostProfile | None:
         """The agent itself, or the one that a router chooses; None where it has no choice.
 
+        One that is chosen and lacks its profile cannot answer, and nobody does in its place.
         `text` is what to judge by, where that is not the message's own. A turn that was open before
         a crash keeps the instance that it began with.
         """
@@ -95,7 +97,7 @@ class InstanceRouter:
         log.info("route.chosen", router=agent.id, instance=name, how=how, turn=entry.id)
         own = agent.attribution
         id = SLASH.join((own.account, str(own.agent_instance), name))
-        return self.resolver.current(id)
+        return self.resolver.current(id) or self.resolver.lost(id)
 
     async def _began(
         self, entry: LineEntry, incoming: IncomingMessage, agent: RunnableAgent
@@ -118,7 +120,8 @@ class InstanceRouter:
         last: str,
     ) -> tuple[str, str]:
         """The name of the instance that fits a text, and how it was found."""
-        first = instances[0].instance_name
+        able = (one for one in instances if self.resolver.lost(one.id) is None)
+        first = next(able, instances[0]).instance_name
         lines = [_described(one) for one in instances]
         system = _SYSTEM.format("\n".join(lines), _LAST.format(last) if last else "")
         secrets = agent.filter.secrets

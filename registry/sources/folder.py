@@ -15,10 +15,10 @@ import structlog
 from registry.errors import DocumentErrors, Problem
 from registry.snapshot import Document, Entry
 from registry.sources.file import (
-    GRAIN_SECONDS,
     LOOK_SECONDS,
     Signature,
     decoded,
+    is_settled,
     read_regular,
     signature_of,
     unreadable,
@@ -213,9 +213,9 @@ class FollowedFolder(Generic[T]):
         except OSError as error:
             wrong = (unreadable(path, error),)
             return replace(before or SeenFile(), is_settled=False, raw=None, problems=wrong)
-        is_settled = abs(time.time() - signature[0] / 1e9) > GRAIN_SECONDS
+        settled = is_settled(signature)
         if before and before.raw == raw and not before.is_doubtful:
-            return replace(before, signature=signature, is_settled=is_settled)
+            return replace(before, signature=signature, is_settled=settled)
         try:
             entry, told = self._read(raw, str(path), name)
         except DocumentErrors as wrong:
@@ -224,8 +224,8 @@ class FollowedFolder(Generic[T]):
                 # It may be half written: it is told where the next look sees the same.
                 return SeenFile(signature, False, raw, kept, last, is_doubtful=True)
             so = tuple(still_in_force(one) if kept else one for one in wrong.problems)
-            return SeenFile(signature, is_settled, raw, kept, so)
-        return SeenFile(signature, is_settled, raw, entry, tuple(told))
+            return SeenFile(signature, settled, raw, kept, so)
+        return SeenFile(signature, settled, raw, entry, tuple(told))
 
 
 def _shown(look: Look[T]) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,10 +30,13 @@ MOST_FILES = 1_000
 class ProfileFiles(FollowedFolder[Any]):
     """The profiles in `<folder>/profiles/*.yaml`, and model configurations in `llm_configs`.
 
-    A file is named as one likes: the name in it counts. Of two with one name the later one, by the
-    name of its file, is refused. What a profile refers to is looked at by those who use the
-    document.
+    A file is named as one likes: the name in it counts. Of two with one name the one that is in
+    force stays, and at a start the first by the name of its file; the other is refused. What a
+    profile refers to is looked at by those who use the document.
     """
+
+    _held: dict[tuple[Kind, str], str] = field(default_factory=dict, init=False)
+    """The files in force, by what they are and the name in them."""
 
     what: ClassVar[str] = "profiles"
 
@@ -71,23 +74,30 @@ class ProfileFiles(FollowedFolder[Any]):
         return _read(raw, place, FOLDERS[name.partition("/")[0]])
 
     def _document(self, look: Look[Any]) -> Document:
-        found, problems = _by_name(look), [*problems_of(look)]
-        first: dict[Kind, dict[str, Entry[Any]]] = {kind: {} for kind in FOLDERS.values()}
-        for kind, entry in found:
-            name = entry.value.name
-            if (other := first[kind].setdefault(name, entry)) is not entry:
-                message = f"{NOUNS[kind]} '{name}' is already defined at {other.place}"
+        problems = [*problems_of(look)]
+        own: dict[Kind, dict[str, Entry[Any]]] = {kind: {} for kind in FOLDERS.values()}
+        held: dict[tuple[Kind, str], str] = {}
+        for (kind, name), files in _by_name(look).items():
+            before = self._held.get((kind, name), "")
+            file = held[kind, name] = before if before in files else min(files)
+            first = own[kind][name] = files.pop(file)
+            for _, entry in sorted(files.items()):
+                message = f"{NOUNS[kind]} '{name}' is already defined at {first.place}"
                 place = entry.origins.get("name", entry.place)
                 problems.append(Problem(place, message, "remove or rename one of the two"))
-        profiles = Profiles(first["profile"], first["llm-config"])
+        self._held = held
+        profiles = Profiles(own["profile"], own["llm-config"])
         return Document(own_profiles=profiles, problems=tuple(problems))
 
 
-def _by_name(look: Look[Any]) -> Iterator[tuple[Kind, Entry[Any]]]:
-    """The good files of a look, each with what it is, in the order of their names."""
-    for name, file in sorted(look.files.items()):
-        if file.entry is not None:
-            yield FOLDERS[name.partition("/")[0]], file.entry
+def _by_name(look: Look[Any]) -> dict[tuple[Kind, str], dict[str, Entry[Any]]]:
+    """The good files of a look by their own names, by what they are and the name in them."""
+    found: dict[tuple[Kind, str], dict[str, Entry[Any]]] = {}
+    for file, seen in sorted(look.files.items()):
+        if seen.entry is not None:
+            kind, name = FOLDERS[file.partition("/")[0]], seen.entry.value.name
+            found.setdefault((kind, name), {})[file] = seen.entry
+    return found
 
 
 def _files(folder: str, problems: list[Problem]) -> list[str]:

@@ -131,6 +131,16 @@ async def test_an_agent_gets_a_profile_by_a_draft_and_its_card_names_it(stage: S
             await user.tap(label)
         assert {"Partner", "Researcher", "Waiter_One"} <= set(user.labels)
         assert "• profile: Waiter_One Partner" in await user.tap("Partner")
+        await say("/edit poet instructions Speak in verse.")
+        await say("/publish poet")
+        await host.catalog.until(lambda one: one.agents["poet"].value.profile == "Partner")
+        card = await say("/agent poet")
+        assert "• customInstructions: Speak in verse. · agent:definition:poet" in card
+        count = len(host.catalog.snapshot().all_profiles.profiles["Partner"].value.segments)
+        built = f"the prompt is built from {count} segments of profile Partner"
+        assert f"• segments: {built} · the package" in card
+        await user.open("/agents poet")
+        assert f"• Profile: Partner, {built}" in await user.tap("Poet")
         await say("/edit poet profile none")
         await say("/publish poet")
         await host.catalog.until(lambda one: one.agents["poet"].value.profile is None)
@@ -209,6 +219,43 @@ async def test_what_files_set_is_shown_and_an_agent_without_its_profile_says_so(
         assert "does not answer: there is no profile Filed." in await user.tap("Echo")
         assert "History" in user.labels
         assert "There is no profile 'Filed'" in await say("/profiles Filed")
+
+
+async def test_a_draft_on_test_without_its_profile_says_so_and_nobody_answers_in_its_place(
+    stage: Stage,
+) -> None:
+    echo, boss = stage.bot("Echo"), stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    stage.script.on("from the model", again=True)
+    path = filed(stage, "profiles", "any.yaml", 'name: "Filed"\n')
+    say = saying(stage, boss, stage.world.private(boss, echo), echo)
+    async with stage.host() as host:
+        await say(f"/addagent {POET}")
+        await say("/bind poet")
+        await say("/addprofile name: Kept")
+        await say("/edit poet profile Kept")
+        refused = await say("/removeprofile Kept")
+        assert f"profile 'Kept' is used by draft of poet by tg:{boss.id}; " in refused
+        assert "/discard drops your own draft" in refused
+        await say("/edit poet profile Filed")
+        assert "now answers you in this chat" in await say("/test poet")
+        assert (await say("hi")).endswith("Draft of Poet, not published")
+        path.unlink()
+        await host.catalog.until(lambda one: one.profile("Filed") is None)
+        gone = "Your draft of 'poet', which you test here, cannot answer: there is no profile"
+        count = len(stage.requests())
+        for text in ("hi", "/start"):
+            said = await say(text)
+            assert f"{gone} 'Filed'." in said
+            assert "/edit AGENT profile NAME gives it another one, /test off ends" in said
+        assert len(stage.requests()) == count
+        for text in ("/test", "/edit poet"):
+            assert "⚠ It cannot answer: there is no profile Filed." in await say(text)
+        assert "there is no profile 'Filed'" in await say("/test poet")
+        (told,) = [one for one in host.catalog.snapshot().problems if "draft" in one.message]
+        assert told.message == "the draft of 'poet' cannot answer: there is no profile 'Filed'"
+        assert "is over; your draft is kept." in await say("/test off")
+        assert await say("hi") == "from the model"
 
 
 async def test_people_without_the_role_see_and_change_no_profile(stage: Stage) -> None:

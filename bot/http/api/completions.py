@@ -32,7 +32,7 @@ from bot.http.accounts.conversations import (
 from bot.http.accounts.history import EarlierMessage
 from bot.http.api import conversations as talk
 from bot.http.api import documents as docs
-from bot.http.api.answering import ChosenAgent, WhoAnswers, named
+from bot.http.api.answering import ChosenAgent, WhoAnswers, named, require_profile
 from bot.http.api.caller import Caller
 from bot.http.api.later import HEARTBEAT, Later, data_event
 from bot.http.api.needs import CallerDep, Host, HostDep, needs_key
@@ -191,6 +191,7 @@ async def complete(
 ) -> Response:
     """Answer the last message of a conversation, at once or in chunks."""
     agent = _answering(host, caller, body)
+    require_profile(host.catalog.snapshot(), caller, agent.id)
     _refuse_unsupported(body)
     said = _read(body.messages)
     asker = talk.asker_of(caller, agent.account)

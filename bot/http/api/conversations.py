@@ -37,6 +37,7 @@ from bot.http.api.answering import (
     WhoAnswers,
     is_of_path,
     named,
+    require_profile,
 )
 from bot.http.api.caller import Caller
 from bot.http.api.later import HEARTBEAT, Later, event, place
@@ -265,6 +266,7 @@ async def chat(
     who = answering(host, caller, account, instance, body)
     if (unknown := host.catalog.snapshot().unknown_type(who.id)) is not None:
         raise ApiError(422, "unknown-type", unknown_type(unknown))
+    require_profile(host.catalog.snapshot(), caller, who.id)
     session = session_of(request, caller, who, body.session_id)
     turn = await send(request, host, session, body.message, grows=False)
     return later_answer(request, host, session, turn, answer_json, on_disconnect)
@@ -635,6 +637,7 @@ async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wan
         if (unknown := host.catalog.snapshot().unknown_type(wanted.who.id)) is not None:
             said = event("error", orjson.dumps({"message": unknown_type(unknown)}).decode())
             return Response(said, media_type=EVENT_STREAM, headers=own)
+        require_profile(host.catalog.snapshot(), caller, wanted.who.id)
         session = session_of(request, caller, wanted.who, wanted.session)
         turn = await send(request, host, session, wanted.message, grows=True)
     response = event_stream(own)

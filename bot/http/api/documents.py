@@ -144,7 +144,7 @@ def effective_of(document: Document, *, wanted: bool) -> dict[str, Any]:
     )
     if found is None:
         return {}
-    agent = found.definition
+    agent = found.written
     fields = found.shown(json.loads(kept_text(agent)) if found.operator else agent.to_json())
     shown = {name: {**one, "origin": _shown_places(one["origin"])} for name, one in fields.items()}
     return {"effective": shown}
