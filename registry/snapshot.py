@@ -502,12 +502,25 @@ class Snapshot:
                 message = f"the draft of '{draft.value.agent}' cannot answer: {message}"
                 yield Problem(draft.place, message, cure, level="warning", path="profile")
 
+    def lost_profiles(self) -> list[Problem]:
+        """Agents that do not answer, as their profiles are not there; quick where none is lost."""
+        named = {id: one.value.profile for id, one in self.agents.items() if one.value.profile}
+        lost = {name for name in {*named.values()} if self.profile_in_force(name) is None}
+        return [
+            self._without_profile(id, self.agents[id], name)
+            for id, name in (named.items() if lost else ())
+            if name in lost
+        ]
+
+    def _without_profile(self, id: str, entry: Entry[AgentDefinition], name: str) -> Problem:
+        message, cure = unknown_name("profile", name, self.all_profiles.profiles)
+        message = f"agent '{id}' does not answer: {message}"
+        return Problem(entry.origins.get("profile", entry.place), message, cure, path="profile")
+
     def _odd_profile(self, id: str, entry: Entry[AgentDefinition], name: str) -> Iterator[Problem]:
         found = self.profile_in_force(name)
         if found is None:
-            message, cure = unknown_name("profile", name, self.all_profiles.profiles)
-            message = f"agent '{id}' does not answer: {message}"
-            yield Problem(entry.origins.get("profile", entry.place), message, cure, path="profile")
+            yield self._without_profile(id, entry, name)
             return
         policy = entry.value.tool_policy or ToolPolicy()
         servers = [one.name for one in servers_of(entry.value, self.servers)]

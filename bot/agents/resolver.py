@@ -145,10 +145,6 @@ TRIAL = "draft"
 """What the records of a turn say where a draft answered."""
 
 
-CurrentAgent = Callable[[str, str], RunnableAgent | None]
-"""An agent by its id, under a preset ('' for none), as it is now; None once one is removed."""
-
-
 log = structlog.get_logger("agents")
 
 MOST_MADE = 5_000
@@ -395,6 +391,10 @@ class AgentResolver:
         if found is None:
             raise NotThere(f"there is no profile '{agent.profile}'")
         return self._make(found)
+
+    def in_place_of(self, gone: str) -> RunnableAgent:
+        """An agent without tools, to end a turn whose own agent can answer no more."""
+        return self.unstored(AgentDefinition(id="nobody", name="Nobody")).in_place_of(gone)
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
         rules, policy = self.rules, agent.tool_policy

@@ -59,6 +59,7 @@ from bot.turn.results import (
     Retry,
     find_retry,
     letter_button,
+    retry_button,
 )
 from bot.turn.routing import InstanceRouter
 from bot.turn.runner import TurnRunner
@@ -171,19 +172,9 @@ class Turns:
             lost = routed if isinstance(routed, LostProfile) else None
             agent = routed if isinstance(routed, RunnableAgent) else None
             found = found if agent else replace(found, why=NO_ROUTE, lost=lost)
-        if agent is None and found.lost is not None:
-            await self.stores.reply(entry, incoming, self._cannot_answer(entry, incoming, found))
-            return Outcome.DONE
-        if agent is None and found.rule in WAYS_OUT:
-            cure = "" if is_http(entry.line.name) else WAYS_OUT[found.rule]
-            text = paragraphs(escape_markdown(found.why), cure)
-            await self.stores.reply(entry, incoming, text)
-            return Outcome.DONE
         if agent is None:
-            admin = self.access.is_admin(incoming.person.id)
-            document = self.resolver.catalog.snapshot().document
-            cure = no_agent_cure(found.why, document.agents, document.errors) if admin else ""
-            await self.stores.reply(entry, incoming, paragraphs(NO_AGENT, cure))
+            if not await self._end_open(entry, incoming):
+                await self._refuse(entry, incoming, found)
             return Outcome.DONE
         request = self._request(entry, incoming, agent)
         while open_turn := await self.runner.run(request):
@@ -200,6 +191,27 @@ class Turns:
             if not (was_sending or incoming.address.private):
                 return Outcome.UNBLOCKED
         return Outcome.DONE
+
+    async def _end_open(self, entry: LineEntry, incoming: IncomingMessage) -> bool:
+        """End the entry's turn where it is open already, and nobody can answer here any more."""
+        if began := await self.router.began(entry, incoming):
+            agent = self.resolver.in_place_of(began)
+            await self.runner.run(self._request(entry, incoming, agent))
+        return bool(began)
+
+    async def _refuse(self, entry: LineEntry, incoming: IncomingMessage, found: Resolution) -> None:
+        """Say why nobody answers here."""
+        if found.lost is not None:
+            text = self._cannot_answer(entry, incoming, found)
+        elif found.rule in WAYS_OUT:
+            cure = "" if is_http(entry.line.name) else WAYS_OUT[found.rule]
+            text = paragraphs(escape_markdown(found.why), cure)
+        else:
+            admin = self.access.is_admin(incoming.person.id)
+            document = self.resolver.catalog.snapshot().document
+            cure = no_agent_cure(found.why, document.agents, document.errors) if admin else ""
+            text = paragraphs(NO_AGENT, cure)
+        await self.stores.reply(entry, incoming, text)
 
     def _cannot_answer(self, entry: LineEntry, incoming: IncomingMessage, found: Resolution) -> str:
         """What a person reads where the agent of this place lacks its profile, and an admin."""
@@ -224,13 +236,16 @@ class Turns:
         channel = entry.line.channel
         where, agent = self.resolver.resolve(entry.line, press.address, press.person)
         gone = BROKEN if where.lost else MESSAGE_GONE
+        incoming = IncomingMessage(press.address, press.person, 0, int(self.clock.wall()))
+        if agent is None and await self._end_open(entry, incoming):
+            return
         found = await self._find_retry(entry, press, turn, agent) if agent else gone
         if agent is None or isinstance(found, str):
             await self.stores.inbox.finish(entry, [channel.callback_answer(press, str(found))])
             return
         await self._acknowledge_retry(entry, press)
         message = 0 if press.address.migrated_from else found.message  # the old chat's number
-        incoming = IncomingMessage(press.address, press.person, message, int(self.clock.wall()))
+        incoming = replace(incoming, message=message)
         text = text_of(map(dict, found.content))
         routed = await self.router.routed(entry, incoming, agent, text)
         if isinstance(routed, LostProfile):
@@ -291,8 +306,11 @@ class Turns:
         if agent is None:
             gone = DRAFT_GONE if is_draft(approval.turn.agent) else AGENT_GONE
             gone = PRESET_GONE if approval.preset else gone
-            gone = BROKEN if self.resolver.lost(approval.turn.agent) else gone
-            await self.approvals.abandon(line, approval, gone)
+            if self.resolver.lost(approval.turn.agent):
+                buttons = retry_button(approval.turn.entry)
+                await self.approvals.abandon(line, approval, BROKEN, buttons)
+            else:
+                await self.approvals.abandon(line, approval, gone)
         elif self.access.verdict(approval.address, asker.id) != "admitted":
             await self.approvals.abandon(line, approval, "")
         else:

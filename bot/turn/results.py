@@ -78,6 +78,8 @@ OVER_A_LIMIT = frozenset({"OutOfBudget", TOO_MANY})
 """The kinds of error of turns that a limit of the host does not allow."""
 BY_RULE = "EndedByRule"
 """The kind of error of a turn that a rule of the agent's profile ended so."""
+NO_PROFILE = "ProfileMissing"
+"""The kind of error of a turn whose agent has lost its profile since it began."""
 TIMEOUT = "TimeoutError"
 """The kind of error of a turn whose model did not answer in time, each time it was asked."""
 

@@ -76,7 +76,8 @@ class InstanceRouter:
         if not self.resolver.is_router(agent):
             return agent
         place = (entry.line.name, incoming.address.conversation)
-        if began := await self._began(entry, incoming, agent):
+        began = await self.began(entry, incoming)
+        if began and began.startswith(f"{agent.id}{SLASH}"):
             return self.resolver.current(began) or agent.in_place_of(began)
         last = self._last.get(place, ("", ""))
         names = {one.instance_name: one for one in self.resolver.routes(agent)[:MOST_INSTANCES]}
@@ -99,16 +100,12 @@ class InstanceRouter:
         id = SLASH.join((own.account, str(own.agent_instance), name))
         return self.resolver.current(id) or self.resolver.lost(id)
 
-    async def _began(
-        self, entry: LineEntry, incoming: IncomingMessage, agent: RunnableAgent
-    ) -> str | None:
-        """The instance with which this very turn began, where it is open already."""
+    async def began(self, entry: LineEntry, incoming: IncomingMessage) -> str:
+        """The agent with which this very turn began; '' where it is not open yet."""
         name = keys.open_turn(entry.line.name, incoming.address.conversation)
-        turn, began = await self.budgets.ledger.client.read("HMGET", name, "entry", "agent")
-        if turn is None or turn.decode() != entry.id or began is None:
-            return None
-        found = str(began.decode())
-        return found if found.startswith(f"{agent.id}{SLASH}") else None
+        turn, agent = await self.budgets.ledger.client.read("HMGET", name, "entry", "agent")
+        is_open = turn is not None and turn.decode() == entry.id and agent is not None
+        return str(agent.decode()) if is_open else ""
 
     async def _chosen(
         self,

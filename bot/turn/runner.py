@@ -25,7 +25,7 @@ from bot.turn.loop import AgentLoop
 from bot.turn.model_fallback import ModelCaller
 from bot.turn.progress import Progress
 from bot.turn.prompt import PromptCache, Specialized, no_specialization
-from bot.turn.results import TurnResult
+from bot.turn.results import TurnResult, turn_result
 from bot.turn.slots import TurnSlots
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.transcript import Transcript, Transcripts, size_of
@@ -94,9 +94,7 @@ class TurnRunner:
                     agent = now or turn.agent.in_place_of(*began)
                     return await self.run(replace(turn.request, agent=agent), has_slot=True)
                 elif self.services.current_agent(*began) is None:
-                    gone = results.PRESET_GONE if began[1] else results.AGENT_GONE
-                    removed = TurnResult("refused", gone)
-                    await turn.finish(removed, turn.opened.preview)
+                    await turn.finish(self._without_agent(turn), turn.opened.preview)
                 else:
                     try:
                         async with progress.showing():
@@ -119,6 +117,14 @@ class TurnRunner:
         finally:
             self._running.discard(name)
         return None
+
+    def _without_agent(self, turn: Turn) -> TurnResult:
+        """The end of a turn that was cut off, and whose agent can answer no more."""
+        agent, preset = turn.began_with
+        if self.services.agents.lost(agent) is None:
+            return TurnResult("refused", results.PRESET_GONE if preset else results.AGENT_GONE)
+        broken = turn_result("failed", turn.said(goes_on=True), results.BROKEN)
+        return replace(broken, can_retry=True, error=results.NO_PROFILE)
 
     async def _open_isolated(
         self, request: TurnRequest, stack: contextlib.AsyncExitStack

@@ -8,11 +8,12 @@ from typing import Any
 
 import orjson
 
+from bot.turn.results import BROKEN
 from simulators.messages.turns import Text, Turn
 from simulators.messages.validate import ModelRequest
-from simulators.testing.stage import PATIENCE
+from simulators.testing.stage import PATIENCE, buttons
 from simulators.testing.valkey import Valkey
-from tests.host.profiled import Json, add_agent, write_profile
+from tests.host.profiled import PARTNER, Json, add_agent, write_profile
 from tests.host.stage import Stage, until
 
 RULES = """
@@ -119,6 +120,34 @@ async def test_a_step_that_a_rule_asked_for_is_made_also_where_the_agent_has_oth
         key = f"{{bot:{agent.bot.id}}}:conv:{agent.ann.id}:{agent.name.lower()}:log"
         read = [one.get("read") for one in (await _records(valkey, key))["model"]]
         assert [bool(ids) for ids in read] == [True, True, False]
+
+
+async def test_a_turn_whose_profile_is_gone_after_a_restart_says_so_and_can_be_tried_again(
+    stage: Stage,
+) -> None:
+    boss = stage.person("Boss")
+    stage.environ["ADMINS"] = str(boss.id)
+    agent = add_agent(stage, "Lost", "Lost", PARTNER)
+    private = stage.world.private(boss, agent.bot)
+    agent.script(Turn((Text("never whole"),), gate="held"), "the answer", "ok")
+    host = await stage.process()
+    await stage.ask(boss, private, agent.bot, "/help")
+    agent.say("go")
+    await stage.sim.gates.reached("held")
+    await host.kill()
+    file = stage.folder / "agent_profiles" / "profiles" / "lost.yaml"
+    file.unlink()
+    async with stage.host() as again:
+        said = await stage.answer(agent.room, agent.bot)
+        assert (said.text, buttons(said)) == (BROKEN, ["Try again"])
+        told = "agent 'lost' does not answer: there is no profile 'Lost'"
+        await stage.world.until(lambda: told in str(stage.texts(private, agent.bot.id)), PATIENCE)
+        write_profile(stage, "Lost", PARTNER)
+        await again.catalog.until(lambda now: now.lost_profile("lost") is None)
+        stage.world.press_button(agent.ann, agent.room, said.id, "Try again")
+        await stage.world.until(lambda: "the answer" in agent.texts, PATIENCE)
+        assert agent.asked()[0].endswith("go")
+        assert await agent.ask("and?") == "ok"
 
 
 async def _records(valkey: Valkey, key: str) -> dict[str, list[Json]]:
