@@ -19,6 +19,7 @@ import structlog
 from bot.messages import Block, Json
 from bot.profiles.inbox import WITHDRAWN, Earlier, block_of, reflects, unread_in
 from bot.profiles.state import Find, TurnState, finder
+from bot.profiles.wording import filled
 from bot.safety.text_safety import Redact
 from bot.store.journal import GOES_ON, Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
@@ -141,12 +142,14 @@ def _of_flow(id: str, text: str, action: FlowAction) -> Rule:
 class Decision:
     """How a turn continues after an answer: with one more step (`goes_on`), or with its end.
 
-    `rule` is the id of the rule that decided, '' where none did; `action` is what that says.
+    `rule` is the id of the rule that decided, '' where none did; `action` is what that says, and
+    `message` its words to the person, filled in.
     """
 
     goes_on: bool = False
     rule: str = ""
     action: FlowAction | None = None
+    message: str = ""
 
 
 NOTHING = Decision()
@@ -213,7 +216,9 @@ class Round:
             return Decision(goes_on=may_go_on and bool(state.unread))
         action = decided.flow
         ends = action is not None and action.type in (AWAIT, END)
-        return Decision(may_go_on and not ends and bool(state.unread), decided.id, action)
+        words = filled(action.message, state.read).strip() if action and action.message else ""
+        goes_on = may_go_on and not ends and bool(state.unread)
+        return Decision(goes_on, decided.id, action, words)
 
     def _first(self, state: TurnState, *, calls: bool, may_go_on: bool) -> Rule | None:
         """The first rule of the flow that holds and can be followed, with what it adds.
