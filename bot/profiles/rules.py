@@ -257,8 +257,8 @@ class Round:
             self._add("flow", rule, state)
         return True
 
-    def body(self, number: int) -> Json:
-        """The record of this round."""
+    def body(self, number: int, **known: Any) -> Json:
+        """The record of this round, with what else is `known`."""
         found: dict[str, Any] = {
             "turn": self.turn,
             "step": self.step,
@@ -266,7 +266,7 @@ class Round:
             "number": number,
             "phases": self.phases,
         }
-        more = {"added": self.added, "set": self.sets, "flow": self.flow}
+        more = {"added": self.added, "set": self.sets, "flow": self.flow, **known}
         return found | {name: value for name, value in more.items() if value}
 
     def _phase(self, phase: Phase) -> dict[str, Any]:
@@ -354,9 +354,8 @@ class TurnRules:
         state, around = self._state.follow([answer]), self._round
         around.observe("post", state, may_go_on=may_go_on)
         decision = around.decide(state, may_go_on=may_go_on)
-        body, self._is_all_read = around.body(state.number), not state.unread
-        if decision.goes_on:
-            body[GOES_ON] = True
+        body = around.body(state.number, **({GOES_ON: True} if decision.goes_on else {}))
+        self._is_all_read = not state.unread
         if _LOGGER.isEnabledFor(logging.DEBUG):  # a line that is dropped costs more than this
             log.debug("rules.looked", **{**body, GOES_ON: decision.goes_on})
         return decision, Record(RULES, body)
@@ -382,8 +381,7 @@ class TurnRules:
         last.added += [item for id, item in kept if id not in own]
         if is_noted and not (last.added or withdrawn):
             return None
-        body = last.body(state.number)
-        return Record(RULES, body | {WITHDRAWN: withdrawn} if withdrawn else body)
+        return Record(RULES, last.body(state.number, **{WITHDRAWN: withdrawn}))
 
     def _made(self) -> TurnState:
         """The state after all that is recorded."""
