@@ -202,7 +202,10 @@ class FlowAction(SnakeModel):
     ] = None
     message: Annotated[
         Annotated[PlainText, StringConstraints(max_length=2_000)] | None,
-        Field(description="What is said where the turn is ended as an error."),
+        Field(
+            description="What is added to what was said; `{{ state.last_error }}` stands for a "
+            "value of the state. Unset, an error has words of the host."
+        ),
     ] = None
     inbox_item: Annotated[
         InboxItem | None,
@@ -471,6 +474,7 @@ def _of_flow(action: FlowAction, path: Path) -> Iterator[ValidationIssue]:
     for name in sorted(action.model_fields_set - own - {"type"}):
         message = f"'{name}' does not belong to '{action.type}'"
         yield ValidationIssue((*path, name), message, "remove it")
+    yield from _unknown_paths(state.paths_in(action.message or ""), (*path, "message"))
 
 
 _OF_SEGMENTS: Mapping[str, frozenset[str]] = {

@@ -19,6 +19,7 @@ import structlog
 from bot.messages import Block, Json
 from bot.profiles.inbox import WITHDRAWN, Earlier, block_of, reflects, unread_in
 from bot.profiles.state import Find, TurnState, finder
+from bot.profiles.wording import filled
 from bot.safety.text_safety import Redact
 from bot.store.journal import GOES_ON, Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
@@ -141,12 +142,14 @@ def _of_flow(id: str, text: str, action: FlowAction) -> Rule:
 class Decision:
     """How a turn continues after an answer: with one more step (`goes_on`), or with its end.
 
-    `rule` is the id of the rule that decided, '' where none did; `action` is what that says.
+    `rule` is the id of the rule that decided, '' where none did; `action` is what that says, and
+    `message` its words to the person, filled in.
     """
 
     goes_on: bool = False
     rule: str = ""
     action: FlowAction | None = None
+    message: str = ""
 
 
 NOTHING = Decision()
@@ -215,7 +218,9 @@ class Round:
             return Decision(goes_on=may_go_on and bool(state.unread))
         action = decided.flow
         ends = action is not None and action.type in (AWAIT, END)
-        return Decision(may_go_on and not ends and bool(state.unread), decided.id, action)
+        words = filled(action.message, state.read).strip() if action and action.message else ""
+        goes_on = may_go_on and not ends and bool(state.unread)
+        return Decision(goes_on, decided.id, action, words)
 
     def _first(self, state: TurnState, *, calls: bool, may_go_on: bool) -> Rule | None:
         """The first rule of the flow that holds and can be followed, with what it adds.
@@ -254,8 +259,8 @@ class Round:
             self._add("flow", rule, state)
         return True
 
-    def body(self, number: int) -> Json:
-        """The record of this round."""
+    def body(self, number: int, **known: Any) -> Json:
+        """The record of this round, with what else is `known`."""
         found: dict[str, Any] = {
             "turn": self.turn,
             "step": self.step,
@@ -263,7 +268,7 @@ class Round:
             "number": number,
             "phases": self.phases,
         }
-        more = {"added": self.added, "set": self.sets, "flow": self.flow}
+        more = {"added": self.added, "set": self.sets, "flow": self.flow, **known}
         return found | {name: value for name, value in more.items() if value}
 
     def _phase(self, phase: Phase) -> dict[str, Any]:
@@ -352,9 +357,8 @@ class TurnRules:
         state, around = self._state.follow([answer]), self._round
         around.observe("post", state, may_go_on=may_go_on)
         decision = around.decide(state, may_go_on=may_go_on)
-        body, self._is_all_read = around.body(state.number), not state.unread
-        if decision.goes_on:
-            body[GOES_ON] = True
+        body = around.body(state.number, **({GOES_ON: True} if decision.goes_on else {}))
+        self._is_all_read = not state.unread
         if _LOGGER.isEnabledFor(logging.DEBUG):  # a line that is dropped costs more than this
             log.debug("rules.looked", **{**body, GOES_ON: decision.goes_on})
         return decision, Record(RULES, body)
@@ -380,8 +384,7 @@ class TurnRules:
         last.added += [item for id, item in kept if id not in own]
         if is_noted and not (last.added or withdrawn):
             return None
-        body = last.body(state.number)
-        return Record(RULES, body | {WITHDRAWN: withdrawn} if withdrawn else body)
+        return Record(RULES, last.body(state.number, **{WITHDRAWN: withdrawn}))
 
     def _made(self) -> TurnState:
         """The state after all that is recorded."""

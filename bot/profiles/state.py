@@ -7,10 +7,13 @@ value is bounded, and has no secrets in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from bot.agents.resolver import TILDE, RunnableAgent
 from bot.messages import Block, IncomingMessage, Json, is_whole, text_of
@@ -212,7 +215,7 @@ def _on_started(state: TurnState, body: Json) -> None:
 def _on_result(state: TurnState, body: Json) -> None:
     state.spent.clear()
     if body["error"]:
-        state.error = text_in(body["content"])
+        state.error = error_in(body["content"])
     if (key := state.started.get(body["call"])) is not None:
         task = state.tasks.setdefault(name_of(key), {"status": "", "runs": 0})
         task |= {"status": "error" if body["error"] else "done", "runs": task["runs"] + 1}
@@ -236,12 +239,19 @@ _FOLLOWED: Mapping[str, Callable[[TurnState, Json], None]] = {
 }
 
 
-def text_in(content: Any) -> str:
-    """The text of a tool's result."""
+def error_in(content: Any) -> str:
+    """What a tool that failed said: of `{"error": …}` what is in it."""
     if isinstance(content, str):
-        return content[:TEXT_LIMIT]
-    texts = (str(part.get("text", "")) for part in content if part.get("type") == "text")
-    return "\n".join(texts)[:TEXT_LIMIT]
+        text = content
+    else:
+        texts = (str(part.get("text", "")) for part in content if part.get("type") == "text")
+        text = "\n".join(texts)
+    if text.startswith("{"):
+        with suppress(ValueError):
+            said = orjson.loads(text)
+            if isinstance(inner := said.get("error"), str) and inner.strip():
+                text = inner
+    return text[:TEXT_LIMIT]
 
 
 # --- what is made of them -------------------------------------------------------------------------

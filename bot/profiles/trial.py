@@ -118,8 +118,8 @@ def tried(
     recorded = {one.body["step"]: one.body for one in records if _is_round(one)}
     for one in records:
         if one.kind == RULES and WITHDRAWN in one.body and one.body["step"] in recorded:
-            withdrawn = {WITHDRAWN: one.body[WITHDRAWN]}
-            recorded[one.body["step"]] = recorded[one.body["step"]] | withdrawn
+            step = one.body["step"]
+            recorded[step] = {**recorded[step], WITHDRAWN: one.body[WITHDRAWN]}
     walk = _Replay(rules, state, turn, redact, recorded)
     answers = [one for one in records if one.kind == "model" and not one.body.get("partial")]
     for record in _followed(records):

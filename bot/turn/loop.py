@@ -166,7 +166,7 @@ class AgentLoop:
         outcome, note, error = _ENDS.get(answer.stop, ("done", self.turn.note, ""))
         if decision is not None and (action := decision.action) and action.type == "end_agent_turn":
             is_error = action.outcome == "error"
-            own = action.message or (results.ENDED_BY_RULE if is_error else "")
+            own = decision.message or (results.ENDED_BY_RULE if is_error else "")
             note = "\n\n".join(filter(None, (note, own)))
             outcome, error = ("failed", results.BY_RULE) if is_error else (outcome, error)
         said = self.turn.said(goes_on=not is_whole(spoken, answer.stop))

@@ -68,6 +68,14 @@ def test_a_good_profile_has_no_problems_and_what_it_reads_in_vain_is_told() -> N
     assert str(problem).endswith(
         "p.yaml:4: nothing is ever at 'state.stepp'; did you mean state.step?"
     )
+    text = text.replace("state.stepp'] == 1", "state.step'] == 1")
+    ends = "type: end_agent_turn\n      message: At {{ state.stepp }}.\n"
+    write("agent_profiles/profiles/p.yaml", f"name: Principal\n{text}{ends}")
+    (problem,) = found()
+    assert problem.level == "warning"
+    assert str(problem).endswith(
+        "p.yaml:7: nothing is ever at 'state.stepp'; did you mean state.step?"
+    )
 
 
 def test_characters_that_nobody_sees_are_told() -> None:

@@ -66,6 +66,17 @@ flow_decider:
     action: {type: end_agent_turn, outcome: success}
   - {id: think, condition: "True", action: {type: loop_with_inbox_item}}
 """
+TELLING = """
+flow_decider:
+  - id: broken
+    condition: "v['state.last_error']"
+    action:
+      {type: end_agent_turn, outcome: error, message: "The clock said {{ state.last_error }}."}
+  - id: fine
+    condition: "True"
+    action:
+      {type: end_agent_turn, message: "({{ message.text }}, step {{ state.step }})"}
+"""
 NOTING = OBSERVER.replace("SELF_REFLECTION_PROMPT", "NOTE")
 
 
@@ -84,6 +95,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Timely", AFTER_TOOLS, TIME),
         ("Told", PAYLOADS),
         ("Ender", ENDING),
+        ("Teller", TELLING, TIME),
         ("Short", LOOP, short),
         ("Failing", NOTING + PARTNER),
         ("Refused", NOTING + PARTNER),
@@ -321,6 +333,17 @@ async def test_a_rule_ends_a_turn_well_or_with_an_error(house: House) -> None:
     assert await agent.ask("another") == "E"
     outcomes = [body["outcome"] for body in await house.records(agent, "end")]
     assert outcomes == ["failed", "failed", "done", "done"]
+
+
+async def test_the_message_of_a_rule_has_values_of_the_state_in_it(house: House) -> None:
+    agent = house["Teller"]
+    agent.script("A", turn(Call("time__get_current_time", {"zone": "UTC"})), "B")
+    assert await agent.ask("hello") == 'A\n\n("hello", step 1)'
+    said = await agent.ask("the time")
+    assert said.startswith('B\n\nThe clock said "')
+    assert said.endswith('".')
+    assert "timezone" in said
+    assert "{" not in said
 
 
 async def test_steps_of_rules_count_against_the_limit_and_the_last_answer_stands(
