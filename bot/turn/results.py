@@ -140,11 +140,15 @@ def partial_facts(error: str, chunks: int) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A message to be answered once more: the turn that failed, its message and its content."""
+    """A message to be answered once more: the turn that failed, its message and its content.
+
+    `given` is what rules read of it, where they did.
+    """
 
     turn: str
     message: int
     content: Sequence[Json]
+    given: Json | None = None
 
     def content_for(self, person: User) -> list[Json]:
         """The content in the new turn, with a line that says why it is there twice."""
@@ -190,4 +194,5 @@ def find_retry(
     if any(one.body.get("again") == turn and one.body["turn"] != entry for one in messages):
         return ALREADY_RETRIED
     first = 1 if "again" in asked.body else 0
-    return Retry(turn, asked.body["message"], asked.body["content"][first:])
+    content, given = asked.body["content"][first:], asked.body.get("given")
+    return Retry(turn, asked.body["message"], content, given)

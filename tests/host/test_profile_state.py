@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from registry.profile_state import PATHS
-from simulators.messages.turns import Call, turn
+from simulators.messages.turns import Call, HttpError, Turn, turn
 from tests.host.profiled import House, housed
 from tests.http.api import OPERATOR, Client, client_of
 
@@ -55,6 +55,12 @@ flow_decider:
     condition: "v['state.step'] == 1"
     action: {type: loop_with_inbox_item}
 """
+READER = """
+pre_turn_observers:
+  - id: reads
+    condition: "v['message.text'] == 'never'"
+    action: {type: set_state, path: state.params.x, value: 1}
+"""
 NOW = Call("time__get_current_time", {"timezone": "UTC"})
 WRONG = Call("time__get_current_time", {"zone": "UTC"})
 
@@ -62,7 +68,7 @@ WRONG = Call("time__get_current_time", {"zone": "UTC"})
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     tools = {"mcpServers": ["time"], "whitelistPatterns": ["mcp:time:*"], "template": True}
-    agents = [("Watcher", WATCHER, tools), ("Setter", SETTER)]
+    agents = [("Watcher", WATCHER, tools), ("Setter", SETTER), ("Again", READER)]
     folder = tmp_path_factory.mktemp("state")
     async with housed(folder, *agents, environ={**OPERATOR, "HTTP_FACES": "openai"}) as house:
         yield house
@@ -179,3 +185,22 @@ async def test_what_a_rule_sets_is_read_by_later_rules_and_ends_with_the_turn(
     sets = [body.get("set") for body in await house.records(agent, "rules")]
     first = {"state.params.tries": 1, "state.params.deep.er": [1]}
     assert sets == [first, None, first, None]
+
+
+async def test_a_message_that_is_tried_again_reads_as_before_without_what_it_quotes(
+    house: House,
+) -> None:
+    agent = house["Again"]
+    away = Turn(fault=HttpError(529, retry_after=3600))
+    agent.script("quoted words", away, "here it is")
+    await agent.ask()
+    world, (first, *_) = (
+        agent.stage.world,
+        [one for one in agent.room.messages.values() if one.author == agent.bot.id],
+    )
+    world.say(agent.ann, agent.room, "go", reply_to=first.id)
+    failed = await agent.stage.answer(agent.room, agent.bot, 2)
+    world.press_button(agent.ann, agent.room, failed.id, "Try again")
+    await agent.stage.answer(agent.room, agent.bot, 3)
+    assert "quoted words" in str(agent.asked())
+    assert [one["message.text"] for one in await house.seen(agent)] == ["hello", "go"]
