@@ -53,6 +53,12 @@ pre_turn_observers:
     condition: "v['state.step'] == 0"
     action: {type: add_to_inbox, target_agent_id: mate, inbox_item: {source: HELLO}}
 """
+AT_ONCE = """
+pre_turn_observers:
+  - id: at_once
+    condition: "v['state.step'] == 0"
+    action: {type: add_to_inbox, inbox_item: {source: NOTES, payload: "Mind the step."}}
+"""
 ENDING = """
 flow_decider:
   - id: bad
@@ -101,6 +107,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Refused", NOTING + PARTNER),
         ("Logged", PARTNER),
         ("Placed", OBSERVER),
+        ("Leaving", AT_ONCE),
         ("Named", OBSERVER.replace('"self"', '"named"')),
     ]
     async with housed(tmp_path_factory.mktemp("profiles"), *agents) as house:
@@ -241,6 +248,19 @@ async def test_an_item_that_the_api_refuses_by_its_place_shows_no_draft(
     wrong = Turn(fault=HttpError(400, "messages.2.content.0: this cannot be taken"))
     agent.script("the first", *[wrong] * 6)
     assert (await agent.ask()).startswith("I can't answer this")
+
+
+async def test_an_item_that_the_api_refuses_is_left_out_where_the_model_can_answer_without_it(
+    house: House,
+) -> None:
+    agent = house["Leaving"]
+    wrong = Turn(fault=HttpError(400, "messages.2.content.1: this cannot be taken"))
+    agent.script("one", wrong, "two", "three")
+    assert await agent.ask() == "one"
+    assert await agent.ask("and?") == "two"
+    assert [len(agent.asked(n)) for n in range(3)] == [2, 2, 1]
+    assert "one" in agent.everywhere()
+    assert await agent.ask("and now?") == "three"
 
 
 async def test_the_log_says_at_debug_what_rules_looked_at_and_saw(
