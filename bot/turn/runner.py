@@ -271,7 +271,6 @@ class _Engine(NamedTuple):
     fixed: Callable[..., dict[str, Any]]
     rules: Callable[..., Rules]
     none: Rules
-    unread: Callable[..., Mapping[str, Any]]
     earlier: Callable[..., Earlier]
     turn: type[TurnRules]
 
@@ -279,11 +278,11 @@ class _Engine(NamedTuple):
 @cache
 def _engine() -> _Engine:
     """These parts, loaded once an agent has a profile: an import in each turn costs more."""
-    from bot.profiles.inbox import earlier_in, unread_in
+    from bot.profiles.inbox import earlier_in
     from bot.profiles.rules import NO_RULES, TurnRules, rules_of
     from bot.profiles.state import fixed_values
 
-    return _Engine(fixed_values, rules_of, NO_RULES, unread_in, earlier_in, TurnRules)
+    return _Engine(fixed_values, rules_of, NO_RULES, earlier_in, TurnRules)
 
 
 def fixed_values(request: TurnRequest) -> dict[str, Any]:
@@ -302,16 +301,12 @@ def earlier_records(transcript: Transcript, request: TurnRequest) -> list[Sequen
 
 
 def has_rules(turn: Turn) -> bool:
-    """Whether a turn looks at rules: its agent has some, or had some that left it things to read.
+    """Whether a turn looks at rules: its agent has some, or had some when it began.
 
     What is recorded counts: a step that a rule has asked for is made also where the host has ended
     since then, and the agent has no rules by now.
     """
-    if turn.agent.has_rules:
-        return True
-    records = turn.recorded()
-    is_noted = any(record.kind == "rules" for record in records)
-    return is_noted and bool(_engine().unread(records))
+    return turn.agent.has_rules or any(record.kind == "rules" for record in turn.recorded())
 
 
 def rules_of(
