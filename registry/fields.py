@@ -245,12 +245,25 @@ _CURES: Mapping[str, str] = {
 """How to fix what says by itself what is wrong, by how that begins."""
 
 
-def with_cure(issue: ValidationIssue) -> ValidationIssue:
-    """A mistake that says how to fix it."""
+def with_cure(issue: ValidationIssue, model: type[BaseModel]) -> ValidationIssue:
+    """A mistake in a value of a model that says how to fix it."""
     if issue.cure:
         return issue
     found = (cure for words, cure in _CURES.items() if words in issue.message)
-    return replace(issue, cure=next(found, "change it, or leave it out"))
+    cure = next(found, "change it, or leave it out")
+    if issue.path and _is_needed(issue.path, model):
+        cure = cure.removesuffix(_OR_NOT)
+    return replace(issue, cure=cure)
+
+
+_OR_NOT = ", or leave it out"
+
+
+def _is_needed(path: Path, model: type[BaseModel]) -> bool:
+    """Whether a field at a path cannot be left out."""
+    above = model_at(path[:-1], model)
+    field = fields_of(above).get(str(path[-1])) if above else None
+    return field is not None and field.is_required()
 
 
 _FORMS = {"tuple_type": "write [ ] around it, with a comma between its parts"}

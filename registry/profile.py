@@ -500,15 +500,18 @@ def _of_segment(profile: Profile, segment: Segment, path: Path) -> Iterator[Vali
         yield ValidationIssue(path, "a 'state_value' has no 'path'", "add 'path'")
         return
     held = next((one for one in ("path", "content") if getattr(segment, one)), "text_definition")
-    yield from _unknown_paths(profile.paths_of(segment), (*path, held))
+    yield from _unknown_paths(profile.paths_of(segment), (*path, held), frozen=True)
     for read in profile.paths_of(segment):
         if (found := state.known(read)) is not None and not found.frozen:
             message = f"{shown(read)} changes while a turn runs, and the system prompt does not"
             yield ValidationIssue((*path, held), message, "put it into words in an inbox item")
 
 
-def _unknown_paths(paths: Iterable[str], path: Path) -> Iterator[ValidationIssue]:
+def _unknown_paths(
+    paths: Iterable[str], path: Path, *, frozen: bool = False
+) -> Iterator[ValidationIssue]:
     for one in paths:
         if state.known(one) is None:
             message = f"nothing is ever at {shown(one)}"
-            yield ValidationIssue(path, message, state.near(one), level="warning")
+            cure = state.near(one, frozen=frozen)
+            yield ValidationIssue(path, message, cure, level="warning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -89,10 +90,16 @@ def known(path: str) -> StatePath | None:
     return None
 
 
-def near(path: str) -> str:
-    """How to correct a path that nothing is at."""
-    like = nearest(path, PATHS, 0.6)
-    return f"did you mean {like}?" if like else f"there are: {', '.join(PATHS)}"
+def near(path: str, *, frozen: bool = False) -> str:
+    """How to correct a path that nothing is at; `frozen`: where only such may stand."""
+    may = {name: one for name, one in PATHS.items() if one.frozen or not frozen}
+    if like := nearest(path, may, 0.6):
+        return f"did you mean {like}?"
+    few = difflib.get_close_matches(path, may, _FEW, 0.0)
+    return f"the nearest are {', '.join(few)}; docs/profiles.md lists them all"
+
+
+_FEW = 3
 
 
 def paths_in(text: str) -> Iterator[str]:

@@ -54,7 +54,10 @@ class Broken:
 BROKEN = [
     Broken("typ: principal\n", 2, "unknown field 'typ'; did you mean 'type'?"),
     Broken("type: [a]\n", 2, "'type' must be text in quotes"),
-    Broken("llm_config_ref: nowhere\n", 2, "there is no model configuration 'nowhere'; did you"),
+    Broken("llm_config_ref: nowhere\n", 2, "there is no model configuration 'nowhere'; "),
+    Broken(
+        rule("1"), 4, "'flow_decider[0].condition' must be text in quotes; put quotes around it"
+    ),
     Broken("llm_config_ref: 'no where'\n", 2, "is not a valid name of a profile"),
     Broken("flow_decider: wait\n", 2, "'flow_decider' must be a list in [ ]"),
     Broken(rule("state.step == 1"), 4, "column 1; write the whole path into the brackets"),

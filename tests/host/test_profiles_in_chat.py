@@ -12,6 +12,7 @@ from tests.host.audit import audit_of
 from tests.host.menus import MenuUser
 from tests.host.stage import Stage
 from tests.host.test_versions import numbers, saying, two_replicas
+from tests.http.api import client_of
 
 WAITER = """\
 name: "Waiter_One"
@@ -96,6 +97,14 @@ async def test_an_admin_adds_a_profile_that_is_live_on_two_replicas_and_takes_it
                 await host.catalog.until(partial(has_type, "waiter"))
         assert "There never was profile Nobody; /profiles lists" in await here(
             "/versions profile Nobody"
+        )
+        packaged = "Profile 'Partner' comes with the package and has no versions here."
+        for text in ("/versions profile Partner", "/diff profile Partner"):
+            assert await here(text) == packaged
+        assert packaged in await here("/restore profile Partner 1")
+        (one,) = hosts[0].catalog.snapshot().document.instances
+        assert await here(f"/versions {one}") == (
+            f"Instance '{one}' comes with the package and has no versions here."
         )
         assert await here("/removeprofile Waiter_One because it is over") == (
             "Removed profile Waiter_One."
@@ -298,3 +307,10 @@ async def test_with_reviews_by_two_a_profile_is_changed_in_files_and_an_agents_o
         kept = await say(f"/addagent {with_profile}")
         assert "waits for a second person, who is named for qa and security" in kept
         assert host.catalog.get_agent("poet") is None
+        async with client_of(host) as client:
+            key = await client.make_key(role="spokestack_engineer", scope="host")
+            listed = (await client.ask("GET", "/api/v1/profiles", key)).json["profiles"]
+            assert {one["owner"] for one in listed} == {"file", "package"}
+            assert all(one["read_only"] for one in listed)
+            shown = await client.ask("GET", "/api/v1/profiles/Partner", key)
+            assert shown.json["read_only"] is True
