@@ -496,6 +496,7 @@ class Snapshot:
         for id, entry in self.agents.items():
             if (name := entry.value.profile) is not None:
                 yield from self._odd_profile(id, entry, name)
+        yield from self._unknown_targets()
         for draft in self.document.drafts.values():
             if lost := self.lacked_by(draft.value.definition):
                 message, cure = unknown_name("profile", lost, self.all_profiles.profiles)
@@ -516,6 +517,19 @@ class Snapshot:
             message = f"profile '{name}' allows agent '{id}' the toolset '{own}', which is none"
             cure = f"define it under 'toolsets', or name a server of the agent; there are: {known}"
             yield Problem(found.place_of("tool_access_policy"), message, cure)
+
+    def _unknown_targets(self) -> Iterator[Problem]:
+        """Agents for which rules have items, and that are not there."""
+        for name, entry in self.document.profiles.items():
+            for rules in ("pre_turn_observers", "post_turn_observers"):
+                for rule in getattr(entry.value, rules):
+                    target = rule.action.target_agent_id
+                    if target != "self" and target not in self.agents:
+                        message = f"profile '{name}': rule '{rule.id}' has an item for agent "
+                        message += f"'{target}', which does not exist"
+                        cure = "write self, or the id of an agent that there is"
+                        place = entry.origins.get(rules, entry.place)
+                        yield Problem(place, message, cure, level="warning")
 
     # --- drafts ---
 

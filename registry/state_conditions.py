@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +19,14 @@ from typing import Any
 
 from registry.conditions import expression
 from registry.errors import InvalidValue
+from registry.secrets import shown
 
 PARTS_LIMIT = 110
 """Parts of the tree of one condition: about a dozen comparisons."""
 PATH = re.compile(r"\A[A-Za-z_][\w-]*+(?:\.[\w-]++)*+\Z")
 LONGEST_PATH = 200
+_QUOTED = re.compile(r"'''.*?'''|\"{3}.*?\"{3}|'[^']*'|\"[^\"]*\"")
+"""A text in a condition, which has no backslash."""
 
 Read = Callable[[str], Any]
 """The value at a dotted path of the state; None where there is none."""
@@ -71,6 +75,7 @@ def compiled(text: str) -> Condition:
     paths: dict[str, None] = {}
     tree = expression(text, _USAGE, PARTS_LIMIT)
     _count_characters(tree, text)
+    _check_spelling(text)
     value = _value_of(tree, paths)
     return Condition(text, tuple(paths), value)
 
@@ -81,6 +86,21 @@ def _count_characters(tree: ast.expr, text: str) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.expr):
             node.col_offset = before + len(raw[: node.col_offset].decode(errors="replace"))
+
+
+def _check_spelling(text: str) -> None:
+    """Raise InvalidValue for what the parser passes over, or reads as something else.
+
+    These are comments, and letters outside of texts that only look like those it knows.
+    """
+    plain = _QUOTED.sub(lambda found: " " * len(found[0]), text)
+    for column, one in enumerate(plain, 1):
+        if one == "#":
+            cure = "write it into the profile, beside the condition"
+            raise InvalidValue(f"has a comment at column {column}", cure)
+        if not one.isascii():
+            cure = "put texts into quotes, and write all else in ASCII"
+            raise InvalidValue(f"has {shown(one)} outside of quotes at column {column}", cure)
 
 
 def _value_of(node: ast.expr, paths: dict[str, None]) -> _Value:
@@ -114,11 +134,13 @@ def _wrong(node: ast.expr, message: str, cure: str) -> InvalidValue:
 def _constant(node: ast.expr) -> Any:
     """A text, a number, True, False or None, or a list of such."""
     match node:
+        case ast.Constant(value=float() as value) if math.isinf(value):
+            raise _wrong(node, "has a number that is too large", "write a smaller one")
         case ast.Constant(value=value) if type(value) in (str, int, float, bool, type(None)):
             return value
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
             if not isinstance(value, bool):
-                return -value
+                return -_constant(node.operand)
         case ast.List(elts=items) | ast.Tuple(elts=items):
             if not any(isinstance(item, ast.List | ast.Tuple) for item in items):
                 return tuple(map(_constant, items))

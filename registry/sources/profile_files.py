@@ -67,8 +67,11 @@ class ProfileFiles(FollowedFolder[Any]):
                 continue
             yield from ((f"{folder}/{name}", True) for name in names)
 
-    def _absent(self, name: str) -> Iterator[Problem]:  # noqa: ARG002 - it was just removed
-        yield from ()
+    def _absent(self, name: str) -> Iterator[Problem]:
+        path = self.path_of(name)
+        if os.path.islink(path):  # noqa: PTH114 - else it was just removed
+            message = "it is a link to a file that does not exist"
+            yield Problem(path, message, "create that file, or remove the link")
 
     def _read(self, raw: bytes, place: str, name: str) -> tuple[Entry[Any], Sequence[Problem]]:
         return _read(raw, place, FOLDERS[name.partition("/")[0]])
