@@ -23,8 +23,8 @@ HOW = (
     "order that changes; CPU is of host and Valkey. A ratio is that of the medians over all "
     "rounds. No rule adds an item, as that would be another request to the model: what is measured "
     "is looking at all of them, and recording it. Conditions are those of the same twenty rules, "
-    "looked at alone, with finding the values that they read. Beside them are twenty which each look "
-    "for a text in the longest one that there may be, and find all of its letters but not the text."
+    "looked at alone, with finding the values that they read. Beside them are twenty that each "
+    "look for a text in the longest one that there may be, and find its letters but not the text."
 )
 CONDITIONS = (
     "v['state.step'] == 0 and not v['state.params.date'] and v['chat.kind'] == 'http'",

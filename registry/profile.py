@@ -442,6 +442,7 @@ def profile_issues(profile: Profile) -> Iterator[ValidationIssue]:
         yield from _of_segment(profile, segment, path)
     for name, text in profile.text_definitions.items():
         yield from _unknown_paths(state.paths_in(text), ("text_definitions", name))
+        yield from _odd_places(text, ("text_definitions", name))
 
 
 def _ids(profile: Profile) -> Iterator[ValidationIssue]:
@@ -524,12 +525,21 @@ def _of_segment(profile: Profile, segment: Segment, path: Path) -> Iterator[Vali
     if segment.type == "state_value" and segment.path is None:
         yield ValidationIssue(path, "a 'state_value' has no 'path'", "add 'path'")
         return
+    yield from _odd_places(segment.content or "", (*path, "content"))
     held = next((one for one in ("path", "content") if getattr(segment, one)), "text_definition")
     yield from _unknown_paths(profile.paths_of(segment), (*path, held), frozen=True)
     for read in profile.paths_of(segment):
         if (found := state.known(read)) is not None and not found.frozen:
             message = f"{shown(read)} changes while a turn runs, and the system prompt does not"
             yield ValidationIssue((*path, held), message, "put it into words in an inbox item")
+
+
+def _odd_places(text: str, path: Path) -> Iterator[ValidationIssue]:
+    """That a text has `{{` where no path follows: it is not filled in."""
+    if (odd := state.odd_place(text)) is not None:
+        message = f"{shown(odd)} is no place for a value, and stays as it is written"
+        cure = "write {{ path }}, such as {{ person.name }}"
+        yield ValidationIssue(path, message, cure, level="warning")
 
 
 def _unknown_paths(

@@ -124,10 +124,17 @@ def in_use(snapshot: Snapshot, kind: Kind, name: str) -> str:
     return f"{NOUNS[kind]} '{name}' is used by {named}{more}; {cure}"
 
 
-def reference_problems(snapshot: Snapshot, kind: Kind, id: str, name: str) -> Iterator[Problem]:
-    """That a document names a profile or a configuration (of this `kind`) that is not there."""
+def reference_problems(
+    snapshot: Snapshot, kind: Kind, id: str, name: str, last: int = 0
+) -> Iterator[Problem]:
+    """That a document names a profile or a configuration (of this `kind`) that is not there.
+
+    `last` is the number of its last version where it was deleted.
+    """
     known = snapshot.all_profiles
     names = known.profiles if kind == "profile" else known.llm_configs
     message, cure = unknown_name(NOUNS[kind], name, names)
+    if last:
+        cure = f"it was deleted; /restore {kind} {name} {last} brings it back"
     path = "profile" if kind == "profile" else "llm_config_ref"
     yield Problem(id, message, cure, path=path)

@@ -105,3 +105,17 @@ _FEW = 3
 def paths_in(text: str) -> Iterator[str]:
     """The paths whose values a text has in it, as `{{ path }}`."""
     return (found[1] for found in TEMPLATE.finditer(text))
+
+
+def odd_place(text: str) -> str | None:
+    """The first `{{` of a text that begins no place for a value, with what follows; or None."""
+    rest = TEMPLATE.sub("", text)
+    at = rest.find("{{")
+    if at < 0:
+        return None
+    line = rest[at : at + _SHOWN].partition("\n")[0]
+    inside, end, _ = line.partition("}}")
+    return inside + end
+
+
+_SHOWN = 40

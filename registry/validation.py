@@ -269,6 +269,10 @@ class DocumentReader:
         if profile is not None:
             issues += profile_issues(profile)
             issues += hidden_fields(profile.to_json(), "take them out")
+        else:
+            from registry.profile_parts import further_issues
+
+            issues += further_issues(part.value, issues)
         return self._entry(part, profile, (with_cure(one, Profile) for one in issues))
 
     def llm_config(self, part: RawValue) -> Entry[NamedLlmConfig] | None:

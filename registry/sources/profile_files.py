@@ -55,7 +55,7 @@ class ProfileFiles(FollowedFolder[Any]):
     def _listed(
         self, known: Mapping[str, SeenFile[Any]], problems: list[Problem]
     ) -> Iterator[tuple[str, bool]]:
-        os.stat(self.folder)  # noqa: PTH116 - raises where it is not there
+        problems += _misplaced(self.folder)
         for folder in FOLDERS:
             try:
                 names = _files(f"{self.folder}/{folder}", problems)
@@ -101,6 +101,17 @@ def _by_name(look: Look[Any]) -> dict[tuple[Kind, str], dict[str, Entry[Any]]]:
             kind, name = FOLDERS[file.partition("/")[0]], seen.entry.value.name
             found.setdefault((kind, name), {})[file] = seen.entry
     return found
+
+
+def _misplaced(folder: Path) -> Iterator[Problem]:
+    """That files lie in the folder itself, where none is read; raises OSError."""
+    with os.scandir(folder) as found:
+        names = sorted(one.name for one in found if one.name.endswith(ENDINGS))
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        message = f"{names[0]}{more}: nothing is read here"
+        cure = f"put profiles into {folder}/profiles, model configurations into llm_configs"
+        yield Problem(str(folder), message, cure, level="warning")
 
 
 def _files(folder: str, problems: list[Problem]) -> list[str]:

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from bot.cli.check import check_configuration
+from bot.startup import models_used
+from registry.definition import LlmConfiguration
 from registry.errors import Problem
+from registry.profile import NamedLlmConfig
+from registry.snapshot import Document, Entry, Profiles, Snapshot
 from tests.broken_profiles import BROKEN, observer
 
 
@@ -162,6 +166,21 @@ def test_what_the_model_of_a_configuration_drops_is_told_at_the_configuration() 
     (problem,) = found()
     assert problem.place == "agent_profiles/llm_configs/c.yaml:2"
     assert "does not support temperature" in problem.message
+
+
+def test_the_model_of_a_configuration_that_nobody_uses_is_looked_at_as_well() -> None:
+    text = "name: c\nmodel: claude-haiku-5-5\ntemperature: 1\nfallback_model: claude-haiku-0\n"
+    write("agent_profiles/llm_configs/c.yaml", text)
+    agents(agent("a"))
+    (problem, *_) = found()
+    assert problem.place == "agent_profiles/llm_configs/c.yaml:2"
+    assert problem.message.startswith("model configuration 'c': ")
+    assert "does not support temperature" in problem.message
+    config = NamedLlmConfig(name="c", model="one", fallback_model="two")
+    document = Document(own_profiles=Profiles({}, {"c": Entry(config, "c.yaml", "c.yaml:1")}))
+    used = models_used(Snapshot.of(document), LlmConfiguration())
+    assert {*used} == {"one", "two"}
+    assert used["two"] == "fallback_model of model configuration c (c.yaml:1)"
 
 
 def test_a_folder_of_profiles_that_is_named_and_missing_is_told(
