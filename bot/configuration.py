@@ -606,7 +606,7 @@ def _setting_names(path: tuple[str, ...] = ()) -> tuple[str, ...]:
 def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
     """What is odd in single agents: idle patterns, and settings that their model will drop."""
     defaults = settings.llm.as_configuration()
-    said = set(_model_sentences(defaults, settings))
+    said, told = set(_model_sentences(defaults, settings)), set[tuple[str, str]]()
     for agent, entry in snapshot.agents.items():
         yield from snapshot.surprises(agent)
         if entry.value.llm_overrides is None and entry.value.profile is None:
@@ -619,5 +619,15 @@ def _surprises(snapshot: Snapshot, settings: Settings) -> Iterator[Problem]:
                 place = at.get(f"llmOverrides.{field}") or at.get("llmOverrides", entry.place)
                 if effective.profile is not None and effective.layers.get(field) == "L1":
                     place = effective.origins[field]
+                told.add((place, sentence))
                 message = f"agent '{agent}': {message}"
+                yield Problem(place, message, cure or _MODEL_CURE, level="warning")
+    for name, config in snapshot.document.llm_configs.items():
+        own = config.value.settings.model_dump(exclude_none=True)
+        for field, sentence in _model_sentences(defaults.model_copy(update=own), settings):
+            spelled = "fallback_model" if field == "fallbackModel" else field
+            place = config.origins.get(spelled, config.place)
+            if (field, sentence) not in said and (place, sentence) not in told:
+                message, _, cure = sentence.partition("; ")
+                message = f"model configuration '{name}': {message}"
                 yield Problem(place, message, cure or _MODEL_CURE, level="warning")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -160,7 +160,18 @@ def models_used(snapshot: Snapshot, defaults: LlmConfiguration) -> dict[str, str
     for id, instance in snapshot.document.instances.items():
         if model := instance.value.settings.model:
             found.setdefault(model, f"llm of instance {id} ({instance.place})")
+    for model, place in shared_models(snapshot):
+        found.setdefault(model, place)
     return found
+
+
+def shared_models(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """The models of all model configurations, used or not, and where each is written."""
+    for name, entry in snapshot.document.llm_configs.items():
+        for field in ("model", "fallback_model"):
+            if model := getattr(entry.value, field):
+                place = entry.origins.get(field, entry.place)
+                yield model, f"{field} of model configuration {name} ({place})"
 
 
 def shared_settings(snapshot: Snapshot, agent: AgentDefinition) -> tuple[LlmConfiguration, str]:

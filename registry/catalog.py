@@ -1001,8 +1001,12 @@ class Catalog:
             return
         of, name = named
         found = self._snapshot.profile(name) if of == "profile" else self._snapshot.llm_config(name)
-        if found is None and await self.writable.text(stored.key_of(of, name)) is None:
-            raise errors.DocumentErrors(reference_problems(self._snapshot, of, id, name))
+        where = stored.key_of(of, name)
+        if found is None and await self.writable.text(where) is None:
+            async with self.writable.using(where) as store:
+                last = next((one for one in await store.history(where, 2) if one.text), None)
+            number = last.number if last else 0
+            raise errors.DocumentErrors(reference_problems(self._snapshot, of, id, name, number))
 
     async def _require_unused(self, kind: Kind, id: str) -> None:
         """Raise InUse for a profile or a configuration to which something refers by now."""

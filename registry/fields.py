@@ -172,6 +172,13 @@ def _models_in(annotation: Any, keyed: bool = False) -> Iterator[tuple[type[Base
 def issues_of(error: ValidationError, model: type[BaseModel]) -> Iterator[ValidationIssue]:
     """The mistakes that a validation found, as sentences; no more than people read."""
     found = error.errors(include_url=False, include_input=False)
+    # Which fields there may be is not known where it is not known what it is.
+    unknown = {_path(one["loc"])[:-1] for one in found if _is_of_unknown_kind(one)}
+    found = [
+        one
+        for one in found
+        if one["type"] != "extra_forbidden" or _path(one["loc"])[:-1] not in unknown
+    ]
     for details in sorted(found, key=lambda one: one["type"] == "missing")[:MOST_ISSUES]:
         path = _path(details["loc"])
         where = f"'{dotted(path)}'" if path else "it"
@@ -186,6 +193,11 @@ def issues_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Valida
         elif path:
             message = f"{where}: {message}"
         yield ValidationIssue(path, message, cure)
+
+
+def _is_of_unknown_kind(details: ErrorDetails) -> bool:
+    """Whether a mistake is a `type` that there is not."""
+    return details["type"] == "literal_error" and details["loc"][-1:] == ("type",)
 
 
 def _path(loc: tuple[int | str, ...]) -> Path:
@@ -245,12 +257,25 @@ _CURES: Mapping[str, str] = {
 """How to fix what says by itself what is wrong, by how that begins."""
 
 
-def with_cure(issue: ValidationIssue) -> ValidationIssue:
-    """A mistake that says how to fix it."""
+def with_cure(issue: ValidationIssue, model: type[BaseModel]) -> ValidationIssue:
+    """A mistake in a value of a model that says how to fix it."""
     if issue.cure:
         return issue
     found = (cure for words, cure in _CURES.items() if words in issue.message)
-    return replace(issue, cure=next(found, "change it, or leave it out"))
+    cure = next(found, "change it, or leave it out")
+    if issue.path and _is_needed(issue.path, model):
+        cure = cure.removesuffix(_OR_NOT)
+    return replace(issue, cure=cure)
+
+
+_OR_NOT = ", or leave it out"
+
+
+def _is_needed(path: Path, model: type[BaseModel]) -> bool:
+    """Whether a field at a path cannot be left out."""
+    above = model_at(path[:-1], model)
+    field = fields_of(above).get(str(path[-1])) if above else None
+    return field is not None and field.is_required()
 
 
 _FORMS = {"tuple_type": "write [ ] around it, with a comma between its parts"}

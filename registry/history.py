@@ -21,6 +21,7 @@ from registry.catalog import (
     roles_in,
     roles_text,
 )
+from registry.profile_rules import NOUNS
 from registry.revisions import (
     FieldChange,
     Kind,
@@ -33,7 +34,7 @@ from registry.revisions import (
 )
 from registry.roles import NO_REASON, Actor, Target, Tier, Why, sees_grant
 from registry.secrets import redact
-from registry.snapshot import UNWRITTEN, Entry, Snapshot, revision_of
+from registry.snapshot import PACKAGED, UNWRITTEN, Entry, Snapshot, revision_of
 from registry.sources import stored_values as stored
 from registry.sources.revision_store import DELETED, KEPT_REVISIONS
 
@@ -114,6 +115,8 @@ class History:
         if found and found[0].number == number:
             return found[0]
         kept = await self.revisions(actor, kind, id)
+        if not kept and (why := unwritten(self.catalog.snapshot(), kind, id)):
+            raise errors.NotThere(why)
         there = f"; there are {kept[-1].number} to {kept[0].number}" if kept else ""
         raise errors.NotThere(f"{kind} '{id}' has no revision {number}{there}")
 
@@ -380,6 +383,30 @@ class History:
     def _loaded(self, where: str, entry: Entry[Any]) -> Change:
         _, id = stored.name_of(where)
         return Change(BY_FILE, "load", id, "", self.catalog.wall(), f"from {entry.place}")
+
+
+def unwritten(snapshot: Snapshot, kind: Kind, id: str) -> str:
+    """Why something that is in force has no versions: nobody here wrote it. '' otherwise."""
+    entry: Entry[Any] | None
+    match kind:
+        case "default":
+            entry = snapshot.document.default_agent_id
+        case "profile":
+            entry = snapshot.profile(id)
+        case "llm-config":
+            entry = snapshot.llm_config(id)
+        case _:
+            document = snapshot.document
+            instance = document.instances.get(id) if kind == "instance" else None
+            entry = document.agents.get(id) if kind == "agent" else instance
+    if entry is None or entry.document not in UNWRITTEN:
+        return ""
+    if kind == "default":
+        return f"'{entry.value}' is the default agent as the only one, so this has no versions"
+    what = f"{NOUNS.get(kind, kind)} '{id}'"
+    if entry.document == PACKAGED:
+        return f"{what} comes with the package and has no versions here"
+    return f"{what} has just the name of its bot, which nobody wrote here: it has no versions"
 
 
 def documents_in(

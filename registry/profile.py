@@ -31,6 +31,8 @@ from registry.state_conditions import PATH, compiled
 SELF = "self"
 REFLECTION = "SELF_REFLECTION_PROMPT"
 """The source of items by which an agent looks at its own answer again."""
+ADDED_LIMIT = 32_000
+"""Characters of the payloads and texts that all rules of a profile can add together."""
 PAYLOAD_LIMIT = 4_000
 """Characters of JSON in a payload or a value that a rule sets."""
 MOST_RULES = 64
@@ -436,12 +438,14 @@ def profile_issues(profile: Profile) -> Iterator[ValidationIssue]:
     for at, rule in enumerate(profile.flow_decider):
         yield from _of_flow(rule.action, ("flow_decider", at, "action"))
         yield from _unknown_paths(compiled(rule.condition).paths, ("flow_decider", at, "condition"))
+    yield from _added_together(profile)
     construction = profile.system_prompt_construction or PromptConstruction()
     for at, segment in enumerate(construction.system_prompt_segments):
         path = ("system_prompt_construction", "system_prompt_segments", at)
         yield from _of_segment(profile, segment, path)
     for name, text in profile.text_definitions.items():
         yield from _unknown_paths(state.paths_in(text), ("text_definitions", name))
+        yield from _odd_places(text, ("text_definitions", name))
 
 
 def _ids(profile: Profile) -> Iterator[ValidationIssue]:
@@ -454,8 +458,30 @@ def _ids(profile: Profile) -> Iterator[ValidationIssue]:
             seen.setdefault(one.id, f"{name}[{at}]")
 
 
+def _added_together(profile: Profile) -> Iterator[ValidationIssue]:
+    """That the items of all rules, of which one request may have each, are too long together."""
+    total = 0
+    for name in ("pre_turn_observers", "post_turn_observers", "flow_decider"):
+        for at, rule in enumerate(getattr(profile, name)):
+            if (item := rule.action.inbox_item) is None:
+                continue
+            text = profile.text_definitions.get(item.source, "")
+            length = len(text if item.payload is None else orjson.dumps(item.payload).decode())
+            if total <= ADDED_LIMIT < total + length:
+                message = (
+                    f"with this rule the rules can add more than {ADDED_LIMIT} characters of "
+                    "payloads and texts"
+                )
+                cure = "shorten them, or put what is always true into the system prompt"
+                yield ValidationIssue((name, at, "action", "inbox_item"), message, cure)
+            total += length
+
+
 def _of_observer(action: ObserverAction, path: Path) -> Iterator[ValidationIssue]:
     given = action.model_fields_set
+    if action.target_agent_id != SELF:
+        message, cure = "items to another agent are not delivered yet", "write self"
+        yield ValidationIssue((*path, "target_agent_id"), message, cure, level="warning")
     own = {"add_to_inbox": ("inbox_item",), "set_state": ("path", "value")}[action.type]
     others = {"target_agent_id", "inbox_item"} if action.type == "set_state" else {"path", "value"}
     for name in own:
@@ -503,16 +529,28 @@ def _of_segment(profile: Profile, segment: Segment, path: Path) -> Iterator[Vali
     if segment.type == "state_value" and segment.path is None:
         yield ValidationIssue(path, "a 'state_value' has no 'path'", "add 'path'")
         return
+    yield from _odd_places(segment.content or "", (*path, "content"))
     held = next((one for one in ("path", "content") if getattr(segment, one)), "text_definition")
-    yield from _unknown_paths(profile.paths_of(segment), (*path, held))
+    yield from _unknown_paths(profile.paths_of(segment), (*path, held), frozen=True)
     for read in profile.paths_of(segment):
         if (found := state.known(read)) is not None and not found.frozen:
             message = f"{shown(read)} changes while a turn runs, and the system prompt does not"
             yield ValidationIssue((*path, held), message, "put it into words in an inbox item")
 
 
-def _unknown_paths(paths: Iterable[str], path: Path) -> Iterator[ValidationIssue]:
+def _odd_places(text: str, path: Path) -> Iterator[ValidationIssue]:
+    """That a text has `{{` where no path follows: it is not filled in."""
+    if (odd := state.odd_place(text)) is not None:
+        message = f"{shown(odd)} is no place for a value, and stays as it is written"
+        cure = "write {{ path }}, such as {{ person.name }}"
+        yield ValidationIssue(path, message, cure, level="warning")
+
+
+def _unknown_paths(
+    paths: Iterable[str], path: Path, *, frozen: bool = False
+) -> Iterator[ValidationIssue]:
     for one in paths:
         if state.known(one) is None:
             message = f"nothing is ever at {shown(one)}"
-            yield ValidationIssue(path, message, state.near(one), level="warning")
+            cure = state.near(one, frozen=frozen)
+            yield ValidationIssue(path, message, cure, level="warning")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from registry.errors import Problem
+from registry.errors import Level, Problem
 from registry.expansion import unknown_name
 from registry.revisions import Kind
 from registry.snapshot import Document, Entry, Profiles, Snapshot
@@ -77,10 +78,21 @@ def _unknown_reference(
     known = document.own_profiles.over(document.packaged_profiles()).llm_configs
     message, cure = unknown_name("model configuration", ref, known)
     message = f"profile '{entry.value.name}': {message}"
+    level: Level = "error"
+    if broken := [one for one in document.errors if _CONFIG_FILE.search(one.place)]:
+        there = next((one for one in broken if _CONFIG_FILE.split(one.place)[1] == ref), None)
+        cure = f"correct {(there or broken[0]).place}" + ("" if there else f", or {cure}")
+        if there:  # which is told already
+            message = f"profile '{entry.value.name}': its model configuration '{ref}' is broken"
+            level = "warning"
     if is_kept:
         message = f"{message} (the last good version stays in force)"
     place = entry.origins.get("llm_config_ref", entry.place)
-    return Problem(place, message, cure, path="llm_config_ref")
+    return Problem(place, message, cure, level, path="llm_config_ref")
+
+
+_CONFIG_FILE = re.compile(r"/llm_configs/([^/]*)\.(?:yaml|yml|json)(?::\d+)?\Z")
+"""The place of a file of configurations, and its name without the ending."""
 
 
 def users_of(snapshot: Snapshot, kind: Kind, name: str) -> list[str]:
@@ -112,10 +124,17 @@ def in_use(snapshot: Snapshot, kind: Kind, name: str) -> str:
     return f"{NOUNS[kind]} '{name}' is used by {named}{more}; {cure}"
 
 
-def reference_problems(snapshot: Snapshot, kind: Kind, id: str, name: str) -> Iterator[Problem]:
-    """That a document names a profile or a configuration (of this `kind`) that is not there."""
+def reference_problems(
+    snapshot: Snapshot, kind: Kind, id: str, name: str, last: int = 0
+) -> Iterator[Problem]:
+    """That a document names a profile or a configuration (of this `kind`) that is not there.
+
+    `last` is the number of its last version where it was deleted.
+    """
     known = snapshot.all_profiles
     names = known.profiles if kind == "profile" else known.llm_configs
     message, cure = unknown_name(NOUNS[kind], name, names)
+    if last:
+        cure = f"it was deleted; /restore {kind} {name} {last} brings it back"
     path = "profile" if kind == "profile" else "llm_config_ref"
     yield Problem(id, message, cure, path=path)

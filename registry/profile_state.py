@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -95,12 +96,32 @@ def known(path: str) -> StatePath | None:
     return None
 
 
-def near(path: str) -> str:
-    """How to correct a path that nothing is at."""
-    like = nearest(path, PATHS, 0.6)
-    return f"did you mean {like}?" if like else f"there are: {', '.join(PATHS)}"
+def near(path: str, *, frozen: bool = False) -> str:
+    """How to correct a path that nothing is at; `frozen`: where only such may stand."""
+    may = {name: one for name, one in PATHS.items() if one.frozen or not frozen}
+    if like := nearest(path, may, 0.6):
+        return f"did you mean {like}?"
+    few = difflib.get_close_matches(path, may, _FEW, 0.0)
+    return f"the nearest are {', '.join(few)}; docs/profiles.md lists them all"
+
+
+_FEW = 3
 
 
 def paths_in(text: str) -> Iterator[str]:
     """The paths whose values a text has in it, as `{{ path }}`."""
     return (found[1] for found in TEMPLATE.finditer(text))
+
+
+def odd_place(text: str) -> str | None:
+    """The first `{{` of a text that begins no place for a value, with what follows; or None."""
+    rest = TEMPLATE.sub("", text)
+    at = rest.find("{{")
+    if at < 0:
+        return None
+    line = rest[at : at + _SHOWN].partition("\n")[0]
+    inside, end, _ = line.partition("}}")
+    return inside + end
+
+
+_SHOWN = 40

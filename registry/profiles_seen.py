@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry import errors
 from registry.catalog import Catalog
+from registry.expansion import ALIKE
 from registry.fields import nearest
 from registry.profile_rules import NOUNS
 from registry.revisions import Kind
@@ -58,7 +59,7 @@ def found_shared(catalog: Catalog, actor: Actor, kind: Kind, name: str) -> Entry
     known = seen_shared(catalog, actor, kind)
     if (entry := known.get(name)) is not None:
         return entry
-    near = nearest(name[:64], known, 0.6)
+    near = nearest(name[:64], known, ALIKE)
     names = sorted(known)[:_MOST_NAMES]
     there = f"there are: {', '.join(names)}" if names else "there are none"
     cure = f"did you mean '{near}'?" if near else there

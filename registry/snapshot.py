@@ -28,6 +28,7 @@ from registry.definition import (
     LlmConfiguration,
     McpServer,
     Servers,
+    idle_for,
     idle_patterns,
     missing_names,
     servers_of,
@@ -496,6 +497,10 @@ class Snapshot:
         for id, entry in self.agents.items():
             if (name := entry.value.profile) is not None:
                 yield from self._odd_profile(id, entry, name)
+        if self.document.profiles:
+            yield from self._alike()
+            yield from self._idle_tools()
+            yield from self._unknown_targets()
         for draft in self.document.drafts.values():
             if lost := self.lacked_by(draft.value.definition):
                 message, cure = unknown_name("profile", lost, self.all_profiles.profiles)
@@ -529,6 +534,48 @@ class Snapshot:
             message = f"profile '{name}' allows agent '{id}' the toolset '{own}', which is none"
             cure = f"define it under 'toolsets', or name a server of the agent; there are: {known}"
             yield Problem(found.place_of("tool_access_policy"), message, cure)
+
+    def _unknown_targets(self) -> Iterator[Problem]:
+        """Agents for which rules have items, and that are not there."""
+        for name, entry in self.document.profiles.items():
+            for rules in ("pre_turn_observers", "post_turn_observers"):
+                for rule in getattr(entry.value, rules):
+                    target = rule.action.target_agent_id
+                    if target != "self" and target not in self.agents:
+                        message = f"profile '{name}': rule '{rule.id}' has an item for agent "
+                        message += f"'{target}', which does not exist"
+                        cure = "write self, or the id of an agent that there is"
+                        place = entry.origins.get(rules, entry.place)
+                        yield Problem(place, message, cure, level="warning")
+
+    def _alike(self) -> Iterator[Problem]:
+        """Profiles whose names differ from another one's in upper and lower case alone."""
+        first: dict[str, str] = {}
+        own = self.document.profiles
+        for name in sorted(self.all_profiles.profiles, key=lambda one: (one in own, one)):
+            other = first.setdefault(name.casefold(), name)
+            if other != name and (entry := own.get(name)) is not None:
+                message = f"profile '{name}' and profile '{other}' differ in letter case alone"
+                yield Problem(entry.place, message, "rename one of the two", level="warning")
+
+    def _idle_tools(self) -> Iterator[Problem]:
+        """Single tools that a profile allows, and that no agent which has it could have."""
+        users: dict[str, list[AgentDefinition]] = defaultdict(list)
+        for entry in self.agents.values():
+            agent = entry.value
+            if agent.profile and (agent.tool_policy or ToolPolicy()).allowed is None:
+                users[agent.profile].append(agent)
+        for name, agents in users.items():
+            found = self.profile_in_force(name)
+            policy = found.profile.tool_access_policy if found else None
+            for pattern in (policy.allowed_individual_tools or ()) if policy else ():
+                idle = [idle_for(agent, self.servers, pattern) for agent in agents]
+                if found is not None and (first := idle[0]) is not None and all(idle):
+                    what, cure = first
+                    message = f"profile '{name}' allows '{pattern}', which matches no {what} of "
+                    message += f"any agent that has it ({agents[0].id})"
+                    place = found.place_of("tool_access_policy")
+                    yield Problem(place, message, cure, level="warning")
 
     # --- drafts ---
 

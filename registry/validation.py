@@ -269,7 +269,11 @@ class DocumentReader:
         if profile is not None:
             issues += profile_issues(profile)
             issues += hidden_fields(profile.to_json(), "take them out")
-        return self._entry(part, profile, map(with_cure, issues))
+        else:
+            from registry.profile_parts import further_issues
+
+            issues += further_issues(part.value, issues)
+        return self._entry(part, profile, (with_cure(one, Profile) for one in issues))
 
     def llm_config(self, part: RawValue) -> Entry[NamedLlmConfig] | None:
         """A model configuration that profiles refer to; a model never refers to a variable."""
@@ -278,7 +282,7 @@ class DocumentReader:
         config, issues = _validated(part, NamedLlmConfig)
         for name in ("model", "fallback_model") if config is not None else ():
             issues += no_reference(getattr(config, name) or "", (name,))
-        return self._entry(part, config, map(with_cure, issues))
+        return self._entry(part, config, (with_cure(one, NamedLlmConfig) for one in issues))
 
     def binding(self, part: RawValue) -> Entry[AgentBinding] | None:
         """A binding with its place."""

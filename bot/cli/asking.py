@@ -23,7 +23,7 @@ from bot.ops.network import proxy_of
 from bot.ops.tasks import SystemClock
 from bot.settings import Bot, Settings
 from bot.skills.python_skill import InstalledSkills
-from bot.startup import agent_resolver, described, shared_settings
+from bot.startup import agent_resolver, described, shared_models, shared_settings
 from bot.telegram.client import TelegramClient, new_session
 from bot.telegram.errors import TelegramError, Unauthorized, UnknownMethod
 from bot.tools.policy import OfferedTools, forbids, permits
@@ -160,6 +160,8 @@ def _models(settings: Settings, snapshot: Snapshot) -> dict[str, str]:
         for name in (shared.model, shared.fallback_model):
             if name:
                 found.setdefault(name, place)
+    for name, place in shared_models(snapshot):
+        found.setdefault(name, place)
     return found
 
 

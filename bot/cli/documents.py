@@ -24,7 +24,7 @@ from bot.cli.registry import (
 from bot.errors import ConfigError, WrongWords
 from registry.access import AccessGrant
 from registry.binding import AgentBinding, AgentBindingType
-from registry.history import documents_in, text_of
+from registry.history import documents_in, text_of, unwritten
 from registry.instance import is_instance_id
 from registry.profile_edits import delete
 from registry.profiles_seen import shared_of
@@ -143,6 +143,8 @@ async def revisions(registry: Registry, kind: Kind, id: str) -> list[Revision]:
     if not found and id in documents(registry, kind):
         message = f"{NAMES[kind]} '{id}' has no revisions yet"
         raise ConfigError(f"{message}; a host notes them when it loads the file")
+    if not found and (why := unwritten(registry.catalog.snapshot(), kind, id)):
+        raise ConfigError(why)
     if not found:
         cure = "`list` shows which there are; `audit list` also what was deleted"
         raise not_there(NAMES[kind], id, documents(registry, kind), cure)

@@ -89,7 +89,9 @@ def _draft(host: AdminContext, context: CommandContext, id: str) -> AgentDefinit
 
 
 @action("draft:field", needs=WRITE_AGENTS)
-async def field(host: AdminContext, context: CommandContext, id: str, name: str) -> CommandResult:
+async def field(
+    host: AdminContext, context: CommandContext, id: str, name: str, page: str = "0"
+) -> CommandResult:
     """Ask for the new value of a field."""
     definition = _draft(host, context, id)
     if definition is None:
@@ -109,8 +111,9 @@ async def field(host: AdminContext, context: CommandContext, id: str, name: str)
     if now and name != "name":
         rows.insert(0, [Button("Take it out", "draft:set", (id, name, "none"))])
     if name == "profile":
-        known = sorted(seen_shared(host.catalog, host.actor(context), "profile"))[:PAGE]
-        rows[:0] = [[Button(label(one), "draft:set", (id, name, one))] for one in known]
+        known = sorted(seen_shared(host.catalog, host.actor(context), "profile"))
+        buttons = [Button(label(one), "draft:set", (id, name, one)) for one in known]
+        rows[:0] = pages(buttons, int(page), "draft:field", (id, name))
     return Ask(text, "draft:set", (id, name), rows)
 
 

@@ -45,7 +45,6 @@ if TYPE_CHECKING:  # most hosts have none
 MAX_SHOWN = 50
 MAX_RULES = 20
 MAX_USERS = 20
-MAX_CONDITION = 160
 HOW_TO_ADD = (
     "Send the profile's YAML or JSON after /addprofile, send a file with it that has the caption "
     "/addprofile, or reply with /addprofile to a message or a file. /addprofile replace changes "
@@ -159,7 +158,9 @@ def _shown_config(host: AdminContext, entry: Entry[NamedLlmConfig]) -> str:
     fields = own.model_dump(mode="json", exclude={"name"})
     lines = [_line(entry, name, value) for name, value in fields.items()]
     head = f"Model configuration {code(own.name)}"
-    return paragraphs(head, "\n".join(lines), _used(host, "llm-config", own.name))
+    settings = host.defaults.model_copy(update=own.settings.model_dump(exclude_none=True))
+    advice = "\n".join(f"⚠ {escape_markdown(one)}" for one in host.advice(settings))
+    return paragraphs(head, "\n".join(lines), _used(host, "llm-config", own.name), advice)
 
 
 _INNER: Mapping[str, str] = {
@@ -194,9 +195,8 @@ def _rules(head: str, rules: Iterable[Observer | FlowRule]) -> str:
 
 
 def _rule(one: Observer | FlowRule) -> str:
-    text = " ".join(one.condition.split())
-    cut = text if len(text) <= MAX_CONDITION else f"{text[:MAX_CONDITION]}…"
-    return f"• {code(one.id)} {_plain(rule_words(one))}, if {code(cut)}"
+    text = " ".join(one.condition.split())  # of at most LENGTH_LIMIT characters
+    return f"• {code(one.id)} {_plain(rule_words(one))}, if {code(text)}"
 
 
 def _used(host: AdminContext, kind: Kind, name: str) -> str:

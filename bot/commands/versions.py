@@ -22,9 +22,9 @@ from bot.command import (
     paragraphs,
     split_reason,
 )
-from bot.commands.host import AdminContext, ago, no_agent
+from bot.commands.host import AdminContext, ago, no_agent, sentence
 from bot.safety.text_safety import deception_warning, reveal
-from registry.history import Diff
+from registry.history import Diff, unwritten
 from registry.instance import is_instance_id
 from registry.revisions import KINDS, FieldChange, Kind, Revision, WordChange, differences
 from registry.sources.stored_values import DEFAULT_ID
@@ -144,6 +144,8 @@ async def versions(host: AdminContext, context: CommandContext) -> CommandResult
 
 
 def _never(host: AdminContext, document: DocumentName) -> str:
+    if why := unwritten(host.catalog.snapshot(), document.kind, document.id):
+        return escape_markdown(sentence(why))
     if document.kind == "agent":
         return no_agent(host.catalog.snapshot(), document.id)
     if document.kind == "instance":

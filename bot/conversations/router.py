@@ -50,7 +50,7 @@ from bot.usage.budgets import RequestRate, Spender
 
 UNKNOWN_COMMAND = "I don't know /{}. /help lists what I know."
 ELSEWHERE = "/{0}@{1} is a command for @{1}, and I am @{2}. Send it there, or send me /{0}."
-REFUSALS_A_MINUTE = 1
+REFUSALS_A_MINUTE = 5
 UNGATED_A_MINUTE = 5
 
 UNSUPPORTED = "I can't read {} yet, only text. Please type it out."
@@ -221,7 +221,8 @@ class Router:
         elif row.needs and not self.commands.permits(row, context):
             self.counters.add("refused:admin")
             more = await self.commands.refuse(row, context)
-            await self._refuse(entry, incoming, paragraphs(row.needs.refusal, more), agent)
+            text = paragraphs(row.needs.refusal, more)
+            await self._refuse(entry, incoming, text, agent, row.name)
         elif row.name in UNGATED and not self._may_answer(
             entry, person, "ungated", UNGATED_A_MINUTE
         ):
@@ -257,14 +258,23 @@ class Router:
         await self.turns.stores.reply(entry, incoming, text, keyboard)
 
     async def _refuse(
-        self, entry: LineEntry, incoming: IncomingMessage, text: str, agent: RunnableAgent | None
+        self,
+        entry: LineEntry,
+        incoming: IncomingMessage,
+        text: str,
+        agent: RunnableAgent | None,
+        command: str = "",
     ) -> None:
-        """Say no, at most once a minute; each refusal counts as a request of the person."""
+        """Say no, at most once a minute for each command that there is, and so often in all.
+
+        Each refusal counts as a request of the person.
+        """
         person = incoming.person
         if agent is not None:
             requester = (entry.line.name, incoming.address.conversation, person.id)
             self.turns.runner.rate.take(requester, agent.limits.per_minute)
-        answers = self._may_answer(entry, person, "refused", REFUSALS_A_MINUTE)
+        answers = self._may_answer(entry, person, f"refused:{command}", 1)
+        answers = answers and self._may_answer(entry, person, "refused", REFUSALS_A_MINUTE)
         await self.turns.stores.reply(entry, incoming, text if answers else "")
 
     def _may_answer(self, entry: LineEntry, person: User, kind: str, limit: int) -> bool:

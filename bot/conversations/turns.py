@@ -45,7 +45,7 @@ from bot.store.client import StoreClient, pairs_of
 from bot.store.inbox import DeadLetters, UpdateInbox
 from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
-from bot.store.sessions import is_http
+from bot.store.sessions import account_of, is_http
 from bot.turn.results import (
     BROKEN,
     LEAVE_PRESET,
@@ -66,6 +66,7 @@ from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
 from registry.binding import LostProfile, Resolution
+from registry.roles import DEFAULT_ACCOUNT
 
 
 def apply_migrations(original: dict[int, int], event: Decoded) -> Decoded:
@@ -174,7 +175,7 @@ class Turns:
             found = found if agent else replace(found, why=NO_ROUTE, lost=lost)
         if agent is None:
             if not await self._end_open(entry, incoming):
-                await self._refuse(entry, incoming, found)
+                await self.stores.reply(entry, incoming, self._no_answer(entry, incoming, found))
             return Outcome.DONE
         request = self._request(entry, incoming, agent)
         while open_turn := await self.runner.run(request):
@@ -199,27 +200,22 @@ class Turns:
             await self.runner.run(self._request(entry, incoming, agent))
         return bool(began)
 
-    async def _refuse(self, entry: LineEntry, incoming: IncomingMessage, found: Resolution) -> None:
-        """Say why nobody answers here."""
+    def _no_answer(self, entry: LineEntry, incoming: IncomingMessage, found: Resolution) -> str:
+        """What a person reads where nobody answers; admins also read the cure."""
+        over_http, why = is_http(entry.line.name), escape_markdown(found.why)
+        admin = self.access.is_admin(incoming.person.id) and not over_http
+        snapshot = self.resolver.catalog.snapshot()
         if found.lost is not None:
-            text = self._cannot_answer(entry, incoming, found)
-        elif found.rule in WAYS_OUT:
-            cure = "" if is_http(entry.line.name) else WAYS_OUT[found.rule]
-            text = paragraphs(escape_markdown(found.why), cure)
-        else:
-            admin = self.access.is_admin(incoming.person.id)
-            document = self.resolver.catalog.snapshot().document
-            cure = no_agent_cure(found.why, document.agents, document.errors) if admin else ""
-            text = paragraphs(NO_AGENT, cure)
-        await self.stores.reply(entry, incoming, text)
-
-    def _cannot_answer(self, entry: LineEntry, incoming: IncomingMessage, found: Resolution) -> str:
-        """What a person reads where the agent of this place lacks its profile, and an admin."""
-        if is_http(entry.line.name):
-            return BROKEN
-        admin = self.access.is_admin(incoming.person.id)
-        cure = lost_profile_cure(self.resolver.catalog.snapshot(), found.lost) if admin else ""
-        return paragraphs(BROKEN, LEAVE_PRESET if found.preset else "", cure)
+            leave = LEAVE_PRESET if found.preset and not over_http else ""
+            cure = lost_profile_cure(snapshot, found.lost) if admin else ""
+            return paragraphs(BROKEN, leave, cure)
+        if found.rule in WAYS_OUT:
+            return paragraphs(why, "" if over_http else WAYS_OUT[found.rule])
+        document = snapshot.document
+        cure = no_agent_cure(found.why, document.agents, document.errors) if admin else ""
+        if over_http and account_of(entry.line.name) == DEFAULT_ACCOUNT:
+            cure = f"{why[:1].upper()}{why[1:]}."
+        return paragraphs(NO_AGENT, cure)
 
     async def _tell_to_wait(
         self, entry: LineEntry, incoming: IncomingMessage, turn: OpenTurn

@@ -55,7 +55,7 @@ class ProfileFiles(FollowedFolder[Any]):
     def _listed(
         self, known: Mapping[str, SeenFile[Any]], problems: list[Problem]
     ) -> Iterator[tuple[str, bool]]:
-        os.stat(self.folder)  # noqa: PTH116 - raises where it is not there
+        problems += _misplaced(self.folder)
         for folder in FOLDERS:
             try:
                 names = _files(f"{self.folder}/{folder}", problems)
@@ -67,8 +67,11 @@ class ProfileFiles(FollowedFolder[Any]):
                 continue
             yield from ((f"{folder}/{name}", True) for name in names)
 
-    def _absent(self, name: str) -> Iterator[Problem]:  # noqa: ARG002 - it was just removed
-        yield from ()
+    def _absent(self, name: str) -> Iterator[Problem]:
+        path = self.path_of(name)
+        if os.path.islink(path):  # noqa: PTH114 - else it was just removed
+            message = "it is a link to a file that does not exist"
+            yield Problem(path, message, "create that file, or remove the link")
 
     def _read(self, raw: bytes, place: str, name: str) -> tuple[Entry[Any], Sequence[Problem]]:
         return _read(raw, place, FOLDERS[name.partition("/")[0]])
@@ -98,6 +101,17 @@ def _by_name(look: Look[Any]) -> dict[tuple[Kind, str], dict[str, Entry[Any]]]:
             kind, name = FOLDERS[file.partition("/")[0]], seen.entry.value.name
             found.setdefault((kind, name), {})[file] = seen.entry
     return found
+
+
+def _misplaced(folder: Path) -> Iterator[Problem]:
+    """That files lie in the folder itself, where none is read; raises OSError."""
+    with os.scandir(folder) as found:
+        names = sorted(one.name for one in found if one.name.endswith(ENDINGS))
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        message = f"{names[0]}{more}: nothing is read here"
+        cure = f"put profiles into {folder}/profiles, model configurations into llm_configs"
+        yield Problem(str(folder), message, cure, level="warning")
 
 
 def _files(folder: str, problems: list[Problem]) -> list[str]:

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from bot.cli.check import check_configuration
+from bot.startup import models_used
+from registry.definition import LlmConfiguration
 from registry.errors import Problem
-from tests.broken_profiles import BROKEN
+from registry.profile import NamedLlmConfig
+from registry.snapshot import Document, Entry, Profiles, Snapshot
+from tests.broken_profiles import BROKEN, observer
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +58,65 @@ def test_thirty_broken_profiles_are_thirty_errors_in_one_run() -> None:
         assert own[0].cure
     assert len(errors) == len(BROKEN)
     assert "abcdefghijklmnop" not in "".join(map(str, errors))
+
+
+def test_what_is_wrong_with_a_file_as_such_is_told_on_one_line_with_its_cure() -> None:
+    folder = "agent_profiles/profiles"
+    write(f"{folder}/a.yaml", "")
+    write(f"{folder}/b.json", "")
+    write(f"{folder}/c.yaml", "# nothing\n")
+    Path(folder, "d.yaml").symlink_to("nowhere.yaml")
+    write(f"{folder}/e\netc x: \u202eall is well.yaml", "name: E\ntyp: x\n")
+    write(f"{folder}/f.yaml", "name: F\nllm_config_ref: careful\n")
+    write("agent_profiles/llm_configs/careful.yaml", "name: careful\ntemperature: 9\n")
+    write(f"{folder}/principal.yaml", "name: Principal\n")
+    agents(agent("a", profile="principal"))
+    told = [f"{one.level} {one}".replace("agent_profiles/", "") for one in found()]
+    assert sorted(told) == [
+        (
+            "error agents.json:7: agent 'a' does not answer: there is no profile 'principal'; "
+            "write Principal: letter case counts"
+        ),
+        (
+            "error llm_configs/careful.yaml:2: 'temperature' must be at most 2; "
+            "change it, or leave it out"
+        ),
+        "error profiles/a.yaml:1: it is empty; write at least name: Principal",
+        'error profiles/b.json:1: it is empty; write at least {"name": "Principal"}',
+        "error profiles/c.yaml:1: it is empty; write at least name: Principal",
+        (
+            "error profiles/d.yaml: it is a link to a file that does not exist; create that "
+            "file, or remove the link"
+        ),
+        (
+            "error profiles/e\\netc x: \\u202eall is well.yaml:2: unknown field 'typ'; "
+            "did you mean 'type'?"
+        ),
+        (
+            "warning profiles/f.yaml:2: profile 'F': its model configuration 'careful' is broken; "
+            "correct llm_configs/careful.yaml:2"
+        ),
+    ]
+
+
+def test_an_item_for_another_agent_is_told_and_one_for_an_agent_that_is_not_there() -> None:
+    text = observer().replace("inbox_item:", "target_agent_id: TARGET\n      inbox_item:")
+    write("agent_profiles/profiles/p.yaml", f"name: P\n{text.replace('TARGET', 'b')}")
+    agents(agent("a", profile="P"), agent("b"))
+    (problem,) = found()
+    place, not_yet = (
+        "agent_profiles/profiles/p.yaml",
+        "items to another agent are not delivered yet",
+    )
+    assert (problem.level, str(problem)) == ("warning", f"{place}:7: {not_yet}; write self")
+    write("agent_profiles/profiles/p.yaml", f"name: P\n{text.replace('TARGET', 'c')}")
+    assert [str(one) for one in found()] == [
+        (
+            f"{place}:2: profile 'P': rule 'look' has an item for agent 'c', which does not "
+            "exist; write self, or the id of an agent that there is"
+        ),
+        f"{place}:7: {not_yet}; write self",
+    ]
 
 
 def test_a_good_profile_has_no_problems_and_what_it_reads_in_vain_is_told() -> None:
@@ -111,6 +174,21 @@ def test_what_the_model_of_a_configuration_drops_is_told_at_the_configuration() 
     (problem,) = found()
     assert problem.place == "agent_profiles/llm_configs/c.yaml:2"
     assert "does not support temperature" in problem.message
+
+
+def test_the_model_of_a_configuration_that_nobody_uses_is_looked_at_as_well() -> None:
+    text = "name: c\nmodel: claude-haiku-5-5\ntemperature: 1\nfallback_model: claude-haiku-0\n"
+    write("agent_profiles/llm_configs/c.yaml", text)
+    agents(agent("a"))
+    (problem, *_) = found()
+    assert problem.place == "agent_profiles/llm_configs/c.yaml:2"
+    assert problem.message.startswith("model configuration 'c': ")
+    assert "does not support temperature" in problem.message
+    config = NamedLlmConfig(name="c", model="one", fallback_model="two")
+    document = Document(own_profiles=Profiles({}, {"c": Entry(config, "c.yaml", "c.yaml:1")}))
+    used = models_used(Snapshot.of(document), LlmConfiguration())
+    assert {*used} == {"one", "two"}
+    assert used["two"] == "fallback_model of model configuration c (c.yaml:1)"
 
 
 def test_a_folder_of_profiles_that_is_named_and_missing_is_told(

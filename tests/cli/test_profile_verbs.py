@@ -75,6 +75,9 @@ async def test_what_is_used_is_not_deleted_and_the_list_says_by_whom(console: Co
     ):
         assert f"is used by {by}" in await console.refused(verb, "delete", id)
     assert "comes with the package" in await console.refused("profiles", "delete", "Researcher")
+    for words in (("history",), ("diff",), ("restore", "1")):
+        said = await console.refused("profiles", words[0], "Partner", *words[1:])
+        assert "profile 'Partner' comes with the package and has no versions here" in said
     lost = json.dumps({**POET, "profile": "Waiter_Two"})
     said = await console.refused("agents", "put", console.write("lost.json", lost))
     assert "there is no profile 'Waiter_Two'; did you mean Waiter_One?" in said

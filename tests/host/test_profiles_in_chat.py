@@ -6,12 +6,16 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+from bot.menus.menu import PAGE
+from bot.turn.results import BROKEN
 from registry.snapshot import Snapshot
+from simulators.testing.stage import PATIENCE
 from simulators.testing.valkey import Valkey
 from tests.host.audit import audit_of
 from tests.host.menus import MenuUser
 from tests.host.stage import Stage
 from tests.host.test_versions import numbers, saying, two_replicas
+from tests.http.api import client_of
 
 WAITER = """\
 name: "Waiter_One"
@@ -97,6 +101,14 @@ async def test_an_admin_adds_a_profile_that_is_live_on_two_replicas_and_takes_it
         assert "There never was profile Nobody; /profiles lists" in await here(
             "/versions profile Nobody"
         )
+        packaged = "Profile 'Partner' comes with the package and has no versions here."
+        for text in ("/versions profile Partner", "/diff profile Partner"):
+            assert await here(text) == packaged
+        assert packaged in await here("/restore profile Partner 1")
+        (one,) = hosts[0].catalog.snapshot().document.instances
+        assert await here(f"/versions {one}") == (
+            f"Instance '{one}' comes with the package and has no versions here."
+        )
         assert await here("/removeprofile Waiter_One because it is over") == (
             "Removed profile Waiter_One."
         )
@@ -106,6 +118,8 @@ async def test_an_admin_adds_a_profile_that_is_live_on_two_replicas_and_takes_it
 async def test_an_agent_gets_a_profile_by_a_draft_and_its_card_names_it(stage: Stage) -> None:
     echo, boss = stage.bot("Echo"), stage.person("Boss")
     stage.environ["ADMINS"] = str(boss.id)
+    for number in range(PAGE):
+        filed(stage, "profiles", f"{number}.yaml", f"name: Zoo_{number}\n")
     say = saying(stage, boss, stage.world.private(boss, echo), echo)
     async with stage.host() as host:
         await say(f"/addprofile {WAITER}")
@@ -130,6 +144,10 @@ async def test_an_agent_gets_a_profile_by_a_draft_and_its_card_names_it(stage: S
         for label in ("Poet", "Edit", "Other settings", "profile"):
             await user.tap(label)
         assert {"Partner", "Researcher", "Waiter_One"} <= set(user.labels)
+        assert f"Zoo_{PAGE - 1}" not in user.labels
+        await user.tap("More (3) ›")
+        assert f"Zoo_{PAGE - 1}" in user.labels
+        await user.tap("‹ Back")
         assert "• profile: Waiter_One Partner" in await user.tap("Partner")
         await say("/edit poet instructions Speak in verse.")
         await say("/publish poet")
@@ -145,7 +163,10 @@ async def test_an_agent_gets_a_profile_by_a_draft_and_its_card_names_it(stage: S
         await say("/publish poet")
         await host.catalog.until(lambda one: one.agents["poet"].value.profile is None)
         assert "Removed" in await say("/removeprofile Waiter_One")
-        assert "there is no profile 'Waiter_One'" in await say("/restore agent poet 2")
+        lost = await say("/restore agent poet 2")
+        assert "there is no profile 'Waiter_One'" in lost
+        assert "it was deleted; /restore profile Waiter_One 1 brings it back" in lost
+        assert "Restored version 1" in await say("/restore profile Waiter_One 1")
 
 
 async def test_a_profile_comes_as_a_file_a_reply_or_pasted_and_every_mistake_has_its_line(
@@ -163,6 +184,13 @@ async def test_a_profile_comes_as_a_file_a_reply_or_pasted_and_every_mistake_has
         assert answer.text.startswith("Created profile Waiter_One.")
         fenced = f"/addprofile replace\n```yaml\n{WAITER.replace('partner', 'fenced')}```"
         assert (await say(fenced)).startswith("Replaced profile Waiter_One.")
+        long = " or ".join(["v['message.text'] == 'a rather long word to look for'"] * 6)
+        await say(f"/addprofile replace {WAITER.replace('True', long)}")
+        assert f"if {long}" in await say("/profiles Waiter_One")
+        said = await say("/addprofile name: waiter_one")
+        assert "⚠ " in said
+        assert "'waiter_one' and profile 'Waiter_One' differ in letter case alone" in said
+        await say("/removeprofile waiter_one")
         as_json = '/addprofile {"name": "Curly", “type”: “json”}'
         assert "Created profile Curly." in await say(as_json)
         wrong = WAITER.replace("flow_decider", "flow_deciders").replace('type: "partner', 'typ: "x')
@@ -211,9 +239,17 @@ async def test_what_files_set_is_shown_and_an_agent_without_its_profile_says_so(
             assert owned in await say(command)
         path.unlink()
         await host.catalog.until(lambda one: one.lost_profile("echo") == "Filed")
+        told, at = "agent 'echo' does not answer", stage.world.private(boss, echo)
+        await stage.world.until(lambda: told in str(stage.texts(at, echo.id)), PATIENCE)
         gone = await say("/agent echo")
         assert gone.startswith("echo does not answer: there is no profile Filed.")
         assert gone.endswith(f"set another one in {stage.folder / 'agents.json'}:3.")
+        async with client_of(host) as client:
+            key = await client.make_key(account="default")
+            body = {"agent_type": "echo", "task": "go", "tenant_id": "default", "user_id": "u"}
+            refused = await client.ask("POST", "/api/v1/agent/execute", key, json=body)
+            assert (refused.status, refused.json["detail"].startswith(BROKEN)) == (503, True)
+            assert "there is no profile 'Filed'" in refused.json["detail"]
         user = MenuUser(stage, boss, echo)
         await user.open("/agents echo")
         assert "does not answer: there is no profile Filed." in await user.tap("Echo")
@@ -272,6 +308,7 @@ async def test_people_without_the_role_see_and_change_no_profile(stage: Stage) -
         assert "There are no model configurations." in await his("/llmconfigs")
         denied = await his(f"/addprofile replace {WAITER}")
         assert "Only admins of this host may send this." in denied
+        assert "may send this" in await his("/removeprofile Waiter_One")
         stage.world.say(max_, stage.world.private(max_, echo), "/removeprofile Waiter_One")
         assert "only admins of the host may" in await his("/restore profile Waiter_One 1")
         assert "may send this" in await hers("/profiles")
@@ -298,3 +335,10 @@ async def test_with_reviews_by_two_a_profile_is_changed_in_files_and_an_agents_o
         kept = await say(f"/addagent {with_profile}")
         assert "waits for a second person, who is named for qa and security" in kept
         assert host.catalog.get_agent("poet") is None
+        async with client_of(host) as client:
+            key = await client.make_key(role="spokestack_engineer", scope="host")
+            listed = (await client.ask("GET", "/api/v1/profiles", key)).json["profiles"]
+            assert {one["owner"] for one in listed} == {"file", "package"}
+            assert all(one["read_only"] for one in listed)
+            shown = await client.ask("GET", "/api/v1/profiles/Partner", key)
+            assert shown.json["read_only"] is True

@@ -125,6 +125,7 @@ async def test_a_name_that_nothing_has_is_refused_with_those_that_there_are(api:
         ({"pre_turn_observers": [{"id": "a", "condition": "v.x"}]}, "pre_turn_observers[0]"),
         ({"flow_decider": [{**WAITER["flow_decider"][0], "id": "a b"}]}, "flow_decider[0].id"),
         ({"flow_decider": WAITER["flow_decider"] * 2}, "flow_decider[1].id"),
+        ({"flow_decider": [{**WAITER["flow_decider"][0], "condition": 1}]}, "flow_decider[0]"),
         ({"text_definitions": {"a": "sk-ant-api03-" + "a1B2" * 12}}, "text_definitions.a"),
     ],
 )
@@ -136,6 +137,8 @@ async def test_every_mistake_of_a_profile_comes_back_with_its_field(
     fields = [one["field"] for one in refused.json["problems"]]
     assert any(one.startswith(field) for one in fields), fields
     assert all(one["message"] and one["cure"] for one in refused.json["problems"])
+    needed = [one["cure"] for one in refused.json["problems"] if "condition" in one["field"]]
+    assert not any("leave it out" in cure for cure in needed)
     assert b"a1B2" not in refused.body
     assert (await api.get(f"{PROFILES}/Wrong")).status == 404
 
@@ -151,6 +154,44 @@ async def test_the_profile_of_a_file_is_shown_and_changed_only_there(api: Client
         assert (refused.status, refused.json["type"].rpartition(":")[2]) == (409, "owned")
         assert "filed.yaml" in refused.json["place"]
         assert "/" not in refused.json["place"]
+
+
+async def test_what_nobody_here_wrote_has_no_versions_and_the_answer_says_why(api: Client) -> None:
+    packaged = {f"{PROFILES}/Partner": "profile 'Partner'"}
+    for path, name in packaged.items():
+        restore = await api.ask("POST", f"{path}/restore", json={"revision": 1})
+        for refused in (await api.get(f"{path}/history"), await api.get(f"{path}/diff"), restore):
+            assert (refused.status, refused.json["type"].rpartition(":")[2]) == (404, "no-revision")
+            said = f"{name.capitalize()[:1]}{name[1:]} comes with the package and has no versions"
+            assert refused.json["detail"].startswith(said)
+    unknown = await api.get(f"{PROFILES}/Nobody/history")
+    assert unknown.json["type"].endswith("not-found")
+
+
+async def test_a_restore_of_a_version_that_does_not_exist_says_which_there_are(api: Client) -> None:
+    await put(api, f"{PROFILES}/Twice", WAITER)
+    await put(api, f"{PROFILES}/Twice", {**WAITER, "type": "x"})
+    refused = await api.ask("POST", f"{PROFILES}/Twice/restore", json={"revision": 9})
+    assert (refused.status, refused.json["type"].rpartition(":")[2]) == (404, "no-revision")
+    assert refused.json["detail"] == "Profile 'Twice' has no revision 9; there are 1 to 2."
+    nobody = await api.ask("POST", f"{PROFILES}/Nobody/restore", json={"revision": 9})
+    assert nobody.json["type"].endswith("not-found")
+
+
+async def test_an_agent_in_force_shows_its_own_words_and_whose_segments_build_its_prompt(
+    api: Client,
+) -> None:
+    agent = {"name": "Own", "customInstructions": "Speak in verse.", "profile": "Partner"}
+    assert (await put(api, f"{AGENTS}/own", agent)).status == 201
+    shown = (await api.get(f"{AGENTS}/own?effective=true")).json["effective"]
+    assert shown["customInstructions"] == {
+        "value": "Speak in verse.",
+        "layer": "L1",
+        "origin": "agent:definition:own",
+    }
+    segments = shown["segments"]
+    assert (segments["value"]["profile"], segments["origin"]) == ("Partner", "the package")
+    assert segments["value"]["count"] > 1
 
 
 async def test_lists_come_in_pages_and_say_who_uses_each(api: Client) -> None:

@@ -457,7 +457,7 @@ async def test_a_reference_to_nothing_changes_nothing_until_it_can_be_followed(
     assert folder.told() == [
         (
             "profiles/p.yaml:3: profile 'Principal': there is no model configuration 'careless' "
-            "(the last good version stays in force); did you mean careful?"
+            "(the last good version stays in force); there are: careful"
         )
     ]
     kept = folder.effective()

@@ -383,3 +383,13 @@ def test_a_condition_holds_where_its_rule_does_and_nowhere_else(
 
 def test_a_dozen_comparisons_are_one_condition() -> None:
     assert holds(" or ".join(["v['state.step'] == 3"] * 11 + ["v['state.step'] < 3"]))
+
+
+words = st.text("abqzé7 ", max_size=6)
+
+
+@given(words, st.text("abqzé7 ", max_size=40) | st.lists(words, max_size=3))
+def test_a_text_is_found_wherever_it_stands(wanted: str, where: Any) -> None:
+    condition = compiled(f"'{wanted}' in v['state.answer']")
+    assert condition.holds(lambda _path: where) is (wanted in where)
+    assert compiled(f"'{wanted}' not in v['a']").holds(lambda _path: where) is (wanted not in where)

@@ -17,7 +17,7 @@ from registry.expansion import unknown_name
 from registry.instance import SLASH, instance_id
 from registry.preset import preset_key
 from registry.preset_rules import fault_of
-from registry.roles import CORE, verdict
+from registry.roles import CORE, DEFAULT_ACCOUNT, verdict
 from registry.snapshot import Snapshot
 
 _PRESET = "A preset of yours: its agent answers, under it. See `/api/v1/agent-instances`."
@@ -87,12 +87,13 @@ def _under_preset(snapshot: Snapshot, caller: Caller, account: str, id: str) -> 
 def require_profile(snapshot: Snapshot, caller: Caller, id: str) -> None:
     """Raise ApiError where an agent or an instance lacks its profile, so that it cannot answer.
 
-    Those who may see profiles read which one that is.
+    Those who may see profiles, and keys of the operator's own account, read which one that is.
     """
     if (profile := snapshot.lost_profile(id)) is None:
         return
     detail = BROKEN
-    if verdict(caller.actor.grants, "read", CORE) == "yes":
+    may = verdict(caller.actor.grants, "read", CORE) == "yes"
+    if may or caller.account == DEFAULT_ACCOUNT:
         message, cure = unknown_name("profile", profile, snapshot.all_profiles.profiles)
         detail = f"{BROKEN} Agent '{id}' does not answer: {message}; {cure}"
     raise ApiError(503, "profile-missing", detail)

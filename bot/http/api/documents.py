@@ -20,7 +20,7 @@ from bot.http.api.problems import ApiError, not_found, shown_place
 from registry.catalog import Written, roles_text
 from registry.errors import Denied, DocumentErrors, NotThere, Problem, RevisionConflict
 from registry.fields import valid_slug
-from registry.history import kept_text, text_of
+from registry.history import kept_text, text_of, unwritten
 from registry.layers import LayerName
 from registry.revisions import FieldChange, Kind, Revision
 from registry.roles import RoleGrant, Why, sees_grant
@@ -378,7 +378,7 @@ class Document:
         read = self.host.history.revisions
         found = await read(self.caller.actor, self.kind, self.id, before=before, count=limit + 1)
         if not found and before is None:
-            raise not_found()
+            raise self._no_revision()
         page, more = found[:limit], len(found) > limit
         position = str(page[-1].number) if more else ""
         return HistoryPage(
@@ -387,21 +387,24 @@ class Document:
             next=cursors.make(account, what, position) if more else None,
         )
 
+    def _no_revision(self) -> ApiError:
+        """That there never was a revision; of what nobody here wrote, why."""
+        why = unwritten(self.host.catalog.snapshot(), self.kind, self.id)
+        return _no_revision(why) if why else not_found()
+
     async def diff(self, old: int | None, new: int | None) -> DiffAnswer:
         """What differs between two revisions: by default the newest one and the one before."""
         actor, history = self.caller.actor, self.host.history
         last = new if new is None else new + 1
         newest = await history.revisions(actor, self.kind, self.id, before=last, count=2)
         if not newest:
-            raise not_found()
+            raise self._no_revision()
         new = new or newest[0].number
         old = old or newest[-1].number
         try:
             diff = await history.diff(actor, self.kind, self.id, old, new)
         except NotThere as error:
-            raise ApiError(
-                404, "no-revision", f"{str(error)[:1].upper()}{str(error)[1:]}."
-            ) from None
+            raise _no_revision(str(error)) from None
         sections: dict[str, list[Changed]] = {}
         for change in changed(diff.changes):
             sections.setdefault(change.section, []).append(change)
@@ -430,8 +433,16 @@ class Document:
             )
         except RevisionConflict as error:
             raise await self.conflict(error, expected) from None
+        except NotThere as error:
+            if await history.revisions(caller.actor, self.kind, self.id, count=1):
+                raise _no_revision(str(error)) from None
+            raise self._no_revision() from None
         read = history.revisions
         return (await read(caller.actor, self.kind, self.id, before=number + 1, count=1))[0]
+
+
+def _no_revision(why: str) -> ApiError:
+    return ApiError(404, "no-revision", f"{why[:1].upper()}{why[1:]}.")
 
 
 # --- the routes that all of them have ------------------------------------------------------------

@@ -54,7 +54,7 @@ def _body(schema: str, words: str, example: Any) -> dict[str, Any]:
 
 
 class _Summary(BaseModel):
-    """What lists tell of each; `read_only` where a file owns it."""
+    """What lists tell of each; `read_only` where a file owns it, or files alone may change it."""
 
     name: str = Field(examples=["Waiter"])
     hash: str | None
@@ -239,19 +239,24 @@ def _list(shared: _Shared, caller: Caller, host: Host, cursor: str | None, limit
     page, more = names[:limit], len(names) > limit
     next_ = host.cursors.make(caller.account, shared.tag, page[-1]) if more else None
     users = users_of_each(snapshot, shared.kind)
-    rows = [_summary(entries[name], users.get(name, []), shared.told) for name in page]
+    by_file = host.catalog.review == "two"
+    rows = [
+        _summary(entries[name], users.get(name, []), shared.told, by_file=by_file) for name in page
+    ]
     return docs.answer({shared.listed: rows, "next": next_})
 
 
-def _summary(entry: Entry[Any], users: list[str], told: Iterable[str] = ()) -> dict[str, Any]:
-    """What is told of each, with the given fields of its document."""
+def _summary(
+    entry: Entry[Any], users: list[str], told: Iterable[str] = (), *, by_file: bool
+) -> dict[str, Any]:
+    """What is told of each, with the given fields of its document; whether it changes `by_file`."""
     return {
         "name": entry.value.name,
         **{one: getattr(entry.value, one) for one in told},
         "hash": docs.held(entry),
         "owner": entry.owner,
         "place": shown_place(entry.place),
-        "read_only": docs.is_read_only(entry),
+        "read_only": by_file or docs.is_read_only(entry),
         "used_by": users,
     }
 
@@ -262,7 +267,7 @@ async def _show(shared: _Shared, document: Document) -> Response:
         raise not_found()
     users = named_by(document.host.catalog.snapshot(), shared.kind, document.id)
     said = {
-        **_summary(entry, users),
+        **_summary(entry, users, by_file=document.host.catalog.review == "two"),
         shared.field: docs.shown(entry),
         "revision": await document.number(etag),
     }
