@@ -148,7 +148,7 @@ def drafts_in(records: Sequence[Record]) -> tuple[set[int], set[int]]:
         elif record.kind == "rules" and newest is not None and record.body.get(GOES_ON):
             drafts.add(id(newest))
         elif record.kind == "end":
-            outcome = record.body["outcome"]
+            outcome = record.body.get("outcome", "done")
     if not drafts or newest is None or not outcome:
         return drafts, set()
     if outcome != "done" or not is_whole(newest.body["content"], newest.body["stop"]):
