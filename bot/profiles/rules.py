@@ -85,8 +85,12 @@ class RuleList:
         return cls(rules, tuple(rule.id for rule in rules), finders, tuple(paths))
 
     def values(self, state: TurnState) -> dict[str, Any]:
-        """What its rules see now, by path."""
-        return {path: find(state) for path, find in self.finders}
+        """What its rules see now, by path; other values may be there as well."""
+        known = state.known
+        for path, find in self.finders:
+            if path not in known:
+                known[path] = find(state)
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +204,7 @@ class Round:
             else:
                 self._add(phase, rule, state)
             values = observers.values(state)
-        self._note(noted, values, observers.paths[-1])
+        self._note(noted, values, observers.paths[-1], last=True)
 
     def decide(self, state: TurnState, *, may_go_on: bool) -> Decision:
         """How the turn continues after its newest answer.
@@ -238,7 +242,7 @@ class Round:
                 found = rule
                 break
         noted["looked"] = [*flow.ids[:count]]
-        self._note(noted, values, flow.paths[count])
+        self._note(noted, values, flow.paths[count], last=True)
         if found is not None and found.flow is not None:
             noted["fired"].append(found.id)
             self.flow = found.id if not calls or found.flow.type == CONTINUE else ""
@@ -276,12 +280,23 @@ class Round:
         self.phases.append(noted)
         return noted
 
-    def _note(self, noted: dict[str, Any], values: Mapping[str, Any], paths: Iterable[str]) -> None:
-        """Note values that a rule has seen; of each path the first one."""
+    def _note(
+        self,
+        noted: dict[str, Any],
+        values: Mapping[str, Any],
+        paths: Iterable[str],
+        *,
+        last: bool = False,
+    ) -> None:
+        """Note values that a rule has seen; of each path the first one.
+
+        A path that is not there reads as None: no later value of it is noted, and the `last` note
+        leaves it out.
+        """
         seen = noted["seen"]
         for path in paths:
-            if path not in seen:
-                seen[path] = shown(values[path], self.redact)
+            if path not in seen and not ((value := values[path]) is None and last):
+                seen[path] = shown(value, self.redact)
 
     def _add(self, phase: Phase, rule: Rule, state: TurnState) -> None:
         assert rule.item is not None

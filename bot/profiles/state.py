@@ -113,6 +113,7 @@ class TurnState:
     `number` is which turn of the conversation this is, `unread` what waits in the inbox, by id; at
     first what earlier turns have left there. `spent` are rules that may add nothing now, `newest`
     is the newest answer. `started` are the keys of tools by call, `params` what rules may set.
+    `known` are values that were read since something changed, by path: another object then.
     """
 
     fixed: Mapping[str, Any]
@@ -127,22 +128,22 @@ class TurnState:
     params: dict[str, Any] = field(default_factory=dict)
     started: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    known: dict[str, Any] = field(default_factory=dict)
     _read: set[str] = field(default_factory=set)
-    _known: dict[str, Any] = field(default_factory=dict)
 
     def follow(self, records: Iterable[Record]) -> TurnState:
         """The same state, after these records of the turn."""
         for record in records:
             if (take := _FOLLOWED.get(record.kind)) is not None:
                 take(self, record.body)
-        self._known.clear()
+        self.known = {}
         return self
 
     def read(self, path: str) -> Any:
         """The value at a path."""
-        found = self._known.get(path, _UNREAD)
+        found = self.known.get(path, _UNREAD)
         if found is _UNREAD:
-            found = self._known[path] = finder(path)(self)
+            found = self.known[path] = finder(path)(self)
         return found
 
     def add(self, item: Json) -> None:
@@ -150,7 +151,7 @@ class TurnState:
         self.spent.add(item["by"])
         if "to" not in item and item["id"] not in self._read:
             self.unread[item["id"]] = item
-        self._known.clear()
+        self.known = {}
 
     def has_read(self, ids: Iterable[str]) -> None:
         """These items stood in a request that was answered."""
@@ -169,7 +170,7 @@ class TurnState:
             place[one] = inner = dict(inner) if isinstance(inner, Mapping) else {}
             place = inner
         place[name] = value
-        self._known.clear()
+        self.known = {}
         return True
 
     def is_self(self, target: str) -> bool:
@@ -271,7 +272,7 @@ def _action(state: TurnState) -> Json | None:
 
 def _walked(value: Any, names: Iterable[str]) -> Any:
     for name in names:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):  # what is in a state is plain JSON
             return None
         value = value.get(name)
     return value

@@ -156,7 +156,7 @@ def drafts_in(records: Sequence[Record]) -> set[int]:
         elif record.kind == "rules" and newest is not None and record.body.get(GOES_ON):
             drafts.add(id(newest))
         elif record.kind == "end":
-            outcome = record.body.get("outcome", "")
+            outcome = record.body.get("outcome", "done")
     return drafts - {id(newest)} if outcome == "done" else drafts
 
 
