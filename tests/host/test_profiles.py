@@ -373,3 +373,5 @@ async def test_steps_of_rules_count_against_the_limit_and_the_last_answer_stands
     agent.script("one", "never")
     assert await agent.ask() == "one"
     assert len(agent.requests) == 1
+    (body,) = await house.records(agent, "rules")
+    assert [one.get("spent") for one in body["phases"]] == [["think", "again"]]
