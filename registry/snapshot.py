@@ -28,10 +28,12 @@ from registry.definition import (
     LlmConfiguration,
     McpServer,
     Servers,
-    idle_for,
+    ToolOwners,
+    idle_pattern,
     idle_patterns,
     missing_names,
     servers_of,
+    tool_owners,
     unmet_conditions,
 )
 from registry.draft import Draft, draft_id
@@ -105,6 +107,7 @@ class Governance:
 
 
 UNGOVERNED = Governance()
+_ALL_TOOLS = ToolPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,7 +517,10 @@ class Snapshot:
             message = f"agent '{id}' does not answer: {message}"
             yield Problem(entry.origins.get("profile", entry.place), message, cure, path="profile")
             return
-        policy = entry.value.tool_policy or ToolPolicy()
+        rule = found.profile.tool_access_policy
+        if rule is None or all(one in rule.toolsets for one in rule.allowed_toolsets or ()):
+            return  # thousands of agents may have it: their servers need not be looked at
+        policy = entry.value.tool_policy or _ALL_TOOLS
         servers = [one.name for one in servers_of(entry.value, self.servers)]
         for own in found.unknown_sets(policy, servers):
             known = ", ".join(found.known_sets(policy, servers)) or "none"
@@ -547,22 +553,41 @@ class Snapshot:
 
     def _idle_tools(self) -> Iterator[Problem]:
         """Single tools that a profile allows, and that no agent which has it could have."""
-        users: dict[str, list[AgentDefinition]] = defaultdict(list)
-        for entry in self.agents.values():
-            agent = entry.value
-            if agent.profile and (agent.tool_policy or ToolPolicy()).allowed is None:
-                users[agent.profile].append(agent)
+        users: dict[str, dict[ToolOwners, str]] = defaultdict(dict)
+        patterns: dict[str, tuple[str, ...]] = {}
+        for id, entry in self.agents.items():
+            name, policy = entry.value.profile, entry.value.tool_policy or _ALL_TOOLS
+            if name is None or policy.allowed is not None:
+                continue
+            if name not in patterns:
+                patterns[name] = self._single_tools(name)
+            if patterns[name]:
+                # Agents with the same servers and skills are looked at once.
+                users[name].setdefault(tool_owners(entry.value, self.servers), id)
         for name, agents in users.items():
-            found = self.profile_in_force(name)
-            policy = found.profile.tool_access_policy if found else None
-            for pattern in (policy.allowed_individual_tools or ()) if policy else ():
-                idle = [idle_for(agent, self.servers, pattern) for agent in agents]
-                if found is not None and (first := idle[0]) is not None and all(idle):
-                    what, cure = first
+            for pattern in patterns[name]:
+                whys = []
+                for servers, skills, split in agents:
+                    why = idle_pattern(pattern, servers, skills, exact=True, split=split)
+                    if why is None:
+                        break
+                    whys.append(why)
+                else:
+                    what, cure = whys[0]
+                    id = next(iter(agents.values()))
                     message = f"profile '{name}' allows '{pattern}', which matches no {what} of "
-                    message += f"any agent that has it ({agents[0].id})"
-                    place = found.place_of("tool_access_policy")
-                    yield Problem(place, message, cure, level="warning")
+                    message += f"any agent that has it ({id})"
+                    yield Problem(self._place_of_tools(name), message, cure, level="warning")
+
+    def _place_of_tools(self, name: str) -> str:
+        found = self.profile_in_force(name)
+        return found.place_of("tool_access_policy") if found else name
+
+    def _single_tools(self, name: str) -> tuple[str, ...]:
+        """The single tools that a profile in force allows."""
+        found = self.profile_in_force(name)
+        policy = found.profile.tool_access_policy if found else None
+        return tuple((policy.allowed_individual_tools or ()) if policy else ())
 
     # --- drafts ---
 
