@@ -112,16 +112,32 @@ _ALL_TOOLS = ToolPolicy()
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """Profiles, and the model configurations that they refer to, by their names."""
+    """Profiles, and the model configurations that they refer to, by their names.
+
+    `unusable` are files that were never good, by kind and name: what is below them of that name is
+    not in force in their place, as it may allow more.
+    """
 
     profiles: Entries[Profile] = field(default_factory=dict)
     llm_configs: Entries[NamedLlmConfig] = field(default_factory=dict)
+    unusable: frozenset[tuple[str, str]] = frozenset()
 
     def over(self, below: Profiles) -> Profiles:
         """These, and what they do not have of the others."""
+        usable = below.without(self.unusable)
         return Profiles(
-            {**below.profiles, **self.profiles}, {**below.llm_configs, **self.llm_configs}
+            {**usable.profiles, **self.profiles},
+            {**usable.llm_configs, **self.llm_configs},
+            self.unusable | below.unusable,
         )
+
+    def without(self, names: frozenset[tuple[str, str]]) -> Profiles:
+        """These, but for some, given by kind and name."""
+        if not names:
+            return self
+        profiles = {n: one for n, one in self.profiles.items() if ("profile", n) not in names}
+        kept = {n: one for n, one in self.llm_configs.items() if ("llm-config", n) not in names}
+        return replace(self, profiles=profiles, llm_configs=kept)
 
 
 NO_PROFILES = Profiles()
@@ -160,6 +176,13 @@ class Document:
     def llm_configs(self) -> Entries[NamedLlmConfig]:
         """The model configurations that somebody here has written, by their names."""
         return self.own_profiles.llm_configs
+
+    def llm_config(self, name: str) -> Entry[NamedLlmConfig] | None:
+        """A model configuration by its name: written here, else the package's, else None."""
+        own = self.own_profiles
+        if (found := own.llm_configs.get(name)) or ("llm-config", name) in own.unusable:
+            return found
+        return self.packaged_profiles().llm_configs.get(name)
 
     @property
     def roles(self) -> Entries[RoleDocument]:
@@ -212,6 +235,7 @@ def merge_documents(above: Document, below: Document) -> Document:
     if above.default_agent_id and below.default_agent_id:
         hidden.append(_hidden(below.default_agent_id, above.default_agent_id))
     default = above.default_agent_id or below.default_agent_id
+    under = below.own_profiles.without(above.own_profiles.unusable)
     if default is None and len(above.agents) == 1 and not above.bindings:
         (sole,) = above.agents.values()
         default = Entry(sole.value.id, ONLY, sole.place)
@@ -222,8 +246,9 @@ def merge_documents(above: Document, below: Document) -> Document:
         mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
         instances=_over(above.instances, below.instances, hidden),
         own_profiles=Profiles(
-            _over(above.profiles, below.profiles, hidden),
-            _over(above.llm_configs, below.llm_configs, hidden),
+            _over(above.profiles, under.profiles, hidden),
+            _over(above.llm_configs, under.llm_configs, hidden),
+            above.own_profiles.unusable,
         ),
         packaged_profiles=below.packaged_profiles,
         problems=(*above.problems, *below.problems, *hidden),
@@ -446,13 +471,14 @@ class Snapshot:
 
     def profile(self, name: str) -> Entry[Profile] | None:
         """A profile by its name: one that somebody here wrote, else the package's, else None."""
-        own = self.document.profiles.get(name)
-        return own or self.document.packaged_profiles().profiles.get(name)
+        own = self.document.own_profiles
+        if (found := own.profiles.get(name)) or ("profile", name) in own.unusable:
+            return found
+        return self.document.packaged_profiles().profiles.get(name)
 
     def llm_config(self, name: str) -> Entry[NamedLlmConfig] | None:
         """A model configuration by its name, in the same order."""
-        own = self.document.llm_configs.get(name)
-        return own or self.document.packaged_profiles().llm_configs.get(name)
+        return self.document.llm_config(name)
 
     @cached_property
     def all_profiles(self) -> Profiles:
