@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -66,7 +67,9 @@ class ProfileFiles(FollowedFolder[Any]):
     def _listed(
         self, known: Mapping[str, SeenFile[Any]], problems: list[Problem]
     ) -> Iterator[tuple[str, bool]]:
-        problems += _misplaced(self.folder)
+        os.stat(self.folder)  # noqa: PTH116 - raises where it is not there
+        with suppress(OSError):  # it may be closed to lists, and its folders open
+            problems += _misplaced(self.folder)
         for folder in FOLDERS:
             try:
                 names = _files(f"{self.folder}/{folder}", problems)
@@ -136,7 +139,7 @@ def _by_name(look: Look[Any]) -> dict[tuple[Kind, str], dict[str, Entry[Any]]]:
 
 
 def _misplaced(folder: Path) -> Iterator[Problem]:
-    """That files lie in the folder itself, where none is read; raises OSError."""
+    """That files lie in the folder itself, where none is read."""
     with os.scandir(folder) as found:
         names = sorted(one.name for one in found if one.name.endswith(ENDINGS))
     if names:
