@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from registry.errors import Level, Problem
 from registry.expansion import unknown_name
 from registry.revisions import Kind
-from registry.snapshot import Document, Entry, Profiles, Snapshot
+from registry.snapshot import Document, Entry, Snapshot
 
 if TYPE_CHECKING:  # most hosts have no profiles
     from registry.profile import NamedLlmConfig, Profile
@@ -48,7 +48,7 @@ class LastGoodProfiles:
         for name, entry in own.profiles.items():
             held = self._good.get(name)
             ref = entry.value.llm_config_ref
-            config = _config(document, ref) if ref is not None else None
+            config = document.llm_config(ref) if ref is not None else None
             if ref is None or config is not None:
                 good[name] = entry, config
                 continue
@@ -64,12 +64,11 @@ class LastGoodProfiles:
         if not problems:
             return document
         told = (*document.problems, *problems)
-        return replace(document, own_profiles=Profiles(profiles, configs), problems=told)
-
-
-def _config(document: Document, name: str) -> Entry[NamedLlmConfig] | None:
-    own = document.llm_configs.get(name)
-    return own or document.packaged_profiles().llm_configs.get(name)
+        return replace(
+            document,
+            own_profiles=replace(own, profiles=profiles, llm_configs=configs),
+            problems=told,
+        )
 
 
 def _unknown_reference(

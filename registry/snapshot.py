@@ -28,10 +28,12 @@ from registry.definition import (
     LlmConfiguration,
     McpServer,
     Servers,
-    idle_for,
+    ToolOwners,
+    idle_pattern,
     idle_patterns,
     missing_names,
     servers_of,
+    tool_owners,
     unmet_conditions,
 )
 from registry.draft import Draft, draft_id
@@ -105,20 +107,37 @@ class Governance:
 
 
 UNGOVERNED = Governance()
+_ALL_TOOLS = ToolPolicy()
 
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """Profiles, and the model configurations that they refer to, by their names."""
+    """Profiles, and the model configurations that they refer to, by their names.
+
+    `unusable` are files that were never good, by kind and name: what is below them of that name is
+    not in force in their place, as it may allow more.
+    """
 
     profiles: Entries[Profile] = field(default_factory=dict)
     llm_configs: Entries[NamedLlmConfig] = field(default_factory=dict)
+    unusable: frozenset[tuple[str, str]] = frozenset()
 
     def over(self, below: Profiles) -> Profiles:
         """These, and what they do not have of the others."""
+        usable = below.without(self.unusable)
         return Profiles(
-            {**below.profiles, **self.profiles}, {**below.llm_configs, **self.llm_configs}
+            {**usable.profiles, **self.profiles},
+            {**usable.llm_configs, **self.llm_configs},
+            self.unusable | below.unusable,
         )
+
+    def without(self, names: frozenset[tuple[str, str]]) -> Profiles:
+        """These, but for some, given by kind and name."""
+        if not names:
+            return self
+        profiles = {n: one for n, one in self.profiles.items() if ("profile", n) not in names}
+        kept = {n: one for n, one in self.llm_configs.items() if ("llm-config", n) not in names}
+        return replace(self, profiles=profiles, llm_configs=kept)
 
 
 NO_PROFILES = Profiles()
@@ -157,6 +176,13 @@ class Document:
     def llm_configs(self) -> Entries[NamedLlmConfig]:
         """The model configurations that somebody here has written, by their names."""
         return self.own_profiles.llm_configs
+
+    def llm_config(self, name: str) -> Entry[NamedLlmConfig] | None:
+        """A model configuration by its name: written here, else the package's, else None."""
+        own = self.own_profiles
+        if (found := own.llm_configs.get(name)) or ("llm-config", name) in own.unusable:
+            return found
+        return self.packaged_profiles().llm_configs.get(name)
 
     @property
     def roles(self) -> Entries[RoleDocument]:
@@ -209,6 +235,7 @@ def merge_documents(above: Document, below: Document) -> Document:
     if above.default_agent_id and below.default_agent_id:
         hidden.append(_hidden(below.default_agent_id, above.default_agent_id))
     default = above.default_agent_id or below.default_agent_id
+    under = below.own_profiles.without(above.own_profiles.unusable)
     if default is None and len(above.agents) == 1 and not above.bindings:
         (sole,) = above.agents.values()
         default = Entry(sole.value.id, ONLY, sole.place)
@@ -219,8 +246,9 @@ def merge_documents(above: Document, below: Document) -> Document:
         mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
         instances=_over(above.instances, below.instances, hidden),
         own_profiles=Profiles(
-            _over(above.profiles, below.profiles, hidden),
-            _over(above.llm_configs, below.llm_configs, hidden),
+            _over(above.profiles, under.profiles, hidden),
+            _over(above.llm_configs, under.llm_configs, hidden),
+            above.own_profiles.unusable,
         ),
         packaged_profiles=below.packaged_profiles,
         problems=(*above.problems, *below.problems, *hidden),
@@ -443,13 +471,14 @@ class Snapshot:
 
     def profile(self, name: str) -> Entry[Profile] | None:
         """A profile by its name: one that somebody here wrote, else the package's, else None."""
-        own = self.document.profiles.get(name)
-        return own or self.document.packaged_profiles().profiles.get(name)
+        own = self.document.own_profiles
+        if (found := own.profiles.get(name)) or ("profile", name) in own.unusable:
+            return found
+        return self.document.packaged_profiles().profiles.get(name)
 
     def llm_config(self, name: str) -> Entry[NamedLlmConfig] | None:
         """A model configuration by its name, in the same order."""
-        own = self.document.llm_configs.get(name)
-        return own or self.document.packaged_profiles().llm_configs.get(name)
+        return self.document.llm_config(name)
 
     @cached_property
     def all_profiles(self) -> Profiles:
@@ -527,7 +556,10 @@ class Snapshot:
         if found is None:
             yield self._without_profile(id, entry, name)
             return
-        policy = entry.value.tool_policy or ToolPolicy()
+        rule = found.profile.tool_access_policy
+        if rule is None or all(one in rule.toolsets for one in rule.allowed_toolsets or ()):
+            return  # thousands of agents may have it: their servers need not be looked at
+        policy = entry.value.tool_policy or _ALL_TOOLS
         servers = [one.name for one in servers_of(entry.value, self.servers)]
         for own in found.unknown_sets(policy, servers):
             known = ", ".join(found.known_sets(policy, servers)) or "none"
@@ -560,22 +592,41 @@ class Snapshot:
 
     def _idle_tools(self) -> Iterator[Problem]:
         """Single tools that a profile allows, and that no agent which has it could have."""
-        users: dict[str, list[AgentDefinition]] = defaultdict(list)
-        for entry in self.agents.values():
-            agent = entry.value
-            if agent.profile and (agent.tool_policy or ToolPolicy()).allowed is None:
-                users[agent.profile].append(agent)
+        users: dict[str, dict[ToolOwners, str]] = defaultdict(dict)
+        patterns: dict[str, tuple[str, ...]] = {}
+        for id, entry in self.agents.items():
+            name, policy = entry.value.profile, entry.value.tool_policy or _ALL_TOOLS
+            if name is None or policy.allowed is not None:
+                continue
+            if name not in patterns:
+                patterns[name] = self._single_tools(name)
+            if patterns[name]:
+                # Agents with the same servers and skills are looked at once.
+                users[name].setdefault(tool_owners(entry.value, self.servers), id)
         for name, agents in users.items():
-            found = self.profile_in_force(name)
-            policy = found.profile.tool_access_policy if found else None
-            for pattern in (policy.allowed_individual_tools or ()) if policy else ():
-                idle = [idle_for(agent, self.servers, pattern) for agent in agents]
-                if found is not None and (first := idle[0]) is not None and all(idle):
-                    what, cure = first
+            for pattern in patterns[name]:
+                whys = []
+                for servers, skills, split in agents:
+                    why = idle_pattern(pattern, servers, skills, exact=True, split=split)
+                    if why is None:
+                        break
+                    whys.append(why)
+                else:
+                    what, cure = whys[0]
+                    id = next(iter(agents.values()))
                     message = f"profile '{name}' allows '{pattern}', which matches no {what} of "
-                    message += f"any agent that has it ({agents[0].id})"
-                    place = found.place_of("tool_access_policy")
-                    yield Problem(place, message, cure, level="warning")
+                    message += f"any agent that has it ({id})"
+                    yield Problem(self._place_of_tools(name), message, cure, level="warning")
+
+    def _place_of_tools(self, name: str) -> str:
+        found = self.profile_in_force(name)
+        return found.place_of("tool_access_policy") if found else name
+
+    def _single_tools(self, name: str) -> tuple[str, ...]:
+        """The single tools that a profile in force allows."""
+        found = self.profile_in_force(name)
+        policy = found.profile.tool_access_policy if found else None
+        return tuple((policy.allowed_individual_tools or ()) if policy else ())
 
     # --- drafts ---
 

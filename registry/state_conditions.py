@@ -19,7 +19,6 @@ from typing import Any
 
 from registry.conditions import expression
 from registry.errors import InvalidValue
-from registry.secrets import shown
 
 PARTS_LIMIT = 110
 """Parts of the tree of one condition: about a dozen comparisons."""
@@ -102,7 +101,7 @@ def _check_spelling(text: str) -> None:
             raise InvalidValue(f"has a comment at column {column}", cure)
         if not one.isascii():
             cure = "put texts into quotes, and write all else in ASCII"
-            raise InvalidValue(f"has {shown(one)} outside of quotes at column {column}", cure)
+            raise InvalidValue(f"has '{one}' outside of quotes at column {column}", cure)
 
 
 def _value_of(node: ast.expr, paths: dict[str, None]) -> _Value:

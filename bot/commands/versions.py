@@ -36,8 +36,8 @@ MAX_TEXT = 2_000
 MAX_VALUE = 300
 KEPT = 40
 """Characters of unchanged text that are shown on each side of a change."""
-RESTORABLE = "AGENT | INSTANCE | binding SLOT | default"
-WHICH = "AGENT | INSTANCE | binding SLOT | bot ID | default"
+RESTORABLE = "AGENT | INSTANCE | profile NAME | binding SLOT | default"
+WHICH = "AGENT | INSTANCE | profile NAME | binding SLOT | bot ID | default"
 HOW = (
     "Write {}. /agents, /instances and /profiles list them, and /agent ID says what is bound to "
     "one. "
@@ -119,7 +119,7 @@ def _kind_of(id: str) -> Kind:
 
 @command(
     "versions",
-    "show what an agent, a binding or the default agent was before",
+    "show what it was before",
     needs=READ_DOCUMENTS,
     usage=f"[{WHICH}]",
     concurrent=True,
@@ -202,7 +202,7 @@ def _summary(revision: Revision, before: Revision | None) -> str:
     "diff",
     "show what changed from one version to another",
     needs=READ_DOCUMENTS,
-    usage=f"[{WHICH}] [FROM [TO]]",
+    usage="[as for /versions] [FROM [TO]]",
     concurrent=True,
 )
 async def diff(host: AdminContext, context: CommandContext) -> CommandResult:

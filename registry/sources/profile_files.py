@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from registry.authorization import OPERATOR
-from registry.errors import DocumentErrors, Problem
+from registry.errors import DocumentErrors, Problem, one_line
 from registry.profile_rules import NOUNS
 from registry.revisions import Kind
 from registry.snapshot import PACKAGED, Document, Entry, Profiles, revision_of
@@ -37,14 +39,24 @@ class ProfileFiles(FollowedFolder[Any]):
 
     _held: dict[tuple[Kind, str], str] = field(default_factory=dict, init=False)
     """The files in force, by what they are and the name in them."""
+    _never_good: dict[str, tuple[Kind, str]] | None = field(default=None, init=False)
+    """The files that could not be used at the start and cannot now, with what they are to be."""
 
     what: ClassVar[str] = "profiles"
+
+    async def reload(self) -> None:
+        """Read everything again, now."""
+        await super().reload()
+        if self._never_good is None:  # there was no file at the start
+            self._never_good = {}
 
     def owner(self, kind: Kind, name: str) -> str | None:
         """The file that sets a profile or a configuration; None where none does."""
         own = self.document.own_profiles
         held = (own.profiles if kind == "profile" else own.llm_configs).get(name)
-        return held.document if held else None
+        never = (self._never_good or {}).items()
+        broken = (self.path_of(file) for file, named in never if named == (kind, name))
+        return held.document if held else next(broken, None)
 
     def path_of(self, name: str) -> str:
         """The file of this name, in its folder of this one."""
@@ -55,7 +67,9 @@ class ProfileFiles(FollowedFolder[Any]):
     def _listed(
         self, known: Mapping[str, SeenFile[Any]], problems: list[Problem]
     ) -> Iterator[tuple[str, bool]]:
-        problems += _misplaced(self.folder)
+        os.stat(self.folder)  # noqa: PTH116 - raises where it is not there
+        with suppress(OSError):  # it may be closed to lists, and its folders open
+            problems += _misplaced(self.folder)
         for folder in FOLDERS:
             try:
                 names = _files(f"{self.folder}/{folder}", problems)
@@ -89,8 +103,29 @@ class ProfileFiles(FollowedFolder[Any]):
                 place = entry.origins.get("name", entry.place)
                 problems.append(Problem(place, message, "remove or rename one of the two"))
         self._held = held
-        profiles = Profiles(own["profile"], own["llm-config"])
+        unusable = self._unusable(look) - held.keys()
+        profiles = Profiles(own["profile"], own["llm-config"], unusable)
         return Document(own_profiles=profiles, problems=tuple(problems))
+
+    def _unusable(self, look: Look[Any]) -> frozenset[tuple[Kind, str]]:
+        """What files are to be that were never good, since the start."""
+        before = self._never_good
+        self._never_good = {
+            file: named
+            for file, seen in look.files.items()
+            if seen.entry is None and (before is None or file in before)
+            if (named := before[file] if before else _named(file, seen.raw))
+        }
+        return frozenset(self._never_good.values())
+
+
+def _named(file: str, raw: bytes | None) -> tuple[Kind, str] | None:
+    """What a file that cannot be used is to be, as far as its text says so."""
+    found = _NAME.search(raw or b"")
+    return (FOLDERS[file.partition("/")[0]], found[1].decode()) if found else None
+
+
+_NAME = re.compile(rb"""^[\s{,]*["']?name["']?\s*:\s*["']?([A-Za-z0-9_.-]{1,64})""", re.MULTILINE)
 
 
 def _by_name(look: Look[Any]) -> dict[tuple[Kind, str], dict[str, Entry[Any]]]:
@@ -104,12 +139,12 @@ def _by_name(look: Look[Any]) -> dict[tuple[Kind, str], dict[str, Entry[Any]]]:
 
 
 def _misplaced(folder: Path) -> Iterator[Problem]:
-    """That files lie in the folder itself, where none is read; raises OSError."""
+    """That files lie in the folder itself, where none is read."""
     with os.scandir(folder) as found:
         names = sorted(one.name for one in found if one.name.endswith(ENDINGS))
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        message = f"{names[0]}{more}: nothing is read here"
+        message = f"{one_line(names[0])}{more}: nothing is read here"
         cure = f"put profiles into {folder}/profiles, model configurations into llm_configs"
         yield Problem(str(folder), message, cure, level="warning")
 

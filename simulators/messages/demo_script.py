@@ -153,7 +153,8 @@ def _unknown(text: str, request: ModelRequest) -> str:
 
 
 def _who(request: ModelRequest) -> str:
-    named = _NAMED.search(request.system_text)
+    every = [*_NAMED.finditer(request.system_text)]  # a profile may say first what it is
+    named = next((one for one in every if one[1][:1].isupper()), every[0] if every else None)
     agent = f"the agent “{named[1].strip()}”" if named else "an agent without a name"
     return f"I was asked as {agent}, on the model `{request.model.id}`."
 

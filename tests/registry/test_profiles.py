@@ -439,6 +439,31 @@ async def test_a_file_that_is_put_in_place_with_the_size_and_time_of_the_other_i
     await folder.until(lambda now: type_of(now) == "two")
 
 
+async def test_where_a_file_is_broken_at_the_start_no_other_profile_takes_its_place(
+    tmp_path: Path, valkey: Valkey
+) -> None:
+    agents = {"agents": [{"id": n.lower(), "name": n, "profile": n} for n in ("Partner", "Own")]}
+    async with opened(tmp_path / "p", valkey, agents) as before:
+        await before.store(profile("Own"))
+        assert [before.now.lost_profile(id) for id in ("partner", "own")] == [None, None]
+    async with opened(tmp_path / "q", valkey, agents) as folder:
+        folder.write("profiles/p.yaml", "name: Partner\ntype: [")
+        await folder.until(lambda now: now.document.errors)  # it was good when the host began
+        assert folder.now.lost_profile("partner") is None
+        folder.write("profiles/q.json", '{"type": 1, \n"name": "Own"}')
+    async with opened(tmp_path / "q", valkey, agents) as folder:
+        assert [folder.now.lost_profile(id) for id in ("partner", "own")] == ["Partner", "Own"]
+        assert "Partner" not in folder.now.all_profiles.profiles
+        with pytest.raises(Owned):
+            await folder.store(profile("Own", type="other"))
+        folder.write("profiles/p.yaml", "name: Partner\ntype: mine\n")
+        (folder.folder / "profiles" / "q.json").unlink()
+        await folder.until(lambda now: not now.lost_profile("own") and not now.document.errors)
+        held = folder.now.profile("Partner")
+        assert held is not None
+        assert held.value.type == "mine"
+
+
 async def test_a_reference_to_nothing_changes_nothing_until_it_can_be_followed(
     folder: Folder,
 ) -> None:

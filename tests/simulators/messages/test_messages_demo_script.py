@@ -110,6 +110,14 @@ async def test_an_unknown_request_is_told_what_is_known_and_who_was_asked(api: A
     assert "This agent has no tools." in answer
 
 
+async def test_the_agent_is_called_by_its_name_where_a_profile_says_first_what_it_is(
+    api: Api,
+) -> None:
+    chat = Chat(api, [])
+    chat.body["system"] = "You are a careful researcher. Look up.\n\nYou are Almanac, who answers."
+    assert "I was asked as the agent “Almanac”" in await chat.say("qwertz")
+
+
 async def test_the_time_comes_from_the_agents_own_server(api: Api) -> None:
     async def use(chat: Chat) -> None:
         answer = await chat.say(
