@@ -200,7 +200,10 @@ async def test_over_http_no_draft_is_told_where_its_turn_is_stopped_or_fails(hou
         begun = await client.ask("POST", f"{api}/execute?wait=0", key, json=task)
         await house["Distant"].stage.sim.gates.reached("told")
         stopped = await client.ask("DELETE", f"{api}/task/{begun.json['task_id']}", key)
-        failed = await client.ask("POST", f"{api}/execute", key, json={**task, "stream": True})
+        after = {"Last-Event-ID": f"{begun.json['task_id']}-0-0"}
+        streamed = {**task, "stream": True}
+        ended = await client.ask("POST", f"{api}/execute", key, json=streamed, **after)
+        failed = await client.ask("POST", f"{api}/execute", key, json=streamed)
         told = [json.loads(e.data or "") for e in events_in(failed.body.decode())[:-1]]
         house["Distant"].script("draft three", wrong)
         base, body = "/accounts/t/agents/far-distant", {"message": "go", "session_id": "s"}
@@ -209,6 +212,7 @@ async def test_over_http_no_draft_is_told_where_its_turn_is_stopped_or_fails(hou
     result = stopped.json["result"]
     assert result["success"] is False
     assert "draft" not in str(result)
+    assert [one.data for one in events_in(ended.body.decode())] == ["[DONE]"]
     assert [[*one] for one in told] == [["error", "partial", "error_type"]]
     assert told[0]["partial"] is False
     assert (chat.status, chat.json["response"]) == (502, "")
