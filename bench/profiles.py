@@ -10,6 +10,7 @@ from bench.process import Process
 from bench.results import Bar, Section, Table, median, quantile, short
 from bench.stage import AGENT, Stage
 from registry.profile import Profile
+from registry.profile_state import TEXT_LIMIT
 from registry.state_conditions import compiled
 
 ROUNDS = 20
@@ -22,7 +23,8 @@ HOW = (
     "order that changes; CPU is of host and Valkey. A ratio is that of the medians over all "
     "rounds. No rule adds an item, as that would be another request to the model: what is measured "
     "is looking at all of them, and recording it. Conditions are those of the same twenty rules, "
-    "looked at alone, with finding the values that they read."
+    "looked at alone, with finding the values that they read. Beside them are twenty that each "
+    "look for a text in the longest one that there may be, and find its letters but not the text."
 )
 CONDITIONS = (
     "v['state.step'] == 0 and not v['state.params.date'] and v['chat.kind'] == 'http'",
@@ -86,9 +88,14 @@ async def measure(stage: Stage) -> Section:
     once, at_load = conditions_once(), _loaded_once()
     row = [
         f"{median(once) * 1e6:.1f} / {quantile(once, 0.95) * 1e6:.1f}",
+        f"{median(_looking_once()) * 1e6:.0f}",
         f"{median(at_load) * 1e6:.0f}",
     ]
-    head = ["twenty conditions µs, median / p95", "checked at loading µs, all twenty"]
+    head = [
+        "twenty conditions µs, median / p95",
+        "twenty that look into 4,096 characters µs",
+        "checked at loading µs, all twenty",
+    ]
     section.tables.append(Table(head, [row]))
     section.bars = [
         Bar("a turn with twenty rules against one without a profile", ratio, 1.05, "×"),
@@ -145,9 +152,26 @@ def conditions_once() -> list[float]:
     for _ in range(TIMES):
         began = time.perf_counter()
         for phase in (rules.pre, rules.post, rules.flow):
+            if phase is not rules.flow:  # there the answer is new, or the turn
+                state.known = {}
             values = phase.values(state)
             for rule in phase.rules:
                 rule.holds(values.get)
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def _looking_once() -> list[float]:
+    """Seconds that twenty conditions take which look for a text in a long one, in vain."""
+    text = (TEXT * 10)[:TEXT_LIMIT]
+    words = [word[::-1] for word in TEXT.split()[:10]]
+    words = [f"{word} {other}" for word in words for other in ("at", "in")]
+    several = [compiled(f"'{word}' in v['state.answer']") for word in words]
+    found = []
+    for _ in range(200):
+        began = time.perf_counter()
+        for one in several:
+            one.holds(lambda _path: text)
         found.append(time.perf_counter() - began)
     return found
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from bot.messages import IncomingMessage
 from bot.safety.text_safety import reveal
-from registry.binding import BotIdentity, Resolution
+from registry.binding import BotIdentity, LostProfile, Resolution
 from registry.errors import Problem
 from registry.roles import (
     NO_REASON,
@@ -30,6 +30,7 @@ from registry.roles import (
     roles_for,
     verdict,
 )
+from registry.snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -346,6 +347,18 @@ def no_agent_cure(why: str, agents: Collection[str], errors: Collection[Problem]
         return f"There is one agent, {code(first)}: send {code(f'/default {first}')}.{wrong}"
     one = f"Send {code(f'/default {first}')} to let it answer everywhere"
     return f"{one}, or {code(f'/bind {first}')} for this chat; /agents lists the others.{wrong}"
+
+
+def lost_profile_cure(snapshot: Snapshot, lost: LostProfile | None) -> str:
+    """How an admin gets an answer of an agent that lacks its profile."""
+    if lost is None:
+        return ""
+    entry = snapshot.agents.get(lost.agent)
+    how = f"{code('/edit AGENT profile NAME')} gives it another one"
+    if entry is not None and entry.operator:
+        how = f"set another one in {escape_markdown(entry.place)}"
+    said = f"{code(lost.agent)} does not answer: there is no profile {code(lost.profile)}."
+    return f"{said} /profiles lists those that there are; {how}."
 
 
 def paragraphs(*parts: str) -> str:

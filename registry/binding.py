@@ -176,16 +176,26 @@ Rule = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class LostProfile:
+    """An agent or an instance that cannot answer, as its profile is not there."""
+
+    agent: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resolution:
     """Which agent answers, by which rule, and why in a sentence; None where nobody does.
 
-    `preset` is the person's own that is laid over the agent, as `<owner>/<id>`, '' for none.
+    `preset` is the person's own that is laid over the agent, as `<owner>/<id>`, '' for none. `lost`
+    is the agent that counts here and cannot answer.
     """
 
     agent_id: str | None
     rule: Rule
     why: str
     preset: str = ""
+    lost: LostProfile | None = None
 
 
 _Slot = tuple[AgentBindingType, str, str | None]
@@ -252,7 +262,8 @@ def resolve(
     """The agent that answers: by the first rule that leads to a known one, or None.
 
     Order: chat then person for this very bot, the bot, a chat, a person, the default agent.
-    `lost` names the profile for want of which one that is not known cannot answer.
+    `lost` names the profile for want of which one that is not known cannot answer: nobody else does
+    in its place.
     """
     passed: list[str] = []
     for rule, binding in candidates(bindings, bot, chat, person):
@@ -263,14 +274,19 @@ def resolve(
         profile = lost(binding.agent_id)
         so = f"whose profile '{profile}' does" if profile else "which does"
         passed.append(f"the binding of this {rule} names '{binding.agent_id}', {so} not exist")
+        if profile:
+            own = LostProfile(binding.agent_id, profile)
+            return Resolution(None, rule, "; ".join(passed), lost=own)
     if default in known:
         return Resolution(default, "default", "; ".join([*passed, "the default agent"]))
     if default is None:
         passed.append("no binding and no default agent")
+    elif profile := lost(default):
+        passed.append(f"the profile '{profile}' of the default agent '{default}' does not exist")
+        own = LostProfile(default, profile)
+        return Resolution(None, "default", "; ".join(passed), lost=own)
     else:
-        profile = lost(default)
-        what = f"the profile '{profile}' of the default agent" if profile else "the default agent"
-        passed += [f"{what} '{default}' does not exist", "no agent"]
+        passed += [f"the default agent '{default}' does not exist", "no agent"]
     return Resolution(None, "nobody", "; ".join(passed))
 
 

@@ -374,7 +374,7 @@ def allows(path: Path) -> bool:
 
 def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[ValidationIssue]:
     """Patterns that can match no tool: they name no server or skill of the agent."""
-    names = _tool_owners(agent, shared)
+    names = tool_owners(agent, shared)
     for path, pattern in patterns_of(agent):
         if found := idle_pattern(pattern, *names[:2], exact=allows(path), split=names[2]):
             what, cure = found
@@ -382,21 +382,17 @@ def idle_patterns(agent: AgentDefinition, shared: Servers) -> Iterator[Validatio
             yield ValidationIssue(path, message, cure, level="warning")
 
 
-def idle_for(agent: AgentDefinition, shared: Servers, pattern: str) -> tuple[str, str] | None:
-    """Why a pattern of allowed tools can match none of an agent, as `idle_pattern` says it."""
-    servers, skills, split = _tool_owners(agent, shared)
-    return idle_pattern(pattern, servers, skills, exact=True, split=split)
+ToolOwners = tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]
+"""The names of an agent's servers and of its skills, and the hosts of several servers."""
 
 
-def _tool_owners(
-    agent: AgentDefinition, shared: Servers
-) -> tuple[list[str], list[str], Collection[str]]:
-    """The names of an agent's servers and of its skills, and the hosts of several servers."""
+def tool_owners(agent: AgentDefinition, shared: Servers) -> ToolOwners:
+    """What the tools of an agent are named by."""
     names = [server.name for server in servers_of(agent, shared)]
     split = set(map(_host_name, agent.mcp_server_endpoints)) - set(names)
     skills = [skill.name for skill in agent.skills]
     skills += [name for one in agent.internal_toolsets for name in INTERNAL_TOOLS[one]]
-    return names, skills, split
+    return tuple(names), tuple(skills), frozenset(split)
 
 
 def unmet_conditions(agent: AgentDefinition) -> Iterator[ValidationIssue]:

@@ -34,6 +34,12 @@ _VERB = re.compile(r"(is|has|must|may|cannot|begins|looks|would) ")
 
 _LINE = re.compile(r":(\d{1,9})\Z")
 
+
+def one_line(place: str) -> str:
+    """The name of a file with line breaks and characters that nobody sees written out."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in place)
+
+
 Level = Literal["error", "warning", "note"]
 
 
@@ -49,6 +55,11 @@ class Problem:
     cure: str
     level: Level = "error"
     path: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        """Keep the name of a file on one line: it could look like a line of the host's own."""
+        if not self.place.isprintable():
+            object.__setattr__(self, "place", one_line(self.place))
 
     def __str__(self) -> str:
         is_said_of_place = self.place.isidentifier() and _VERB.match(self.message)

@@ -87,4 +87,6 @@ def unknown_name(what: str, name: str, known: Collection[str]) -> tuple[str, str
     """The message and the cure for the name of a profile or a configuration that nothing has."""
     near = nearest(name, known, ALIKE)
     cure = f"did you mean {near}?" if near else f"there are: {', '.join(sorted(known)) or 'none'}"
+    if near and near.casefold() == name.casefold():
+        cure = f"write {near}: letter case counts"
     return f"there is no {what} {shown(name)}", cure

@@ -172,6 +172,13 @@ def _models_in(annotation: Any, keyed: bool = False) -> Iterator[tuple[type[Base
 def issues_of(error: ValidationError, model: type[BaseModel]) -> Iterator[ValidationIssue]:
     """The mistakes that a validation found, as sentences; no more than people read."""
     found = error.errors(include_url=False, include_input=False)
+    # Which fields there may be is not known where it is not known what it is.
+    unknown = {_path(one["loc"])[:-1] for one in found if _is_of_unknown_kind(one)}
+    found = [
+        one
+        for one in found
+        if one["type"] != "extra_forbidden" or _path(one["loc"])[:-1] not in unknown
+    ]
     for details in sorted(found, key=lambda one: one["type"] == "missing")[:MOST_ISSUES]:
         path = _path(details["loc"])
         where = f"'{dotted(path)}'" if path else "it"
@@ -186,6 +193,11 @@ def issues_of(error: ValidationError, model: type[BaseModel]) -> Iterator[Valida
         elif path:
             message = f"{where}: {message}"
         yield ValidationIssue(path, message, cure)
+
+
+def _is_of_unknown_kind(details: ErrorDetails) -> bool:
+    """Whether a mistake is a `type` that there is not."""
+    return details["type"] == "literal_error" and details["loc"][-1:] == ("type",)
 
 
 def _path(loc: tuple[int | str, ...]) -> Path:

@@ -31,6 +31,8 @@ from registry.state_conditions import PATH, compiled
 SELF = "self"
 REFLECTION = "SELF_REFLECTION_PROMPT"
 """The source of items by which an agent looks at its own answer again."""
+ADDED_LIMIT = 32_000
+"""Characters of the payloads and texts that all rules of a profile can add together."""
 PAYLOAD_LIMIT = 4_000
 """Characters of JSON in a payload or a value that a rule sets."""
 MOST_RULES = 64
@@ -202,7 +204,10 @@ class FlowAction(SnakeModel):
     ] = None
     message: Annotated[
         Annotated[PlainText, StringConstraints(max_length=2_000)] | None,
-        Field(description="What is said where the turn is ended as an error."),
+        Field(
+            description="What is added to what was said; `{{ state.last_error }}` stands for a "
+            "value of the state. Unset, an error has words of the host."
+        ),
     ] = None
     inbox_item: Annotated[
         InboxItem | None,
@@ -433,6 +438,7 @@ def profile_issues(profile: Profile) -> Iterator[ValidationIssue]:
     for at, rule in enumerate(profile.flow_decider):
         yield from _of_flow(rule.action, ("flow_decider", at, "action"))
         yield from _unknown_paths(compiled(rule.condition).paths, ("flow_decider", at, "condition"))
+    yield from _added_together(profile)
     construction = profile.system_prompt_construction or PromptConstruction()
     for at, segment in enumerate(construction.system_prompt_segments):
         path = ("system_prompt_construction", "system_prompt_segments", at)
@@ -452,8 +458,30 @@ def _ids(profile: Profile) -> Iterator[ValidationIssue]:
             seen.setdefault(one.id, f"{name}[{at}]")
 
 
+def _added_together(profile: Profile) -> Iterator[ValidationIssue]:
+    """That the items of all rules, of which one request may have each, are too long together."""
+    total = 0
+    for name in ("pre_turn_observers", "post_turn_observers", "flow_decider"):
+        for at, rule in enumerate(getattr(profile, name)):
+            if (item := rule.action.inbox_item) is None:
+                continue
+            text = profile.text_definitions.get(item.source, "")
+            length = len(text if item.payload is None else orjson.dumps(item.payload).decode())
+            if total <= ADDED_LIMIT < total + length:
+                message = (
+                    f"with this rule the rules can add more than {ADDED_LIMIT} characters of "
+                    "payloads and texts"
+                )
+                cure = "shorten them, or put what is always true into the system prompt"
+                yield ValidationIssue((name, at, "action", "inbox_item"), message, cure)
+            total += length
+
+
 def _of_observer(action: ObserverAction, path: Path) -> Iterator[ValidationIssue]:
     given = action.model_fields_set
+    if action.target_agent_id != SELF:
+        message, cure = "items to another agent are not delivered yet", "write self"
+        yield ValidationIssue((*path, "target_agent_id"), message, cure, level="warning")
     own = {"add_to_inbox": ("inbox_item",), "set_state": ("path", "value")}[action.type]
     others = {"target_agent_id", "inbox_item"} if action.type == "set_state" else {"path", "value"}
     for name in own:
@@ -472,6 +500,7 @@ def _of_flow(action: FlowAction, path: Path) -> Iterator[ValidationIssue]:
     for name in sorted(action.model_fields_set - own - {"type"}):
         message = f"'{name}' does not belong to '{action.type}'"
         yield ValidationIssue((*path, name), message, "remove it")
+    yield from _unknown_paths(state.paths_in(action.message or ""), (*path, "message"))
 
 
 _OF_SEGMENTS: Mapping[str, frozenset[str]] = {

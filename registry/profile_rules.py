@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from registry.errors import Problem
+from registry.errors import Level, Problem
 from registry.expansion import unknown_name
 from registry.revisions import Kind
-from registry.snapshot import Document, Entry, Profiles, Snapshot
+from registry.snapshot import Document, Entry, Snapshot
 
 if TYPE_CHECKING:  # most hosts have no profiles
     from registry.profile import NamedLlmConfig, Profile
@@ -47,7 +48,7 @@ class LastGoodProfiles:
         for name, entry in own.profiles.items():
             held = self._good.get(name)
             ref = entry.value.llm_config_ref
-            config = _config(document, ref) if ref is not None else None
+            config = document.llm_config(ref) if ref is not None else None
             if ref is None or config is not None:
                 good[name] = entry, config
                 continue
@@ -63,12 +64,11 @@ class LastGoodProfiles:
         if not problems:
             return document
         told = (*document.problems, *problems)
-        return replace(document, own_profiles=Profiles(profiles, configs), problems=told)
-
-
-def _config(document: Document, name: str) -> Entry[NamedLlmConfig] | None:
-    own = document.llm_configs.get(name)
-    return own or document.packaged_profiles().llm_configs.get(name)
+        return replace(
+            document,
+            own_profiles=replace(own, profiles=profiles, llm_configs=configs),
+            problems=told,
+        )
 
 
 def _unknown_reference(
@@ -77,10 +77,21 @@ def _unknown_reference(
     known = document.own_profiles.over(document.packaged_profiles()).llm_configs
     message, cure = unknown_name("model configuration", ref, known)
     message = f"profile '{entry.value.name}': {message}"
+    level: Level = "error"
+    if broken := [one for one in document.errors if _CONFIG_FILE.search(one.place)]:
+        there = next((one for one in broken if _CONFIG_FILE.split(one.place)[1] == ref), None)
+        cure = f"correct {(there or broken[0]).place}" + ("" if there else f", or {cure}")
+        if there:  # which is told already
+            message = f"profile '{entry.value.name}': its model configuration '{ref}' is broken"
+            level = "warning"
     if is_kept:
         message = f"{message} (the last good version stays in force)"
     place = entry.origins.get("llm_config_ref", entry.place)
-    return Problem(place, message, cure, path="llm_config_ref")
+    return Problem(place, message, cure, level, path="llm_config_ref")
+
+
+_CONFIG_FILE = re.compile(r"/llm_configs/([^/]*)\.(?:yaml|yml|json)(?::\d+)?\Z")
+"""The place of a file of configurations, and its name without the ending."""
 
 
 def users_of(snapshot: Snapshot, kind: Kind, name: str) -> list[str]:

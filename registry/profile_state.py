@@ -48,9 +48,15 @@ PATHS: Mapping[str, StatePath] = {
     "state.step": StatePath("number", "how many answers the model has given in this turn"),
     "state.answer": StatePath("text", "the text of the newest answer of this turn"),
     "state.tools_used": StatePath("list", "the own names of the tools that ran in this turn"),
-    "state.last_error": StatePath("text", "what the newest tool that failed in this turn said"),
+    "state.last_error": StatePath(
+        "text", 'what the newest tool that failed in this turn said: of `{"error": …}` its text'
+    ),
     PARAMS: StatePath(
-        "object", "the metadata of a task or a chat over HTTP, and what rules have set", True, True
+        "object",
+        "the `metadata` of a task over HTTP, or the system messages of a request to `/v1` as "
+        "`instructions_of_the_client`; and what rules have set",
+        True,
+        True,
     ),
     "state.tasks": StatePath(
         "object",

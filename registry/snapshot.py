@@ -18,6 +18,7 @@ from registry.binding import (
     AgentBindingType,
     Bindings,
     BotIdentity,
+    LostProfile,
     Resolution,
     candidates,
     resolve,
@@ -27,10 +28,12 @@ from registry.definition import (
     LlmConfiguration,
     McpServer,
     Servers,
-    idle_for,
+    ToolOwners,
+    idle_pattern,
     idle_patterns,
     missing_names,
     servers_of,
+    tool_owners,
     unmet_conditions,
 )
 from registry.draft import Draft, draft_id
@@ -104,20 +107,37 @@ class Governance:
 
 
 UNGOVERNED = Governance()
+_ALL_TOOLS = ToolPolicy()
 
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """Profiles, and the model configurations that they refer to, by their names."""
+    """Profiles, and the model configurations that they refer to, by their names.
+
+    `unusable` are files that were never good, by kind and name: what is below them of that name is
+    not in force in their place, as it may allow more.
+    """
 
     profiles: Entries[Profile] = field(default_factory=dict)
     llm_configs: Entries[NamedLlmConfig] = field(default_factory=dict)
+    unusable: frozenset[tuple[str, str]] = frozenset()
 
     def over(self, below: Profiles) -> Profiles:
         """These, and what they do not have of the others."""
+        usable = below.without(self.unusable)
         return Profiles(
-            {**below.profiles, **self.profiles}, {**below.llm_configs, **self.llm_configs}
+            {**usable.profiles, **self.profiles},
+            {**usable.llm_configs, **self.llm_configs},
+            self.unusable | below.unusable,
         )
+
+    def without(self, names: frozenset[tuple[str, str]]) -> Profiles:
+        """These, but for some, given by kind and name."""
+        if not names:
+            return self
+        profiles = {n: one for n, one in self.profiles.items() if ("profile", n) not in names}
+        kept = {n: one for n, one in self.llm_configs.items() if ("llm-config", n) not in names}
+        return replace(self, profiles=profiles, llm_configs=kept)
 
 
 NO_PROFILES = Profiles()
@@ -156,6 +176,13 @@ class Document:
     def llm_configs(self) -> Entries[NamedLlmConfig]:
         """The model configurations that somebody here has written, by their names."""
         return self.own_profiles.llm_configs
+
+    def llm_config(self, name: str) -> Entry[NamedLlmConfig] | None:
+        """A model configuration by its name: written here, else the package's, else None."""
+        own = self.own_profiles
+        if (found := own.llm_configs.get(name)) or ("llm-config", name) in own.unusable:
+            return found
+        return self.packaged_profiles().llm_configs.get(name)
 
     @property
     def roles(self) -> Entries[RoleDocument]:
@@ -208,6 +235,7 @@ def merge_documents(above: Document, below: Document) -> Document:
     if above.default_agent_id and below.default_agent_id:
         hidden.append(_hidden(below.default_agent_id, above.default_agent_id))
     default = above.default_agent_id or below.default_agent_id
+    under = below.own_profiles.without(above.own_profiles.unusable)
     if default is None and len(above.agents) == 1 and not above.bindings:
         (sole,) = above.agents.values()
         default = Entry(sole.value.id, ONLY, sole.place)
@@ -218,8 +246,9 @@ def merge_documents(above: Document, below: Document) -> Document:
         mcp_servers=_over(above.mcp_servers, below.mcp_servers, hidden),
         instances=_over(above.instances, below.instances, hidden),
         own_profiles=Profiles(
-            _over(above.profiles, below.profiles, hidden),
-            _over(above.llm_configs, below.llm_configs, hidden),
+            _over(above.profiles, under.profiles, hidden),
+            _over(above.llm_configs, under.llm_configs, hidden),
+            above.own_profiles.unusable,
         ),
         packaged_profiles=below.packaged_profiles,
         problems=(*above.problems, *below.problems, *hidden),
@@ -442,13 +471,14 @@ class Snapshot:
 
     def profile(self, name: str) -> Entry[Profile] | None:
         """A profile by its name: one that somebody here wrote, else the package's, else None."""
-        own = self.document.profiles.get(name)
-        return own or self.document.packaged_profiles().profiles.get(name)
+        own = self.document.own_profiles
+        if (found := own.profiles.get(name)) or ("profile", name) in own.unusable:
+            return found
+        return self.document.packaged_profiles().profiles.get(name)
 
     def llm_config(self, name: str) -> Entry[NamedLlmConfig] | None:
         """A model configuration by its name, in the same order."""
-        own = self.document.llm_configs.get(name)
-        return own or self.document.packaged_profiles().llm_configs.get(name)
+        return self.document.llm_config(name)
 
     @cached_property
     def all_profiles(self) -> Profiles:
@@ -499,26 +529,56 @@ class Snapshot:
         if self.document.profiles:
             yield from self._alike()
             yield from self._idle_tools()
+            yield from self._unknown_targets()
         for draft in self.document.drafts.values():
             if lost := self.lacked_by(draft.value.definition):
                 message, cure = unknown_name("profile", lost, self.all_profiles.profiles)
                 message = f"the draft of '{draft.value.agent}' cannot answer: {message}"
                 yield Problem(draft.place, message, cure, level="warning", path="profile")
 
+    def lost_profiles(self) -> list[Problem]:
+        """Agents that do not answer, as their profiles are not there; quick where none is lost."""
+        named = {id: one.value.profile for id, one in self.agents.items() if one.value.profile}
+        lost = {name for name in {*named.values()} if self.profile_in_force(name) is None}
+        return [
+            self._without_profile(id, self.agents[id], name)
+            for id, name in (named.items() if lost else ())
+            if name in lost
+        ]
+
+    def _without_profile(self, id: str, entry: Entry[AgentDefinition], name: str) -> Problem:
+        message, cure = unknown_name("profile", name, self.all_profiles.profiles)
+        message = f"agent '{id}' does not answer: {message}"
+        return Problem(entry.origins.get("profile", entry.place), message, cure, path="profile")
+
     def _odd_profile(self, id: str, entry: Entry[AgentDefinition], name: str) -> Iterator[Problem]:
         found = self.profile_in_force(name)
         if found is None:
-            message, cure = unknown_name("profile", name, self.all_profiles.profiles)
-            message = f"agent '{id}' does not answer: {message}"
-            yield Problem(entry.origins.get("profile", entry.place), message, cure, path="profile")
+            yield self._without_profile(id, entry, name)
             return
-        policy = entry.value.tool_policy or ToolPolicy()
+        rule = found.profile.tool_access_policy
+        if rule is None or all(one in rule.toolsets for one in rule.allowed_toolsets or ()):
+            return  # thousands of agents may have it: their servers need not be looked at
+        policy = entry.value.tool_policy or _ALL_TOOLS
         servers = [one.name for one in servers_of(entry.value, self.servers)]
         for own in found.unknown_sets(policy, servers):
             known = ", ".join(found.known_sets(policy, servers)) or "none"
             message = f"profile '{name}' allows agent '{id}' the toolset '{own}', which is none"
             cure = f"define it under 'toolsets', or name a server of the agent; there are: {known}"
             yield Problem(found.place_of("tool_access_policy"), message, cure)
+
+    def _unknown_targets(self) -> Iterator[Problem]:
+        """Agents for which rules have items, and that are not there."""
+        for name, entry in self.document.profiles.items():
+            for rules in ("pre_turn_observers", "post_turn_observers"):
+                for rule in getattr(entry.value, rules):
+                    target = rule.action.target_agent_id
+                    if target != "self" and target not in self.agents:
+                        message = f"profile '{name}': rule '{rule.id}' has an item for agent "
+                        message += f"'{target}', which does not exist"
+                        cure = "write self, or the id of an agent that there is"
+                        place = entry.origins.get(rules, entry.place)
+                        yield Problem(place, message, cure, level="warning")
 
     def _alike(self) -> Iterator[Problem]:
         """Profiles whose names differ from another one's in upper and lower case alone."""
@@ -532,22 +592,41 @@ class Snapshot:
 
     def _idle_tools(self) -> Iterator[Problem]:
         """Single tools that a profile allows, and that no agent which has it could have."""
-        users: dict[str, list[AgentDefinition]] = defaultdict(list)
-        for entry in self.agents.values():
-            agent = entry.value
-            if agent.profile and (agent.tool_policy or ToolPolicy()).allowed is None:
-                users[agent.profile].append(agent)
+        users: dict[str, dict[ToolOwners, str]] = defaultdict(dict)
+        patterns: dict[str, tuple[str, ...]] = {}
+        for id, entry in self.agents.items():
+            name, policy = entry.value.profile, entry.value.tool_policy or _ALL_TOOLS
+            if name is None or policy.allowed is not None:
+                continue
+            if name not in patterns:
+                patterns[name] = self._single_tools(name)
+            if patterns[name]:
+                # Agents with the same servers and skills are looked at once.
+                users[name].setdefault(tool_owners(entry.value, self.servers), id)
         for name, agents in users.items():
-            found = self.profile_in_force(name)
-            policy = found.profile.tool_access_policy if found else None
-            for pattern in (policy.allowed_individual_tools or ()) if policy else ():
-                idle = [idle_for(agent, self.servers, pattern) for agent in agents]
-                if found is not None and (first := idle[0]) is not None and all(idle):
-                    what, cure = first
+            for pattern in patterns[name]:
+                whys = []
+                for servers, skills, split in agents:
+                    why = idle_pattern(pattern, servers, skills, exact=True, split=split)
+                    if why is None:
+                        break
+                    whys.append(why)
+                else:
+                    what, cure = whys[0]
+                    id = next(iter(agents.values()))
                     message = f"profile '{name}' allows '{pattern}', which matches no {what} of "
-                    message += f"any agent that has it ({agents[0].id})"
-                    place = found.place_of("tool_access_policy")
-                    yield Problem(place, message, cure, level="warning")
+                    message += f"any agent that has it ({id})"
+                    yield Problem(self._place_of_tools(name), message, cure, level="warning")
+
+    def _place_of_tools(self, name: str) -> str:
+        found = self.profile_in_force(name)
+        return found.place_of("tool_access_policy") if found else name
+
+    def _single_tools(self, name: str) -> tuple[str, ...]:
+        """The single tools that a profile in force allows."""
+        found = self.profile_in_force(name)
+        policy = found.profile.tool_access_policy if found else None
+        return tuple((policy.allowed_individual_tools or ()) if policy else ())
 
     # --- drafts ---
 
@@ -772,7 +851,9 @@ class Snapshot:
 
     def unanswered(self, bots: Iterable[BotIdentity]) -> Iterator[Problem]:
         """Bots that have said their name, and in which no agent answers anywhere."""
-        lost = [bot for bot in bots if bot.username and not self.resolve(bot, None, None).agent_id]
+        found = [(bot, self.resolve(bot, None, None)) for bot in bots if bot.username]
+        yield from (self._unusable(bot, one.lost) for bot, one in found if one.lost)
+        lost = [bot for bot, one in found if not (one.agent_id or one.lost)]
         if not lost:
             return
         bound = {
@@ -790,6 +871,12 @@ class Snapshot:
         for bot in lost:
             if bound.isdisjoint(bot.keys):
                 yield Problem(f"@{bot.username}", "no agent answers in this bot", cure)
+
+    def _unusable(self, bot: BotIdentity, lost: LostProfile) -> Problem:
+        """That the agent of a bot lacks its profile."""
+        message, cure = unknown_name("profile", lost.profile, self.all_profiles.profiles)
+        message = f"its agent '{lost.agent}' does not answer: {message}"
+        return Problem(f"@{bot.username}", message, cure)
 
     def conflicts(self, bots: Iterable[BotIdentity]) -> Iterator[Problem]:
         """Bindings that mean one bot under two of its names, now that the bots are known."""

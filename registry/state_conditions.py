@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ PARTS_LIMIT = 110
 """Parts of the tree of one condition: about a dozen comparisons."""
 PATH = re.compile(r"\A[A-Za-z_][\w-]*+(?:\.[\w-]++)*+\Z")
 LONGEST_PATH = 200
+_QUOTED = re.compile(r"'''.*?'''|\"{3}.*?\"{3}|'[^']*'|\"[^\"]*\"")
+"""A text in a condition, which has no backslash."""
 
 Read = Callable[[str], Any]
 """The value at a dotted path of the state; None where there is none."""
@@ -39,6 +42,8 @@ _CURES: Mapping[type[ast.AST], str] = {
     ast.Name: "read the state with v['path.to.value'], and put texts into quotes",
     ast.IfExp: "write it with and, or, not",
 }
+_COMMON = "zqjxkvbpgwyfmculdhrsnioate "
+"""Letters that texts have often, the most frequent at the end; all others are rare."""
 _NUMBERS = (int, float)
 _SCALARS = (str, int, float)
 _ORDER: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
@@ -71,6 +76,7 @@ def compiled(text: str) -> Condition:
     paths: dict[str, None] = {}
     tree = expression(text, _USAGE, PARTS_LIMIT)
     _count_characters(tree, text)
+    _check_spelling(text)
     value = _value_of(tree, paths)
     return Condition(text, tuple(paths), value)
 
@@ -81,6 +87,21 @@ def _count_characters(tree: ast.expr, text: str) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.expr):
             node.col_offset = before + len(raw[: node.col_offset].decode(errors="replace"))
+
+
+def _check_spelling(text: str) -> None:
+    """Raise InvalidValue for what the parser passes over, or reads as something else.
+
+    These are comments, and letters outside of texts that only look like those it knows.
+    """
+    plain = _QUOTED.sub(lambda found: " " * len(found[0]), text)
+    for column, one in enumerate(plain, 1):
+        if one == "#":
+            cure = "write it into the profile, beside the condition"
+            raise InvalidValue(f"has a comment at column {column}", cure)
+        if not one.isascii():
+            cure = "put texts into quotes, and write all else in ASCII"
+            raise InvalidValue(f"has '{one}' outside of quotes at column {column}", cure)
 
 
 def _value_of(node: ast.expr, paths: dict[str, None]) -> _Value:
@@ -114,11 +135,13 @@ def _wrong(node: ast.expr, message: str, cure: str) -> InvalidValue:
 def _constant(node: ast.expr) -> Any:
     """A text, a number, True, False or None, or a list of such."""
     match node:
+        case ast.Constant(value=float() as value) if math.isinf(value):
+            raise _wrong(node, "has a number that is too large", "write a smaller one")
         case ast.Constant(value=value) if type(value) in (str, int, float, bool, type(None)):
             return value
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
             if not isinstance(value, bool):
-                return -value
+                return -_constant(node.operand)
         case ast.List(elts=items) | ast.Tuple(elts=items):
             if not any(isinstance(item, ast.List | ast.Tuple) for item in items):
                 return tuple(map(_constant, items))
@@ -156,7 +179,7 @@ def _comparison(node: ast.Compare, paths: dict[str, None]) -> _Value:
             equal = _equality(one, other, right)
             return lambda read: not equal(read)
         case ast.In() | ast.NotIn():
-            found = _membership(one, other, right)
+            found = _membership(one, other, node.left, right)
             return found if isinstance(how, ast.In) else lambda read: not found(read)
         case ast.Is() | ast.IsNot():
             if not isinstance(right, ast.Constant) or right.value is not None:
@@ -197,8 +220,9 @@ def _ordered(one: _Value, other: _Value, how: Callable[[Any, Any], bool]) -> _Va
     return holds
 
 
-def _membership(item: _Value, items: _Value, node: ast.expr) -> _Value:
+def _membership(item: _Value, items: _Value, left: ast.expr, node: ast.expr) -> _Value:
     """Whether an item is in a list, a text in a text, or a name in an object."""
+    first, second = _rarest(left)
     if isinstance(node, ast.List | ast.Tuple):  # known now: no matter how long the list is
         known = frozenset(map(_hashed, _constant(node)))
 
@@ -213,6 +237,8 @@ def _membership(item: _Value, items: _Value, node: ast.expr) -> _Value:
     def holds(read: Read) -> bool:
         value, several = item(read), items(read)
         if isinstance(several, str):
+            if first not in several or second not in several:
+                return False  # one letter is looked for twenty times as fast as a text
             return isinstance(value, str) and value in several
         if isinstance(several, Mapping):
             return isinstance(value, str) and value in several
@@ -225,12 +251,23 @@ def _membership(item: _Value, items: _Value, node: ast.expr) -> _Value:
     return holds
 
 
+def _rarest(node: ast.expr) -> tuple[str, str]:
+    """The two letters of a text that other texts have least often; '' where it is not known."""
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+        return "", ""
+    letters = sorted({*node.value}, key=lambda one: (_COMMON.find(one), one))
+    return "".join(letters[:1]), "".join(letters[1:2])
+
+
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are of one kind and equal: 1 is 1.0, but neither True nor '1'."""
+    """Whether two values are of one kind and equal: 1 is 1.0, but neither True nor '1'.
+
+    Lists are equal where what is in them is.
+    """
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
     if type(one) is type(other) or (_is_number(one) and _is_number(other)):
         return bool(one == other)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return [*one] == [*other]
     return False
 
 

@@ -26,6 +26,16 @@ def observer(condition: str = "True", source: str = "LOOK") -> str:
     return OBSERVER.format(condition=condition, source=source)
 
 
+def observers(number: int, source: str) -> str:
+    """Several observers of one source."""
+    head, own = OBSERVER.split("\n", 1)
+    several = (
+        own.format(condition="True", source=source).replace("look", f"look{at}")
+        for at in range(number)
+    )
+    return f"{head}\n{''.join(several)}"
+
+
 def rule(condition: str = "True", act: str = "await_user_input") -> str:
     """A rule of the flow that is good, but for what is given."""
     return RULE.format(condition=condition, type=act)
@@ -117,6 +127,21 @@ BROKEN = [
     Broken("type: !!python/object x\n", 2, "tags are not supported"),
     Broken("type: a: b\n", 2, "mapping values are not allowed"),
     Broken("type: x\ntype: y\n", 3, "the name 'type' occurs twice in one object"),
+    Broken(rule("\"v['state.step'] # one\""), 4, "has a comment at column 17; write it into"),
+    Broken(rule("\"ｖ['state.step'] == 1\""), 4, "has 'ｖ' outside of quotes at column 1"),
+    Broken(rule("\"v['state.step'] < 9e999\""), 4, "too large at column 19"),
+    Broken('type: "\\uD800"\n', 2, "write the character itself: none has this number"),
+    Broken(
+        observer().replace("add_to_inbox", "notify\n      text: hi"),
+        6,
+        "must be 'add_to_inbox' or 'set_state'",
+    ),
+    Broken(
+        "text_definitions: {LONG: '" + "x" * 11_000 + "'}\n" + observers(3, "LONG"),
+        20,
+        "with this rule the rules can add more than 32000 characters of payloads and texts; "
+        "shorten them",
+    ),
     Broken("temperature: 3\n", 2, "'temperature' must be at most 2", config=True),
     Broken("model: ${MODEL}\n", 2, "a ${NAME} in 'model' is not expanded", config=True),
     Broken("maxtoken: 1\n", 2, "unknown field 'maxtoken'; did you mean 'max_tokens'", config=True),

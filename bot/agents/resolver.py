@@ -21,7 +21,7 @@ from bot.tools.policy import Policy
 from bot.tools.toolset import ToolPermissions
 from bot.usage.budgets import SpendLimit, lowest_limits, spend_limits
 from registry.agent_limits import SafetyConfig, TurnLimits
-from registry.binding import Resolution
+from registry.binding import LostProfile, Resolution
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import NotThere
@@ -145,10 +145,6 @@ TRIAL = "draft"
 """What the records of a turn say where a draft answered."""
 
 
-CurrentAgent = Callable[[str, str], RunnableAgent | None]
-"""An agent by its id, under a preset ('' for none), as it is now; None once one is removed."""
-
-
 log = structlog.get_logger("agents")
 
 MOST_MADE = 5_000
@@ -236,7 +232,9 @@ class AgentResolver:
             found = before if before.rule in _CHAT_RULES else found
         owner, account = telegram_owner(person.telegram_id), snapshot.account_of_bot(line.bot)
         one = preset_here(snapshot, found, address.bot, owner) if address.private else None
-        if one and (
+        if one and found.lost and one.base_agent_name == found.lost.agent:
+            agent = None  # to leave the preset would not help
+        elif one and (
             one.base_agent_name == found.agent_id
             or snapshot.may_answer(one.base_agent_name, account)
         ):
@@ -265,6 +263,8 @@ class AgentResolver:
         found = replace(found, preset=key)
         if agent := self.current(found.agent_id or "", key):
             return found, agent
+        if lost := self.lost(found.agent_id or ""):
+            return replace(found, agent_id=None, lost=lost), None
         why = fault_of(snapshot, split_key(key)[0], snapshot.preset(key))
         return replace(found, agent_id=None, why=why or PRESET_CHANGED), None
 
@@ -299,9 +299,16 @@ class AgentResolver:
         why = f"the instance '{id}' does not exist"
         if unknown := snapshot.unknown_type(id):
             why = f"the agent type of the instance '{id}' is unknown: {unknown}"
-        elif lost := snapshot.lost_profile(id):
-            why = f"the profile '{lost}' of '{id}' does not exist"
+        elif lost := self.lost(id):
+            why = f"the profile '{lost.profile}' of '{id}' does not exist"
+            return Resolution(None, "instance", why, lost=lost), None
         return Resolution(None, "instance", why), None
+
+    def lost(self, agent: str) -> LostProfile | None:
+        """Which profile an agent or an instance lacks now, so that it cannot answer."""
+        own, _ = unrouted(agent)
+        profile = self.catalog.snapshot().lost_profile(own)
+        return LostProfile(own, profile) if profile else None
 
     def current(self, agent: str, preset: str = "") -> RunnableAgent | None:
         """An agent or an instance by its id as it is now, or None where there is no such one.
@@ -365,10 +372,13 @@ class AgentResolver:
         return agent.effective.instance is not None and self.catalog.snapshot().is_router(agent.id)
 
     def routes(self, router: RunnableAgent) -> list[AgentInstance]:
-        """The instances that a router chooses from: those of its account, but no router."""
+        """The instances that a router chooses from: those of its account, but no router.
+
+        Also those that lack their profile: no other answers what is meant for them.
+        """
         snapshot = self.catalog.snapshot()
         found = snapshot.instances_of(router.attribution.account).values()
-        own = [one.value for one in found if one.value.id in snapshot.runnable]
+        own = [one.value for one in found if snapshot.unknown_type(one.value.id) is None]
         return [one for one in own if not snapshot.is_router(one.id)]
 
     def unstored(self, agent: AgentDefinition, revision: str = "") -> RunnableAgent:
@@ -381,6 +391,10 @@ class AgentResolver:
         if found is None:
             raise NotThere(f"there is no profile '{agent.profile}'")
         return self._make(found)
+
+    def in_place_of(self, gone: str) -> RunnableAgent:
+        """An agent without tools, to end a turn whose own agent can answer no more."""
+        return self.unstored(AgentDefinition(id="nobody", name="Nobody")).in_place_of(gone)
 
     def _make(self, agent: EffectiveAgent) -> RunnableAgent:
         rules, policy = self.rules, agent.tool_policy

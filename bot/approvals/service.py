@@ -8,13 +8,14 @@ from typing import Literal
 
 import structlog
 
-from bot.agents.resolver import CurrentAgent, RunnableAgent
+from bot.agents.resolver import AgentResolver, RunnableAgent
 from bot.approvals import view
 from bot.approvals.approvers import Approvers, new_grants
 from bot.approvals.request import ApprovalRequest, Suspension, ToolCallApproval, parse_callback
 from bot.approvals.store import ApprovalChange, ApprovalStore
 from bot.errors import StoreError
 from bot.messages import (
+    Buttons,
     CallbackPress,
     Clock,
     IncomingMessage,
@@ -86,16 +87,20 @@ def new_request(
 class TurnServices:
     """What all turns share: where they are recorded, and who may approve their calls.
 
-    `current_agent` finds an agent as it is now, `events` takes the answers over HTTP.
+    `agents` finds an agent as it is now, `events` takes the answers over HTTP.
     """
 
     journal: Journal
     approvals: ApprovalStore
     approvers: Approvers
-    current_agent: CurrentAgent
+    agents: AgentResolver
     clock: Clock
     counters: Counters
     events: EventLog
+
+    def current_agent(self, agent: str, preset: str = "") -> RunnableAgent | None:
+        """An agent by its id, under a preset, as it is now; None where it can answer no more."""
+        return self.agents.current(agent, preset)
 
     def with_current_approvers(self, request: ApprovalRequest) -> ApprovalRequest:
         """The request with whom its agent lets approve now, if that agent still exists."""
@@ -202,14 +207,17 @@ class ApprovalService:
         _, ended = await self._update(line, request.nonce, change)
         return ended
 
-    async def abandon(self, line: LineContext, request: ApprovalRequest, text: str) -> None:
+    async def abandon(
+        self, line: LineContext, request: ApprovalRequest, text: str, buttons: Buttons = ()
+    ) -> None:
         """End, as failed, a turn that was resumed and cannot continue."""
 
         async def change(found: ApprovalRequest | None) -> ApprovalChange:
             after = (found or request).close("dropped")
             parts = view.edit_parts(line.channel, after)
             failed = TurnSummary("failed", failure=text or GAVE_UP)
-            parts += line.channel.render(request.address, text, summary=failed)
+            address = request.address
+            parts += line.channel.render(address, text, buttons=buttons, summary=failed)
             end = end_record(after.turn.entry, "failed", text)
             return ApprovalChange(after, parts, end_records=[end])
 

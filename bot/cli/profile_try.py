@@ -12,7 +12,7 @@ from typing import Any
 from bot.cli.documents import read_text
 from bot.cli.registry import Registry, Said, table
 from bot.errors import ConfigError
-from bot.profiles.inbox import earlier_in
+from bot.profiles.inbox import WITHDRAWN, earlier_in
 from bot.profiles.trial import EARLIER, LATER, Trial, TriedStep, tried
 from bot.store.journal import Record
 from bot.store.recorded_turns import RecordedTurn, recorded_turns
@@ -180,6 +180,7 @@ def _recorded(body: Mapping[str, Any] | None) -> str:
     )
     parts += [f"set {', '.join(body['set'])}"] if body.get("set") else []
     parts += [f"flow {body['flow']}"] if body.get("flow") else []
+    parts += [f"withdrawn at the end {', '.join(body[WITHDRAWN])}"] if body.get(WITHDRAWN) else []
     return f"{body['profile']}: {'; '.join(parts)}"
 
 

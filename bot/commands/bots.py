@@ -176,7 +176,8 @@ def _line(bot: BotState, snapshot: Snapshot, *, asks: bool) -> str:
         return f"{head} {escape_markdown(text)}"
     found = snapshot.resolve(bot.identity, None, None)
     agent, why = found.agent_id, escape_markdown(found.why)
-    who = f"{code(agent)} answers ({why})" if agent else f"no agent answers ({why}); /bind one"
+    cure = "/profiles lists those that there are" if found.lost else "/bind one"
+    who = f"{code(agent)} answers ({why})" if agent else f"no agent answers ({why}); {cure}"
     state = STATES.get(bot.state, bot.state) + (f": {bot.why}" if bot.why else "")
     waits = bot.backlog - asks
     pending = f" · {counted(waits, 'message')} waiting or in progress" if waits > 0 else ""

@@ -25,6 +25,7 @@ from bot.command import (
     counted,
     escape_markdown,
     first_items,
+    lost_profile_cure,
     paragraphs,
     problem_lines,
 )
@@ -32,7 +33,7 @@ from bot.errors import UnreadableFile
 from bot.messages import ANONYMOUS_ADMIN
 from bot.tools.toolset import ListedTool
 from registry.audit import AuditRecord
-from registry.binding import BotIdentity
+from registry.binding import BotIdentity, LostProfile
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.errors import (
@@ -207,12 +208,7 @@ def no_agent(snapshot: Snapshot, wanted: str) -> str:
     Or that it cannot answer, as its profile is not there.
     """
     if lost := snapshot.lost_profile(wanted):
-        entry = snapshot.agents.get(wanted)
-        how = f"{code('/edit AGENT profile NAME')} gives it another one"
-        if entry is not None and entry.operator:
-            how = f"set another one in {escape_markdown(entry.place)}"
-        said = f"{code(wanted)} does not answer: there is no profile {code(lost)}."
-        return f"{said} /profiles lists those that there are; {how}."
+        return lost_profile_cure(snapshot, LostProfile(wanted, lost))
     near = nearest(wanted[:64], [*snapshot.agents][:MAX_NAMES], 0.6)
     rest = f"Did you mean {code(near)}?" if near else "/agents lists them."
     return f"There is no agent {code(wanted[:64])}. {rest}"

@@ -278,10 +278,10 @@ def why_not_here(host: AdminContext, context: CommandContext, preset: Preset) ->
         return escape_markdown(fault)
     address = context.incoming.address
     found = snapshot.resolve(context.bot, address.chat, context.incoming.person.telegram_id)
-    base = preset.base_agent_name
-    if found.rule not in ("default", "nobody") and found.agent_id != base:
+    base, answers = preset.base_agent_name, found.lost.agent if found.lost else found.agent_id
+    if found.rule not in ("default", "nobody") and answers != base:
         return (
-            f"This bot answers as {code(found.agent_id or '')}, and your preset stands on "
+            f"This bot answers as {code(answers or '')}, and your preset stands on "
             f"{code(base)}. Make one of that agent, or use it in another bot."
         )
     return ""

@@ -16,6 +16,7 @@ from bot.command import (
     command,
     escape_markdown,
     first_items,
+    lost_profile_cure,
     no_agent_cure,
     paragraphs,
     visible,
@@ -47,7 +48,7 @@ from bot.commands.host import AdminContext, retrying
 from bot.ops.shown_once import ShownOnce
 from bot.store.client import StoreClient
 from bot.tools.policy import Decision
-from bot.turn.results import NO_AGENT, WAYS_OUT
+from bot.turn.results import BROKEN, LEAVE_PRESET, NO_AGENT, WAYS_OUT
 from bot.usage.ledger import usage
 
 NOTHING_RUNS = "Nothing is running here."
@@ -105,7 +106,7 @@ async def start(admin_context: AdminContext, context: CommandContext) -> Command
     if context.agent:
         agent = escape_markdown(context.agent)
         return Reply(f"{hello} I am **{agent}**. Just write to me; /help lists more.")
-    if gone := _choice_gone(context):
+    if gone := _cannot_answer(admin_context, context):
         return Reply(paragraphs(hello, gone))
     if not context.admin:
         return Reply(f"{hello} {NO_AGENT} An admin has to set one up first.")
@@ -115,10 +116,15 @@ async def start(admin_context: AdminContext, context: CommandContext) -> Command
     return Reply(paragraphs(f"{hello} {NO_AGENT}", how, add))
 
 
-def _choice_gone(context: CommandContext) -> str:
-    """That the sender's preset or draft cannot answer here, and the way out; '' otherwise."""
+def _cannot_answer(admin_context: AdminContext, context: CommandContext) -> str:
+    """That the agent or the sender's choice cannot answer here, and the cure; '' otherwise."""
+    if context.agent:
+        return ""
+    if lost := context.resolution.lost:
+        cure = lost_profile_cure(admin_context.catalog.snapshot(), lost) if context.admin else ""
+        return paragraphs(BROKEN, LEAVE_PRESET if context.resolution.preset else "", cure)
     found = context.resolution
-    if context.agent or found.rule not in WAYS_OUT:
+    if found.rule not in WAYS_OUT:
         return ""
     return f"{escape_markdown(found.why)} {WAYS_OUT[found.rule]}"
 
@@ -147,7 +153,7 @@ async def show_help(
     more = _lines(row for row in may if row.needs)
     head = "For admins" if context.admin else "With your role"
     who = await _about(admin_context, context) if context.agent else ""
-    who = who or _choice_gone(context) or NO_AGENT
+    who = who or _cannot_answer(admin_context, context) or NO_AGENT
     return Reply(paragraphs(who, everyone, f"{head}:\n{more}" if more else ""))
 
 

@@ -19,7 +19,7 @@ from bot.approvals.service import (
     ApprovalService,
 )
 from bot.approvals.store import ApprovalStore
-from bot.command import escape_markdown, no_agent_cure, paragraphs
+from bot.command import escape_markdown, lost_profile_cure, no_agent_cure, paragraphs
 from bot.errors import FencedOut
 from bot.messages import (
     Buttons,
@@ -47,6 +47,8 @@ from bot.store.journal import Journal, OpenTurn, Record
 from bot.store.outbox import Outbox
 from bot.store.sessions import account_of, is_http
 from bot.turn.results import (
+    BROKEN,
+    LEAVE_PRESET,
     LETTER_GONE,
     MESSAGE_GONE,
     NO_AGENT,
@@ -57,11 +59,13 @@ from bot.turn.results import (
     Retry,
     find_retry,
     letter_button,
+    retry_button,
 )
 from bot.turn.routing import InstanceRouter
 from bot.turn.runner import TurnRunner
 from bot.turn.transcript import Transcripts
 from bot.turn.turn import TurnRequest
+from registry.binding import LostProfile, Resolution
 from registry.roles import DEFAULT_ACCOUNT
 
 
@@ -165,20 +169,13 @@ class Turns:
         """
         found, agent = self.resolver.resolve(entry.line, incoming.address, incoming.person)
         if agent is not None:
-            agent = await self.router.routed(entry, incoming, agent)
-            found = found if agent else replace(found, why=NO_ROUTE)
-        if agent is None and found.rule in WAYS_OUT:
-            cure = "" if is_http(entry.line.name) else WAYS_OUT[found.rule]
-            text = paragraphs(escape_markdown(found.why), cure)
-            await self.stores.reply(entry, incoming, text)
-            return Outcome.DONE
+            routed = await self.router.routed(entry, incoming, agent)
+            lost = routed if isinstance(routed, LostProfile) else None
+            agent = routed if isinstance(routed, RunnableAgent) else None
+            found = found if agent else replace(found, why=NO_ROUTE, lost=lost)
         if agent is None:
-            admin = self.access.is_admin(incoming.person.id)
-            document = self.resolver.catalog.snapshot().document
-            cure = no_agent_cure(found.why, document.agents, document.errors) if admin else ""
-            if is_http(entry.line.name) and account_of(entry.line.name) == DEFAULT_ACCOUNT:
-                cure = escape_markdown(f"{found.why[:1].upper()}{found.why[1:]}.")
-            await self.stores.reply(entry, incoming, paragraphs(NO_AGENT, cure))
+            if not await self._end_open(entry, incoming):
+                await self.stores.reply(entry, incoming, self._no_answer(entry, incoming, found))
             return Outcome.DONE
         request = self._request(entry, incoming, agent)
         while open_turn := await self.runner.run(request):
@@ -196,6 +193,30 @@ class Turns:
                 return Outcome.UNBLOCKED
         return Outcome.DONE
 
+    async def _end_open(self, entry: LineEntry, incoming: IncomingMessage) -> bool:
+        """End the entry's turn where it is open already, and nobody can answer here any more."""
+        if began := await self.router.began(entry, incoming):
+            agent = self.resolver.in_place_of(began)
+            await self.runner.run(self._request(entry, incoming, agent))
+        return bool(began)
+
+    def _no_answer(self, entry: LineEntry, incoming: IncomingMessage, found: Resolution) -> str:
+        """What a person reads where nobody answers; admins also read the cure."""
+        over_http, why = is_http(entry.line.name), escape_markdown(found.why)
+        admin = self.access.is_admin(incoming.person.id) and not over_http
+        snapshot = self.resolver.catalog.snapshot()
+        if found.lost is not None:
+            leave = LEAVE_PRESET if found.preset and not over_http else ""
+            cure = lost_profile_cure(snapshot, found.lost) if admin else ""
+            return paragraphs(BROKEN, leave, cure)
+        if found.rule in WAYS_OUT:
+            return paragraphs(why, "" if over_http else WAYS_OUT[found.rule])
+        document = snapshot.document
+        cure = no_agent_cure(found.why, document.agents, document.errors) if admin else ""
+        if over_http and account_of(entry.line.name) == DEFAULT_ACCOUNT:
+            cure = f"{why[:1].upper()}{why[1:]}."
+        return paragraphs(NO_AGENT, cure)
+
     async def _tell_to_wait(
         self, entry: LineEntry, incoming: IncomingMessage, turn: OpenTurn
     ) -> None:
@@ -209,18 +230,24 @@ class Turns:
     async def retry(self, entry: LineEntry, press: CallbackPress, turn: str) -> None:
         """Answer the message of a failed turn again, or tell the person who pressed why not."""
         channel = entry.line.channel
-        _, agent = self.resolver.resolve(entry.line, press.address, press.person)
-        found = await self._find_retry(entry, press, turn, agent) if agent else MESSAGE_GONE
+        where, agent = self.resolver.resolve(entry.line, press.address, press.person)
+        gone = BROKEN if where.lost else MESSAGE_GONE
+        incoming = IncomingMessage(press.address, press.person, 0, int(self.clock.wall()))
+        if agent is None and await self._end_open(entry, incoming):
+            return
+        found = await self._find_retry(entry, press, turn, agent) if agent else gone
         if agent is None or isinstance(found, str):
             await self.stores.inbox.finish(entry, [channel.callback_answer(press, str(found))])
             return
         await self._acknowledge_retry(entry, press)
         message = 0 if press.address.migrated_from else found.message  # the old chat's number
-        incoming = IncomingMessage(press.address, press.person, message, int(self.clock.wall()))
-        agent = (
-            await self.router.routed(entry, incoming, agent, text_of(map(dict, found.content)))
-            or agent
-        )
+        incoming = replace(incoming, message=message)
+        text = text_of(map(dict, found.content))
+        routed = await self.router.routed(entry, incoming, agent, text)
+        if isinstance(routed, LostProfile):
+            await self.stores.reply(entry, incoming, BROKEN)
+            return
+        agent = routed or agent
         request = replace(self._request(entry, incoming, agent), retry=found)
         while open_turn := await self.runner.run(request):
             await channel.wait_until_sent(open_turn.ref.entry)
@@ -275,7 +302,11 @@ class Turns:
         if agent is None:
             gone = DRAFT_GONE if is_draft(approval.turn.agent) else AGENT_GONE
             gone = PRESET_GONE if approval.preset else gone
-            await self.approvals.abandon(line, approval, gone)
+            if self.resolver.lost(approval.turn.agent):
+                buttons = retry_button(approval.turn.entry)
+                await self.approvals.abandon(line, approval, BROKEN, buttons)
+            else:
+                await self.approvals.abandon(line, approval, gone)
         elif self.access.verdict(approval.address, asker.id) != "admitted":
             await self.approvals.abandon(line, approval, "")
         else:

@@ -20,6 +20,8 @@ REFLECT = (
 """What an item of `SELF_REFLECTION_PROMPT` says where the profile has no words of its own."""
 NAMED = "A rule of yours asks you to look at this before you go on: {}."
 ABOVE = "From {}:"
+WITHDRAWN = "withdrawn"
+"""Where the record of a turn's end names what it takes back, unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ def earlier_in(turns: Sequence[Sequence[Record]]) -> Earlier:
     for since, records in enumerate(reversed(turns), 1):
         bodies = [record.body for record in records if record.kind == "rules"]
         if bodies:
-            return Earlier(unread_in(records), int(bodies[-1].get("number", 1)) + since)
+            left = {id: one for id, one in unread_in(records).items() if not reflects(one)}
+            return Earlier(left, int(bodies[-1].get("number", 1)) + since)
     return Earlier(number=len(turns) + 1)
 
 
@@ -50,8 +53,13 @@ def unread_in(records: Iterable[Record]) -> dict[str, Json]:
         if record.kind == "rules":
             found |= {one["id"]: one for one in record.body.get("added", ()) if "to" not in one}
         if record.kind in ("rules", "model"):
-            read.update(record.body.get("read", ()))
+            read.update(record.body.get("read", ()), record.body.get(WITHDRAWN, ()))
     return {id: item for id, item in found.items() if id not in read}
+
+
+def reflects(item: Json) -> bool:
+    """Whether an item is about an answer of its own turn: no later turn can read it."""
+    return bool(item["source"] == REFLECTION)
 
 
 def block_of(profile: Profile, item: Json, read: Read) -> Block:

@@ -17,10 +17,11 @@ import orjson
 import structlog
 
 from bot.messages import Block, Json
-from bot.profiles.inbox import Earlier, block_of, unread_in
+from bot.profiles.inbox import WITHDRAWN, Earlier, block_of, reflects, unread_in
 from bot.profiles.state import Find, TurnState, finder
+from bot.profiles.wording import filled
 from bot.safety.text_safety import Redact
-from bot.store.journal import Record
+from bot.store.journal import GOES_ON, Record
 from registry.profile import REFLECTION, SELF, FlowAction, InboxItem, Observer, Profile
 from registry.state_conditions import Read, compiled
 
@@ -50,10 +51,13 @@ class Rule:
     sets: tuple[str, Any] | None = None
     flow: FlowAction | None = None
 
-    @property
-    def adds_here(self) -> bool:
+    def adds_here(self, state: TurnState) -> bool:
         """Whether it can add something that this agent reads."""
-        return self.item is not None and self.target == SELF
+        return self.item is not None and state.is_self(self.target)
+
+    def reflects(self, state: TurnState) -> bool:
+        """Whether what it adds here is about the answer of this turn."""
+        return self.item is not None and self.item.source == REFLECTION and self.adds_here(state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,12 @@ class RuleList:
         return cls(rules, tuple(rule.id for rule in rules), finders, tuple(paths))
 
     def values(self, state: TurnState) -> dict[str, Any]:
-        """What its rules see now, by path."""
-        return {path: find(state) for path, find in self.finders}
+        """What its rules see now, by path; other values may be there as well."""
+        known = state.known
+        for path, find in self.finders:
+            if path not in known:
+                known[path] = find(state)
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,8 @@ class Rules:
     flow: RuleList
 
 
+NO_RULES = Rules(Profile(name="none"), "none", RuleList.of(()), RuleList.of(()), RuleList.of(()))
+"""What is looked at where an agent has no profile by now, but still something to read."""
 _known: OrderedDict[int, Rules] = OrderedDict()
 
 
@@ -136,12 +146,14 @@ def _of_flow(id: str, text: str, action: FlowAction) -> Rule:
 class Decision:
     """How a turn continues after an answer: with one more step (`goes_on`), or with its end.
 
-    `rule` is the id of the rule that decided, '' where none did; `action` is what that says.
+    `rule` is the id of the rule that decided, '' where none did; `action` is what that says, and
+    `message` its words to the person, filled in.
     """
 
     goes_on: bool = False
     rule: str = ""
     action: FlowAction | None = None
+    message: str = ""
 
 
 NOTHING = Decision()
@@ -164,8 +176,13 @@ class Round:
     sets: dict[str, Any] = field(default_factory=dict)
     flow: str = ""
 
-    def observe(self, phase: Literal["pre", "post"], state: TurnState) -> None:
-        """Look at the observers of a phase, in their order; each sees what those before it did."""
+    def observe(
+        self, phase: Literal["pre", "post"], state: TurnState, *, may_go_on: bool = True
+    ) -> None:
+        """Look at the observers of a phase, in their order; each sees what those before it did.
+
+        A reflection is about the answer of this turn: where no step can follow, none is added.
+        """
         observers = self.rules.pre if phase == "pre" else self.rules.post
         if not observers.rules:
             return
@@ -175,7 +192,9 @@ class Round:
         for count, rule in enumerate(observers.rules, 1):
             if not rule.holds(values.get):
                 continue
-            if rule.sets is None and rule.id in state.spent:
+            if rule.sets is None and (
+                rule.id in state.spent or (not may_go_on and rule.reflects(state))
+            ):
                 noted.setdefault("spent", []).append(rule.id)
                 continue
             noted["fired"].append(rule.id)
@@ -185,7 +204,7 @@ class Round:
             else:
                 self._add(phase, rule, state)
             values = observers.values(state)
-        self._note(noted, values, observers.paths[-1])
+        self._note(noted, values, observers.paths[-1], last=True)
 
     def decide(self, state: TurnState, *, may_go_on: bool) -> Decision:
         """How the turn continues after its newest answer.
@@ -203,7 +222,9 @@ class Round:
             return Decision(goes_on=may_go_on and bool(state.unread))
         action = decided.flow
         ends = action is not None and action.type in (AWAIT, END)
-        return Decision(may_go_on and not ends and bool(state.unread), decided.id, action)
+        words = filled(action.message, state.read).strip() if action and action.message else ""
+        goes_on = may_go_on and not ends and bool(state.unread)
+        return Decision(goes_on, decided.id, action, words)
 
     def _first(self, state: TurnState, *, calls: bool, may_go_on: bool) -> Rule | None:
         """The first rule of the flow that holds and can be followed, with what it adds.
@@ -221,7 +242,7 @@ class Round:
                 found = rule
                 break
         noted["looked"] = [*flow.ids[:count]]
-        self._note(noted, values, flow.paths[count])
+        self._note(noted, values, flow.paths[count], last=True)
         if found is not None and found.flow is not None:
             noted["fired"].append(found.id)
             self.flow = found.id if not calls or found.flow.type == CONTINUE else ""
@@ -242,8 +263,8 @@ class Round:
             self._add("flow", rule, state)
         return True
 
-    def body(self, number: int) -> Json:
-        """The record of this round."""
+    def body(self, number: int, **known: Any) -> Json:
+        """The record of this round, with what else is `known`."""
         found: dict[str, Any] = {
             "turn": self.turn,
             "step": self.step,
@@ -251,7 +272,7 @@ class Round:
             "number": number,
             "phases": self.phases,
         }
-        more = {"added": self.added, "set": self.sets, "flow": self.flow}
+        more = {"added": self.added, "set": self.sets, "flow": self.flow, **known}
         return found | {name: value for name, value in more.items() if value}
 
     def _phase(self, phase: Phase) -> dict[str, Any]:
@@ -259,12 +280,23 @@ class Round:
         self.phases.append(noted)
         return noted
 
-    def _note(self, noted: dict[str, Any], values: Mapping[str, Any], paths: Iterable[str]) -> None:
-        """Note values that a rule has seen; of each path the first one."""
+    def _note(
+        self,
+        noted: dict[str, Any],
+        values: Mapping[str, Any],
+        paths: Iterable[str],
+        *,
+        last: bool = False,
+    ) -> None:
+        """Note values that a rule has seen; of each path the first one.
+
+        A path that is not there reads as None: no later value of it is noted, and the `last` note
+        leaves it out.
+        """
         seen = noted["seen"]
         for path in paths:
-            if path not in seen:
-                seen[path] = shown(values[path], self.redact)
+            if path not in seen and not ((value := values[path]) is None and last):
+                seen[path] = shown(value, self.redact)
 
     def _add(self, phase: Phase, rule: Rule, state: TurnState) -> None:
         assert rule.item is not None
@@ -272,7 +304,7 @@ class Round:
         item: dict[str, Any] = {"id": id, "source": rule.item.source, "by": rule.id}
         if rule.item.payload is not None:
             item["payload"] = rule.item.payload
-        if rule.target != SELF:
+        if not state.is_self(rule.target):
             item["to"] = rule.target
         self.added.append(item)
         state.add(item)
@@ -331,25 +363,28 @@ class TurnRules:
 
     def may_go_on(self) -> bool:
         """Whether a rule may ask for one more step after the answer that is asked for now."""
-        rules, spent = (*self.rules.post.rules, *self.rules.flow.rules), self._state.spent
-        return self._is_held_back or any(rule.adds_here and rule.id not in spent for rule in rules)
+        rules, state = (*self.rules.post.rules, *self.rules.flow.rules), self._state
+        may_add = (rule.adds_here(state) and rule.id not in state.spent for rule in rules)
+        return self._is_held_back or any(may_add)
 
     def after(self, answer: Record, *, may_go_on: bool) -> tuple[Decision, Record]:
         """Look at what comes after an answer: how the turn continues, and the record of it."""
         state, around = self._state.follow([answer]), self._round
-        around.observe("post", state)
+        around.observe("post", state, may_go_on=may_go_on)
         decision = around.decide(state, may_go_on=may_go_on)
-        body, self._is_all_read = around.body(state.number), not state.unread
+        body = around.body(state.number, **({GOES_ON: True} if decision.goes_on else {}))
+        self._is_all_read = not state.unread
         if _LOGGER.isEnabledFor(logging.DEBUG):  # a line that is dropped costs more than this
-            log.debug("rules.looked", **body, goes_on=decision.goes_on)
+            log.debug("rules.looked", **{**body, GOES_ON: decision.goes_on})
         return decision, Record(RULES, body)
 
     def closing(self, *, is_refused: bool = False) -> Record | None:
         """What the end of a turn has to keep for the next one; None where nothing is left to say.
 
         What earlier turns left and this one has not read stays in the newest turn; and its number
-        is known also where the model never answered. Where what was said in the turn `is_refused`,
-        nothing stays: it would be refused again and again.
+        is known also where the model never answered. A reflection that nobody has read is
+        withdrawn, as it is about an answer of this turn. Where what was said in the turn
+        `is_refused`, nothing stays: it would be refused again and again.
         """
         records = [*self.recorded()]
         is_noted = any(record.kind == RULES for record in records)
@@ -359,10 +394,12 @@ class TurnRules:
         last = Round(self.rules, self.turn, state.step)
         if is_refused:
             return Record(RULES, {**last.body(state.number), "read": [*state.unread]})
-        last.added += [item for id, item in state.unread.items() if id not in own]
-        if is_noted and not last.added:
+        withdrawn = [id for id, item in state.unread.items() if reflects(item)]
+        kept = ((id, item) for id, item in state.unread.items() if not reflects(item))
+        last.added += [item for id, item in kept if id not in own]
+        if is_noted and not (last.added or withdrawn):
             return None
-        return Record(RULES, last.body(state.number))
+        return Record(RULES, last.body(state.number, **{WITHDRAWN: withdrawn}))
 
     def _made(self) -> TurnState:
         """The state after all that is recorded."""

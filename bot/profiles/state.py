@@ -7,17 +7,22 @@ value is bounded, and has no secrets in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from bot.agents.resolver import RunnableAgent
+import orjson
+
+from bot.agents.resolver import TILDE, RunnableAgent
 from bot.messages import Block, IncomingMessage, Json, is_whole, text_of
+from bot.profiles.inbox import WITHDRAWN
 from bot.safety.text_safety import Redact, printable, redact_values
 from bot.store.journal import Record
 from bot.tools.calls import HOST, SKILL
 from bot.tools.policy import name_of
+from registry.profile import SELF
 from registry.profile_state import LIST_LIMIT, PARAMS, SETTABLE, TEXT_LIMIT
 
 MOST_PARTS = 1_000
@@ -108,6 +113,7 @@ class TurnState:
     `number` is which turn of the conversation this is, `unread` what waits in the inbox, by id; at
     first what earlier turns have left there. `spent` are rules that may add nothing now, `newest`
     is the newest answer. `started` are the keys of tools by call, `params` what rules may set.
+    `known` are values that were read since something changed, by path: another object then.
     """
 
     fixed: Mapping[str, Any]
@@ -122,22 +128,22 @@ class TurnState:
     params: dict[str, Any] = field(default_factory=dict)
     started: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    known: dict[str, Any] = field(default_factory=dict)
     _read: set[str] = field(default_factory=set)
-    _known: dict[str, Any] = field(default_factory=dict)
 
     def follow(self, records: Iterable[Record]) -> TurnState:
         """The same state, after these records of the turn."""
         for record in records:
             if (take := _FOLLOWED.get(record.kind)) is not None:
                 take(self, record.body)
-        self._known.clear()
+        self.known = {}
         return self
 
     def read(self, path: str) -> Any:
         """The value at a path."""
-        found = self._known.get(path, _UNREAD)
+        found = self.known.get(path, _UNREAD)
         if found is _UNREAD:
-            found = self._known[path] = finder(path)(self)
+            found = self.known[path] = finder(path)(self)
         return found
 
     def add(self, item: Json) -> None:
@@ -145,7 +151,7 @@ class TurnState:
         self.spent.add(item["by"])
         if "to" not in item and item["id"] not in self._read:
             self.unread[item["id"]] = item
-        self._known.clear()
+        self.known = {}
 
     def has_read(self, ids: Iterable[str]) -> None:
         """These items stood in a request that was answered."""
@@ -164,8 +170,13 @@ class TurnState:
             place[one] = inner = dict(inner) if isinstance(inner, Mapping) else {}
             place = inner
         place[name] = value
-        self._known.clear()
+        self.known = {}
         return True
+
+    def is_self(self, target: str) -> bool:
+        """Whether the agent that answers is meant: by `self`, or by its id, as a draft too."""
+        own: str = self.fixed.get("agent.id", "")
+        return target == SELF or target in (own, own.partition(TILDE)[0])
 
     @property
     def calls(self) -> list[Block]:
@@ -205,7 +216,7 @@ def _on_started(state: TurnState, body: Json) -> None:
 def _on_result(state: TurnState, body: Json) -> None:
     state.spent.clear()
     if body["error"]:
-        state.error = text_in(body["content"])
+        state.error = error_in(body["content"])
     if (key := state.started.get(body["call"])) is not None:
         task = state.tasks.setdefault(name_of(key), {"status": "", "runs": 0})
         task |= {"status": "error" if body["error"] else "done", "runs": task["runs"] + 1}
@@ -214,8 +225,8 @@ def _on_result(state: TurnState, body: Json) -> None:
 def _on_rules(state: TurnState, body: Json) -> None:
     for item in body.get("added", ()):
         state.add(item)
-    if "read" in body:
-        state.has_read(body["read"])
+    if "read" in body or WITHDRAWN in body:
+        state.has_read([*body.get("read", ()), *body.get(WITHDRAWN, ())])
     for path, value in body.get("set", {}).items():
         state.set(path, value)
 
@@ -229,12 +240,19 @@ _FOLLOWED: Mapping[str, Callable[[TurnState, Json], None]] = {
 }
 
 
-def text_in(content: Any) -> str:
-    """The text of a tool's result."""
+def error_in(content: Any) -> str:
+    """What a tool that failed said: of `{"error": …}` what is in it."""
     if isinstance(content, str):
-        return content[:TEXT_LIMIT]
-    texts = (str(part.get("text", "")) for part in content if part.get("type") == "text")
-    return "\n".join(texts)[:TEXT_LIMIT]
+        text = content
+    else:
+        texts = (str(part.get("text", "")) for part in content if part.get("type") == "text")
+        text = "\n".join(texts)
+    if text.startswith("{"):
+        with suppress(ValueError):
+            said = orjson.loads(text)
+            if isinstance(inner := said.get("error"), str) and inner.strip():
+                text = inner
+    return text[:TEXT_LIMIT]
 
 
 # --- what is made of them -------------------------------------------------------------------------
@@ -254,7 +272,7 @@ def _action(state: TurnState) -> Json | None:
 
 def _walked(value: Any, names: Iterable[str]) -> Any:
     for name in names:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):  # what is in a state is plain JSON
             return None
         value = value.get(name)
     return value

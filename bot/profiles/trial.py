@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from bot.messages import Json, text_of
-from bot.profiles.inbox import Earlier, words_of
+from bot.profiles.inbox import WITHDRAWN, Earlier, words_of
 from bot.profiles.rules import RULES, Decision, Round, Rules, rules_of
 from bot.profiles.state import GIVEN, TurnState, bounded
 from bot.safety.text_safety import Redact
@@ -116,6 +116,10 @@ def tried(
     rules, names = rules_of(profile, mark), names_in(records)
     state = TurnState(fixed, names, earlier.number, dict(earlier.unread))
     recorded = {one.body["step"]: one.body for one in records if _is_round(one)}
+    for one in records:
+        if one.kind == RULES and WITHDRAWN in one.body and one.body["step"] in recorded:
+            step = one.body["step"]
+            recorded[step] = {**recorded[step], WITHDRAWN: one.body[WITHDRAWN]}
     walk = _Replay(rules, state, turn, redact, recorded)
     answers = [one for one in records if one.kind == "model" and not one.body.get("partial")]
     for record in _followed(records):

@@ -46,6 +46,10 @@ class Record:
         return replace(self, body={**self.body, ATTRIBUTION: attribution.as_json()})
 
 
+GOES_ON = "goes_on"
+"""Where the record of what rules did says that the answer before it is a draft."""
+
+
 def end_record(
     entry: str, outcome: str, text: str, *, refused: bool = False, summary: Json | None = None
 ) -> Record:

@@ -23,7 +23,7 @@ from bot.errors import (
     RequestRefused,
     StreamTimeout,
 )
-from bot.messages import Answer, Json
+from bot.messages import Answer, Json, is_whole
 from bot.ops.tasks import expiring_on, offload_if_long
 from bot.store.journal import Record
 from bot.turn import results
@@ -48,8 +48,6 @@ _ENDS: Mapping[str, tuple[Outcome, str, str]] = {
 }
 """How a turn ends by the stop reason of its last answer: the outcome, what is added, the error."""
 OUT_OF_TIME = "OutOfTime"
-ENDED_BY_RULE = "EndedByRule"
-"""The kind of error of a turn that a rule of the agent's profile ended so."""
 
 
 def _kind_of(error: Exception) -> str:
@@ -145,7 +143,8 @@ class AgentLoop:
         return None
 
     def _too_many(self, note: str) -> TurnResult:
-        return replace(turn_result("refused", self.turn.said(), note), error=results.TOO_MANY)
+        said = self.turn.said(goes_on=True)
+        return replace(turn_result("refused", said, note), error=results.TOO_MANY)
 
     def _suspension(self, pending: list[PendingCall]) -> Suspension | None:
         said = self.turn.said(goes_on=True)
@@ -167,10 +166,11 @@ class AgentLoop:
         outcome, note, error = _ENDS.get(answer.stop, ("done", self.turn.note, ""))
         if decision is not None and (action := decision.action) and action.type == "end_agent_turn":
             is_error = action.outcome == "error"
-            own = action.message or (results.ENDED_BY_RULE if is_error else "")
+            own = decision.message or (results.ENDED_BY_RULE if is_error else "")
             note = "\n\n".join(filter(None, (note, own)))
-            outcome, error = ("failed", ENDED_BY_RULE) if is_error else (outcome, error)
-        return replace(turn_result(outcome, self.turn.said(), note), error=error)
+            outcome, error = ("failed", results.BY_RULE) if is_error else (outcome, error)
+        said = self.turn.said(goes_on=not is_whole(spoken, answer.stop))
+        return replace(turn_result(outcome, said, note), error=error)
 
     def _looks_before(self) -> bool:
         """Look at the rules before a request; whether it has something for the model to read."""
@@ -195,15 +195,14 @@ class AgentLoop:
         return replace(result, error=_kind_of(error))
 
     async def _keep_partial(self, outcome: Outcome, facts: Json | None) -> tuple[str, bool]:
-        """All that was said, with what of the present answer can have been seen; whether any was.
+        """All that can have been seen, and whether some of it is of an answer that is not whole.
 
-        That becomes a record of its own, with these facts.
+        That becomes a record of its own, with these facts. A draft, and what is withheld as it may
+        become one, is nothing that was said.
         """
-        shown = self.progress.said
-        if self.turn.has_draft:  # nothing of what was to replace it can have been seen
-            return await self._redacted(self.turn.said()), False
+        shown, whole = self.progress.visible, self.turn.said(goes_on=True)
         said = await self._redacted(shown)
-        if partial := shown[len(self.turn.said()) :].strip():
+        if partial := shown[len(whole) :].strip():
             text = [{"type": "text", "text": await self._redacted(partial)}]
             self.turn.add_answer(Answer(text, outcome), partial=facts or {"partial": True})
         return said, bool(partial)

@@ -25,7 +25,7 @@ from bot.errors import (
 from bot.messages import Answer, Model, ModelRequest, TextDelta, ToolChosen
 from bot.ops.tasks import offload_if_long
 from bot.store.sessions import is_task
-from bot.turn.narrowing import narrowed
+from bot.turn.narrowing import is_at_end, narrowed
 from bot.turn.progress import Progress
 from bot.turn.results import TRYING_AGAIN
 from bot.turn.transcript import with_passing
@@ -159,6 +159,13 @@ class ModelCaller:
     def _narrow(self, error: RequestRefused) -> None:
         """Leave something out of the turn's next request; raises the error where nothing helps."""
         turn = self.turn
+        messages = turn.transcript.messages(turn.prefix, turn.view)
+        if turn.passing and is_at_end(error.place, messages):
+            if messages[-1]["role"] != "user":  # a draft: without what it is to be read with, none
+                raise error
+            log.warning("rules.item_refused", agent=turn.agent.id, error=str(error))
+            turn.passing = ()
+            return
         view = narrowed(error, turn.transcript, turn.prefix, turn.view, self._narrowed)
         if view is None:
             raise error

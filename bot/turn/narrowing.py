@@ -7,6 +7,7 @@ the turn before. Then all but this turn goes. What is too long loses its older h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.errors import PromptTooLong, RequestRefused
@@ -58,6 +59,15 @@ def narrowed(
     if earlier:
         return replace(view, start=current.id)
     return _without(view, RESULT, current.results())
+
+
+def is_at_end(place: tuple[int, int] | None, messages: Sequence[Json]) -> bool:
+    """Whether a place is behind these messages, in what only one request had at its end."""
+    if place is None:
+        return False
+    at, block = place
+    content = messages[at]["content"] if at < len(messages) else ()
+    return block >= len(content) and at >= len(messages) - 1
 
 
 def _shortened(
@@ -129,10 +139,10 @@ def _without(view: View, kind: str, results: list[Record]) -> View | None:
 
 def _without_named(messages: list[Json], place: tuple[int, int], view: View) -> View | None:
     """Without the result at this place, if there is one: nothing else of a turn can be spared."""
-    if place[0] >= len(messages):  # what this request alone had at its end
+    content = messages[place[0]]["content"] if place[0] < len(messages) else ()
+    if place[1] >= len(content):  # what this request alone had at its end
         return None
-    content = messages[place[0]]["content"]
-    call = content[min(place[1], len(content) - 1)].get("tool_use_id")
+    call = content[place[1]].get("tool_use_id")
     if call is None or RESULT + call in view.omitted:
         return None
     return replace(view, omitted=view.omitted | {RESULT + call})

@@ -113,13 +113,10 @@ class Progress:
         self._earlier = self._turn.said(goes_on=goes_on)
 
     @property
-    def _visible(self) -> str:
-        """All that may be shown by now."""
-        return self._earlier if self._is_withheld else self.said
-
-    @property
-    def said(self) -> str:
-        """All that was said so far, but for drafts."""
+    def visible(self) -> str:
+        """All that may be shown by now: no draft, and nothing that may become one."""
+        if self._is_withheld:
+            return self._earlier
         self._pieces = ["".join(self._pieces)]
         now = self._pieces[0].strip()
         return "\n\n".join(part for part in (self._earlier, now) if part)
@@ -184,7 +181,7 @@ class Progress:
 
     async def _extend(self, stream: AnswerStream) -> None:
         """Show what is settled; what an earlier attempt had shown of it is not shown again."""
-        said = self._visible
+        said = self.visible
         redact, growing = self._filter.redact_preview, self._growing
         text = await offload_if_long(len(said), lambda: redact(said, growing))
         if text.startswith(stream.text):
@@ -206,7 +203,7 @@ class Progress:
         """What may be shown now; drawn again only where something was added."""
         if not self._is_drawn:
             self._is_drawn = True  # unless something is added meanwhile
-            said, note = self._visible, f"_{self._tool} …_" if self._tool else ""
+            said, note = self.visible, f"_{self._tool} …_" if self._tool else ""
             redact, growing = self._filter.redact_preview, self._growing
             shown = await offload_if_long(len(said), lambda: redact(said, growing))
             self._drawing = "\n\n".join(part for part in (shown, note) if part)

@@ -76,6 +76,10 @@ def over_http(note: str) -> str:
 TOO_MANY = "TooManyRequests"
 OVER_A_LIMIT = frozenset({"OutOfBudget", TOO_MANY})
 """The kinds of error of turns that a limit of the host does not allow."""
+BY_RULE = "EndedByRule"
+"""The kind of error of a turn that a rule of the agent's profile ended so."""
+NO_PROFILE = "ProfileMissing"
+"""The kind of error of a turn whose agent has lost its profile since it began."""
 TIMEOUT = "TimeoutError"
 """The kind of error of a turn whose model did not answer in time, each time it was asked."""
 
@@ -136,11 +140,15 @@ def partial_facts(error: str, chunks: int) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A message to be answered once more: the turn that failed, its message and its content."""
+    """A message to be answered once more: the turn that failed, its message and its content.
+
+    `given` is what rules read of it, where they did.
+    """
 
     turn: str
     message: int
     content: Sequence[Json]
+    given: Json | None = None
 
     def content_for(self, person: User) -> list[Json]:
         """The content in the new turn, with a line that says why it is there twice."""
@@ -186,4 +194,5 @@ def find_retry(
     if any(one.body.get("again") == turn and one.body["turn"] != entry for one in messages):
         return ALREADY_RETRIED
     first = 1 if "again" in asked.body else 0
-    return Retry(turn, asked.body["message"], asked.body["content"][first:])
+    content, given = asked.body["content"][first:], asked.body.get("given")
+    return Retry(turn, asked.body["message"], content, given)

@@ -19,6 +19,7 @@ from bot.store import keys
 from bot.usage.budgets import Spender
 from bot.usage.ledger import BudgetService
 from bot.usage.reservation import TurnBudget
+from registry.binding import LostProfile
 from registry.instance import SLASH, AgentInstance
 from registry.models import known
 
@@ -65,16 +66,18 @@ class InstanceRouter:
 
     async def routed(
         self, entry: LineEntry, incoming: IncomingMessage, agent: RunnableAgent, text: str = ""
-    ) -> RunnableAgent | None:
+    ) -> RunnableAgent | LostProfile | None:
         """The agent itself, or the one that a router chooses; None where it has no choice.
 
+        One that is chosen and lacks its profile cannot answer, and nobody does in its place.
         `text` is what to judge by, where that is not the message's own. A turn that was open before
         a crash keeps the instance that it began with.
         """
         if not self.resolver.is_router(agent):
             return agent
         place = (entry.line.name, incoming.address.conversation)
-        if began := await self._began(entry, incoming, agent):
+        began = await self.began(entry, incoming)
+        if began and began.startswith(f"{agent.id}{SLASH}"):
             return self.resolver.current(began) or agent.in_place_of(began)
         last = self._last.get(place, ("", ""))
         names = {one.instance_name: one for one in self.resolver.routes(agent)[:MOST_INSTANCES]}
@@ -95,18 +98,14 @@ class InstanceRouter:
         log.info("route.chosen", router=agent.id, instance=name, how=how, turn=entry.id)
         own = agent.attribution
         id = SLASH.join((own.account, str(own.agent_instance), name))
-        return self.resolver.current(id)
+        return self.resolver.current(id) or self.resolver.lost(id)
 
-    async def _began(
-        self, entry: LineEntry, incoming: IncomingMessage, agent: RunnableAgent
-    ) -> str | None:
-        """The instance with which this very turn began, where it is open already."""
+    async def began(self, entry: LineEntry, incoming: IncomingMessage) -> str:
+        """The agent with which this very turn began; '' where it is not open yet."""
         name = keys.open_turn(entry.line.name, incoming.address.conversation)
-        turn, began = await self.budgets.ledger.client.read("HMGET", name, "entry", "agent")
-        if turn is None or turn.decode() != entry.id or began is None:
-            return None
-        found = str(began.decode())
-        return found if found.startswith(f"{agent.id}{SLASH}") else None
+        turn, agent = await self.budgets.ledger.client.read("HMGET", name, "entry", "agent")
+        is_open = turn is not None and turn.decode() == entry.id and agent is not None
+        return str(agent.decode()) if is_open else ""
 
     async def _chosen(
         self,
@@ -118,7 +117,8 @@ class InstanceRouter:
         last: str,
     ) -> tuple[str, str]:
         """The name of the instance that fits a text, and how it was found."""
-        first = instances[0].instance_name
+        able = (one for one in instances if self.resolver.lost(one.id) is None)
+        first = next(able, instances[0]).instance_name
         lines = [_described(one) for one in instances]
         system = _SYSTEM.format("\n".join(lines), _LAST.format(last) if last else "")
         secrets = agent.filter.secrets

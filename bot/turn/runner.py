@@ -25,7 +25,7 @@ from bot.turn.loop import AgentLoop
 from bot.turn.model_fallback import ModelCaller
 from bot.turn.progress import Progress
 from bot.turn.prompt import PromptCache, Specialized, no_specialization
-from bot.turn.results import TurnResult
+from bot.turn.results import TurnResult, turn_result
 from bot.turn.slots import TurnSlots
 from bot.turn.tool_calls import ToolCalls
 from bot.turn.transcript import Transcript, Transcripts, size_of
@@ -94,9 +94,7 @@ class TurnRunner:
                     agent = now or turn.agent.in_place_of(*began)
                     return await self.run(replace(turn.request, agent=agent), has_slot=True)
                 elif self.services.current_agent(*began) is None:
-                    gone = results.PRESET_GONE if began[1] else results.AGENT_GONE
-                    removed = TurnResult("refused", gone)
-                    await turn.finish(removed, turn.opened.preview)
+                    await turn.finish(self._without_agent(turn), turn.opened.preview)
                 else:
                     try:
                         async with progress.showing():
@@ -119,6 +117,14 @@ class TurnRunner:
         finally:
             self._running.discard(name)
         return None
+
+    def _without_agent(self, turn: Turn) -> TurnResult:
+        """The end of a turn that was cut off, and whose agent can answer no more."""
+        agent, preset = turn.began_with
+        if self.services.agents.lost(agent) is None:
+            return TurnResult("refused", results.PRESET_GONE if preset else results.AGENT_GONE)
+        broken = turn_result("failed", turn.said(goes_on=True), results.BROKEN)
+        return replace(broken, can_retry=True, error=results.NO_PROFILE)
 
     async def _open_isolated(
         self, request: TurnRequest, stack: contextlib.AsyncExitStack
@@ -200,14 +206,15 @@ class TurnRunner:
             prompt = await self._prompts.load(fence.line, opened.turn.render) or prompt
         else:
             self._prompts.stored(fence.line, to_store)
-        earlier = earlier_records(transcript, request)
+        may_look = agent.has_rules or opened.resumed
+        earlier = earlier_records(transcript, request) if may_look else []
         turn = Turn(services, request, opened.turn, transcript, prompt, budget)
         if turn.stream is not None and not opened.resumed:
             turn.stream.begin()
         progress = Progress(turn)
         model = ModelCaller(self.model, turn, progress)
         calls = ToolCalls(toolset, turn, progress)
-        rules = rules_of(turn, fixed, earlier) if agent.has_rules else None
+        rules = rules_of(turn, fixed, earlier) if may_look and has_rules(turn) else None
         return AgentLoop(turn, model, calls, progress, self.rate, rules)
 
     def _toolset(self, request: TurnRequest) -> Toolset:
@@ -263,6 +270,7 @@ class _Engine(NamedTuple):
 
     fixed: Callable[..., dict[str, Any]]
     rules: Callable[..., Rules]
+    none: Rules
     earlier: Callable[..., Earlier]
     turn: type[TurnRules]
 
@@ -271,10 +279,10 @@ class _Engine(NamedTuple):
 def _engine() -> _Engine:
     """These parts, loaded once an agent has a profile: an import in each turn costs more."""
     from bot.profiles.inbox import earlier_in
-    from bot.profiles.rules import TurnRules, rules_of
+    from bot.profiles.rules import NO_RULES, TurnRules, rules_of
     from bot.profiles.state import fixed_values
 
-    return _Engine(fixed_values, rules_of, earlier_in, TurnRules)
+    return _Engine(fixed_values, rules_of, NO_RULES, earlier_in, TurnRules)
 
 
 def fixed_values(request: TurnRequest) -> dict[str, Any]:
@@ -288,19 +296,24 @@ def fixed_values(request: TurnRequest) -> dict[str, Any]:
 
 
 def earlier_records(transcript: Transcript, request: TurnRequest) -> list[Sequence[Record]]:
-    """The records of earlier turns, where rules take over what those have left to be read."""
-    if not request.agent.has_rules:
-        return []
+    """The records of earlier turns: rules take over what those have left to be read."""
     return [one.records for one in transcript.turns if one.entry != request.entry.id]
+
+
+def has_rules(turn: Turn) -> bool:
+    """Whether a turn looks at rules: its agent has some, or had some when it began.
+
+    What is recorded counts: a step that a rule has asked for is made also where the host has ended
+    since then, and the agent has no rules by now.
+    """
+    return turn.agent.has_rules or any(record.kind == "rules" for record in turn.recorded())
 
 
 def rules_of(
     turn: Turn, fixed: Mapping[str, Any], earlier: Sequence[Sequence[Record]]
-) -> TurnRules | None:
-    """The rules of a turn's profile."""
-    agent = turn.agent.effective
-    if agent.profile is None:
-        return None
-    engine = _engine()
-    rules, left = engine.rules(agent.profile, agent.profile_mark), engine.earlier(earlier)
+) -> TurnRules:
+    """The rules of a turn's profile, none where it has no profile by now."""
+    agent, engine = turn.agent.effective, _engine()
+    rules = engine.rules(agent.profile, agent.profile_mark) if agent.profile else engine.none
+    left = engine.earlier(earlier)
     return engine.turn(rules, turn.id, fixed, turn.prompt.names, left, turn.made)

@@ -1,8 +1,9 @@
 """What was said in a conversation with one agent: as records, and as the Messages API's messages.
 
-A call is never parted from its result, and every call has one: where the record has none, the
-message says so. Thinking blocks are kept only under the prefix that they were made under.
-What the model's API refused is left out of later requests: a `View` says what.
+Drafts are left out once their turn has ended; the journal keeps them. A call is never parted from
+its result, and every call has one: where the record has none, the message says so. Thinking blocks
+are kept only under the prefix that they were made under. What the model's API refused is left out
+of later requests: a `View` says what.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from bot.messages import INVALID_INPUT, THINKING, Block, Json, TurnRef, is_whole, text_of
 from bot.store import keys
-from bot.store.journal import Record
+from bot.store.journal import GOES_ON, Record
 from bot.usage.pricing import MIN_BYTES_PER_TOKEN, known_prompt
 from registry.models import known
 
@@ -65,21 +66,31 @@ class TurnHistory:
     _made_without: frozenset[str] = frozenset()
 
     def add(self, record: Record) -> int:
-        """Append the turn's next record; its size."""
+        """Append the turn's next record; by how much that changes its size."""
+        before = self.size
         self.records.append(record)
-        self.size += (size := size_of(record))
+        self.size += size_of(record)
         self._made = None
         if record.kind == "person":
             self.id, self.entry = record.id, record.body["turn"]
         elif record.kind == "end":
             self.ended, self.set_aside = True, "refused" in record.body
+            self._drop_drafts()
         elif record.kind == "model":
             self._has_thinking |= any(b["type"] in THINKING for b in record.body["content"])
         elif record.kind == "result" and record.body.get("unknown"):
             started = (one.body for one in self.records if one.kind == "started")
             call = record.body["call"]
             self.uncertain |= {body["digest"] for body in started if body["call"] == call}
-        return size
+        return self.size - before
+
+    def _drop_drafts(self) -> None:
+        """Forget what drafts said: no person has read it, so that no later turn has it as said."""
+        drafts = drafts_in(self.records)
+        for place, record in enumerate(self.records):
+            if id(record) in drafts:
+                self.size -= size_of(record)
+                self.records[place] = replace(record, body={**record.body, "content": []})
 
     def messages(self, prefix: str, omitted: frozenset[str]) -> list[Json]:
         """The turn's messages under this prefix; callers must not change them."""
@@ -103,15 +114,17 @@ class TurnHistory:
 
 def _messages(records: Sequence[Record], prefix: str, omitted: frozenset[str]) -> list[Json]:
     results = {r.body["call"]: r for r in records if r.kind == "result"}
-    drafts, is_behind_draft = drafts_in(records), False
+    drafts, is_behind_draft, is_without_draft = drafts_in(records), False, False
     found: list[Json] = []
     for record in records:
         if record.kind == "person":
             _join(found, "user", record.body["content"])
         elif record.kind == "model" and record.body["stop"] != "refusal":  # never repeated
-            content = _sent_back(record, prefix, is_draft=id(record) in drafts)
+            is_draft = id(record) in drafts
+            is_without_draft |= is_draft and not record.body["content"]
+            content = _sent_back(record, prefix, is_draft=is_draft, is_changed=is_without_draft)
             _join(found, "assistant", _behind_draft(found, content) if is_behind_draft else content)
-            is_behind_draft = id(record) in drafts
+            is_behind_draft = is_draft
             _join(found, "user", [_result(call, results, omitted) for call in calls_of(content)])
         elif (
             record.kind == "undelivered"
@@ -132,28 +145,33 @@ def _is_missing(records: Sequence[Record]) -> bool:
 def drafts_in(records: Sequence[Record]) -> set[int]:
     """The answers, by identity, after which a rule asked for another step: they are drafts.
 
-    A draft calls no tool and is whole; an answer follows, or the turn is not over.
+    Where the turn was done and the newest of them is its last answer, that was said after all.
     """
-    kinds = {record.kind for record in records}
-    if "rules" not in kinds:
-        return set()
-    answers = [record for record in records if record.kind == "model"]
-    if answers and "end" in kinds:
-        answers.pop()
-    return {id(one) for one in answers if is_whole(one.body["content"], one.body["stop"])}
+    drafts: set[int] = set()
+    newest: Record | None = None
+    outcome = ""
+    for record in records:
+        if record.kind == "model":
+            newest = record
+        elif record.kind == "rules" and newest is not None and record.body.get(GOES_ON):
+            drafts.add(id(newest))
+        elif record.kind == "end":
+            outcome = record.body.get("outcome", "done")
+    return drafts - {id(newest)} if outcome == "done" else drafts
 
 
 def said_in(answers: Iterable[Record], *, goes_on: bool = False) -> str:
     """What answers of a turn say to the person.
 
-    Of drafts only the newest is said, where nothing is after it; where the turn `goes_on`, none is.
+    Of whole answers only the newest is said, also where it has no text: those before are drafts.
+    Where the turn `goes_on`, that may be one as well.
     """
     texts: list[str] = []
     draft = ""
     for answer in answers:
         text = text_of(answer.body["content"])
         if is_whole(answer.body["content"], answer.body["stop"]):
-            draft = text or draft
+            draft = text
         elif text:
             draft = ""
             texts.append(text)
@@ -186,14 +204,15 @@ def _block_size(block: Json) -> int:
     return len(str(block.get("text") or block.get("input") or block.get("content") or ""))
 
 
-def _sent_back(record: Record, prefix: str, *, is_draft: bool) -> list[Block]:
+def _sent_back(record: Record, prefix: str, *, is_draft: bool, is_changed: bool) -> list[Block]:
     """An answer's blocks as the API takes them back: thinking only under its own prefix.
 
-    What a draft was thought for is over; and what an answer has read of an inbox is no longer
-    before it, which models notice that bind their thinking to that.
+    What a draft was thought for is over. What an answer has read of an inbox is no longer before
+    it, nor are drafts of a turn that has ended, where this `is_changed`: models notice that which
+    bind their thinking to what was before it.
     """
     keeps_thinking = record.body["prefix"] == prefix and not is_draft
-    if keeps_thinking and record.body.get("read"):
+    if keeps_thinking and (is_changed or record.body.get("read")):
         model = known(record.body["model"])
         keeps_thinking = model is not None and not model.binds_thinking
     content = [

@@ -100,6 +100,8 @@ class TurnRequest:
         from bot.profiles.state import given_in
 
         text = self.incoming.text
+        if self.retry and self.retry.given:
+            return self.retry.given
         if self.retry:  # the host's line stands above what the person wrote
             text = text_of(map(dict, self.retry.content)).partition("\n")[2]
         return given_in(self.incoming, text, self.agent.filter.secrets.redact)
@@ -469,6 +471,7 @@ class Turn:
         tokens_out = sum(usage[1] for usage in used)
         log.info(
             "turn.done",
+            turn=self.id,
             line=self.line.name,
             conversation=self.opened.ref.conversation,
             agent=self.agent.id,

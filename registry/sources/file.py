@@ -27,7 +27,7 @@ _SETTLE_SECONDS = 0.1
 _SETTLE_TRIES = 4
 _NOTHING = RawDocument()
 
-Signature = tuple[int, int, int]
+Signature = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +138,8 @@ class FileSource:
         signature = None
         with suppress(OSError):
             signature = signature_of(self.path) if self.path else None
-        is_settled = signature is None or abs(time.time() - signature[0] / 1e9) > GRAIN_SECONDS
-        return _Look(_content(self.path) if self.path else None, signature, is_settled)
+        settled = signature is None or is_settled(signature)
+        return _Look(_content(self.path) if self.path else None, signature, settled)
 
     def _read(self, look: _Look) -> Document | tuple[Problem, ...]:
         """The document of a look, or what is wrong with it."""
@@ -212,9 +212,19 @@ def _raw_document(content: bytes | Problem | None, path: Path | None) -> RawDocu
 
 
 def signature_of(path: str | Path) -> Signature | None:
-    """What changes with a file: its last write (ns), bytes and inode; None: it is not there."""
+    """What changes with a file; None where it is not there.
+
+    These are its last write (ns), its last change of any kind (ns), which no program can set back,
+    its bytes and its inode.
+    """
     try:
         found = os.stat(path)  # noqa: PTH116 - twice as quick, and asked for of a thousand files
     except FileNotFoundError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def is_settled(signature: Signature) -> bool:
+    """Whether another write would change the signature: the last one is long enough ago."""
+    now = time.time()
+    return all(abs(now - at / 1e9) > GRAIN_SECONDS for at in signature[:2])

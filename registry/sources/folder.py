@@ -12,18 +12,18 @@ from typing import ClassVar, Generic, TypeVar
 
 import structlog
 
-from registry.errors import DocumentErrors, Problem
+from registry.errors import DocumentErrors, Problem, one_line
 from registry.snapshot import Document, Entry
 from registry.sources.file import (
-    GRAIN_SECONDS,
     LOOK_SECONDS,
     Signature,
     decoded,
+    is_settled,
     read_regular,
     signature_of,
     unreadable,
 )
-from registry.sources.json_yaml import read_value
+from registry.sources.json_yaml import EMPTY, read_value
 from registry.validation import RawValue
 
 _log = structlog.get_logger("registry")
@@ -213,19 +213,19 @@ class FollowedFolder(Generic[T]):
         except OSError as error:
             wrong = (unreadable(path, error),)
             return replace(before or SeenFile(), is_settled=False, raw=None, problems=wrong)
-        is_settled = abs(time.time() - signature[0] / 1e9) > GRAIN_SECONDS
+        settled = is_settled(signature)
         if before and before.raw == raw and not before.is_doubtful:
-            return replace(before, signature=signature, is_settled=is_settled)
+            return replace(before, signature=signature, is_settled=settled)
         try:
-            entry, told = self._read(raw, str(path), name)
+            entry, told = self._read(raw, one_line(str(path)), name)
         except DocumentErrors as wrong:
             kept, last = (before.entry, before.problems) if before else (None, ())
             if not all_anew and (before is None or before.raw != raw):
                 # It may be half written: it is told where the next look sees the same.
                 return SeenFile(signature, False, raw, kept, last, is_doubtful=True)
             so = tuple(still_in_force(one) if kept else one for one in wrong.problems)
-            return SeenFile(signature, is_settled, raw, kept, so)
-        return SeenFile(signature, is_settled, raw, entry, tuple(told))
+            return SeenFile(signature, settled, raw, kept, so)
+        return SeenFile(signature, settled, raw, entry, tuple(told))
 
 
 def _shown(look: Look[T]) -> tuple[object, ...]:
@@ -248,8 +248,19 @@ def still_in_force(problem: Problem) -> Problem:
 
 def object_in(raw: bytes, place: str, example: str, *, yaml: bool = True) -> RawValue:
     """The object in a file; raises DocumentErrors."""
-    part = read_value(decoded(raw, place, LONGEST), place, yaml=yaml)
+    try:
+        part = read_value(decoded(raw, place, LONGEST), place, yaml=yaml)
+    except DocumentErrors as wrong:
+        cure = f"write at least {example if yaml else _as_json(example)}"
+        told = (replace(p, cure=cure) if p.message == EMPTY else p for p in wrong.problems)
+        raise DocumentErrors(told) from None
     if not isinstance(part.value, dict):
         cure = f"write name: value lines, such as {example}"
+        cure = cure if yaml else f"write an object, such as {_as_json(example)}"
         raise DocumentErrors([Problem(part.place, "it must be an object", cure)])
     return part
+
+
+def _as_json(example: str) -> str:
+    name, _, value = example.partition(": ")
+    return f'{{"{name}": "{value}"}}'

@@ -22,6 +22,7 @@ from registry.secrets import shown
 from registry.snapshot import Document
 from registry.validation import DocumentReader, RawDocument, RawValue, build, normalized
 
+EMPTY = "it is empty"
 _LEVELS = 100
 _SHORT_LINE = 80  # where a mistake is found without its column
 _LONGEST_KEY = 1_000  # YAML looks no further for the colon behind a name
@@ -213,7 +214,7 @@ def _syntax_fault(error: json.JSONDecodeError) -> MalformedText:
     rest = re.search(r"\S", error.doc[error.pos :])
     before = error.doc[: error.pos].rstrip()
     if not error.doc.strip():
-        return MalformedText(1, 1, "it is empty", "write at least {}")
+        return MalformedText(1, 1, EMPTY, "write at least {}")
     if rest is None or error.msg.startswith("Unterminated string"):
         message, cure = "it ends unexpectedly", "save the whole file: it looks half-written"
         if rest is not None and "\n" in error.doc[error.pos :].rstrip():
@@ -325,7 +326,7 @@ def _read_events(text: str, *, once: bool = False) -> tuple[Any, dict[Path, int]
             if len(opened) > _LEVELS:
                 raise _too_deep()
     if len(found) != 1:
-        raise MalformedText(1, 1, "it is empty", "write at least {}")
+        raise MalformedText(1, 1, EMPTY, "write at least {}")
     return found[0], lines
 
 
@@ -350,6 +351,8 @@ def _events(text: str) -> Iterator[Any]:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         line = min(line, text.count("\n") + 1)  # an end that comes too early has a line of its own
         cure = "indent with spaces, and put texts with ': ' or ' #' into quotes"
+        if message and "Unicode character escape" in message:
+            cure = "write the character itself: none has this number"
         raise MalformedText(line, column, str(message or "it is not YAML"), cure) from None
 
 

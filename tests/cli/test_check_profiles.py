@@ -13,7 +13,7 @@ from registry.definition import LlmConfiguration
 from registry.errors import Problem
 from registry.profile import NamedLlmConfig
 from registry.snapshot import Document, Entry, Profiles, Snapshot
-from tests.broken_profiles import BROKEN
+from tests.broken_profiles import BROKEN, observer
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +60,65 @@ def test_thirty_broken_profiles_are_thirty_errors_in_one_run() -> None:
     assert "abcdefghijklmnop" not in "".join(map(str, errors))
 
 
+def test_what_is_wrong_with_a_file_as_such_is_told_on_one_line_with_its_cure() -> None:
+    folder = "agent_profiles/profiles"
+    write(f"{folder}/a.yaml", "")
+    write(f"{folder}/b.json", "")
+    write(f"{folder}/c.yaml", "# nothing\n")
+    Path(folder, "d.yaml").symlink_to("nowhere.yaml")
+    write(f"{folder}/e\netc x: \u202eall is well.yaml", "name: E\ntyp: x\n")
+    write(f"{folder}/f.yaml", "name: F\nllm_config_ref: careful\n")
+    write("agent_profiles/llm_configs/careful.yaml", "name: careful\ntemperature: 9\n")
+    write(f"{folder}/principal.yaml", "name: Principal\n")
+    agents(agent("a", profile="principal"))
+    told = [f"{one.level} {one}".replace("agent_profiles/", "") for one in found()]
+    assert sorted(told) == [
+        (
+            "error agents.json:7: agent 'a' does not answer: there is no profile 'principal'; "
+            "write Principal: letter case counts"
+        ),
+        (
+            "error llm_configs/careful.yaml:2: 'temperature' must be at most 2; "
+            "change it, or leave it out"
+        ),
+        "error profiles/a.yaml:1: it is empty; write at least name: Principal",
+        'error profiles/b.json:1: it is empty; write at least {"name": "Principal"}',
+        "error profiles/c.yaml:1: it is empty; write at least name: Principal",
+        (
+            "error profiles/d.yaml: it is a link to a file that does not exist; create that "
+            "file, or remove the link"
+        ),
+        (
+            "error profiles/e\\netc x: \\u202eall is well.yaml:2: unknown field 'typ'; "
+            "did you mean 'type'?"
+        ),
+        (
+            "warning profiles/f.yaml:2: profile 'F': its model configuration 'careful' is broken; "
+            "correct llm_configs/careful.yaml:2"
+        ),
+    ]
+
+
+def test_an_item_for_another_agent_is_told_and_one_for_an_agent_that_is_not_there() -> None:
+    text = observer().replace("inbox_item:", "target_agent_id: TARGET\n      inbox_item:")
+    write("agent_profiles/profiles/p.yaml", f"name: P\n{text.replace('TARGET', 'b')}")
+    agents(agent("a", profile="P"), agent("b"))
+    (problem,) = found()
+    place, not_yet = (
+        "agent_profiles/profiles/p.yaml",
+        "items to another agent are not delivered yet",
+    )
+    assert (problem.level, str(problem)) == ("warning", f"{place}:7: {not_yet}; write self")
+    write("agent_profiles/profiles/p.yaml", f"name: P\n{text.replace('TARGET', 'c')}")
+    assert [str(one) for one in found()] == [
+        (
+            f"{place}:2: profile 'P': rule 'look' has an item for agent 'c', which does not "
+            "exist; write self, or the id of an agent that there is"
+        ),
+        f"{place}:7: {not_yet}; write self",
+    ]
+
+
 def test_a_good_profile_has_no_problems_and_what_it_reads_in_vain_is_told() -> None:
     write("agent_profiles/llm_configs/calm.yaml", "name: calm\nmodel: claude-haiku-5-5\n")
     write("agent_profiles/profiles/p.yaml", "name: Principal\nllm_config_ref: calm\n")
@@ -71,6 +130,14 @@ def test_a_good_profile_has_no_problems_and_what_it_reads_in_vain_is_told() -> N
     assert problem.level == "warning"
     assert str(problem).endswith(
         "p.yaml:4: nothing is ever at 'state.stepp'; did you mean state.step?"
+    )
+    text = text.replace("state.stepp'] == 1", "state.step'] == 1")
+    ends = "type: end_agent_turn\n      message: At {{ state.stepp }}.\n"
+    write("agent_profiles/profiles/p.yaml", f"name: Principal\n{text}{ends}")
+    (problem,) = found()
+    assert problem.level == "warning"
+    assert str(problem).endswith(
+        "p.yaml:7: nothing is ever at 'state.stepp'; did you mean state.step?"
     )
 
 

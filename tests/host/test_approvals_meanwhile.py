@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bot.turn.results import BROKEN
 from registry.policy import ToolPolicy
 from simulators.messages.turns import Call, Turn, turn
 from simulators.telegram.faults import Fault
+from tests.host.profiled import PARTNER, write_profile
 from tests.host.stage import Stage, until
-from tests.host.tool_agent import PATIENCE, ToolAgent, asking, data, results, write
+from tests.host.tool_agent import PATIENCE, ToolAgent, asking, buttons, data, results, write
 
 
 async def test_an_agent_that_was_removed_meanwhile_ends_its_turn_with_a_word(stage: Stage) -> None:
@@ -20,6 +22,25 @@ async def test_an_agent_that_was_removed_meanwhile_ends_its_turn_with_a_word(sta
         await it.said("was removed, so nothing was done")
     assert agent.done == []
     assert len(stage.requests()) == 1
+
+
+async def test_an_agent_that_lost_its_profile_meanwhile_says_so_and_can_be_asked_again(
+    stage: Stage,
+) -> None:
+    write_profile(stage, "Clerkly", PARTNER)
+    agent = ToolAgent(stage, profile="Clerkly")
+    async with asking(agent, write(), "never") as it:
+        (stage.folder / "agent_profiles" / "profiles" / "clerkly.yaml").unlink()
+        await it.host.catalog.until(lambda now: now.lost_profile("clerk") is not None)
+        it.press("Once")
+        await it.said(BROKEN)
+        (apology,) = [one for one in it.room.messages.values() if one.text == BROKEN]
+        assert buttons(apology) == ["Try again"]
+        assert agent.done == []
+        write_profile(stage, "Clerkly", PARTNER)
+        await it.host.catalog.until(lambda now: now.lost_profile("clerk") is None)
+        stage.world.press_button(it.ann, it.room, apology.id, "Try again")
+        await it.said("never")
 
 
 async def test_a_tool_that_was_disabled_meanwhile_does_not_run_though_it_was_approved(

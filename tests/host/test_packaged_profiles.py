@@ -18,7 +18,7 @@ from tests.host.tool_agent import PATIENCE
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ASKS = "Does this message ask for something that depends on a date?"
-REFLECTS = "Reflect on your last answer: it names no source."
+REFLECTS = "Reflect on your last answer: no tool was used for it, and it gives no address."
 DATED = "A table for two on 12 March is booked."
 
 
@@ -115,7 +115,7 @@ async def test_the_researcher_reflects_before_it_answers_without_a_source_and_sh
     assert newest(second)[-1].startswith(REFLECTS)
     assert second["messages"][-2]["role"] == "assistant"
     assert "The tide is high." in str(second["messages"][-2])
-    pair.stage.script.on("It is low.\n\nSource: the same")
+    pair.stage.script.on("It is low.\n\nSource: https://tides.example/x")
     await pair.answered(whom, pair.researcher, "And now", own="tide-3")
     (third,) = pair.requests("tide-3")
     assert REFLECTS not in str(third)
@@ -136,20 +136,43 @@ async def test_the_researcher_reflects_once_though_it_calls_a_tool_and_still_has
     ]
 
 
-async def test_a_question_back_needs_no_source_and_an_address_is_one(pair: Pair) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Open Source software began in 1998.",
+        "High tide? At noon.",
+        "Flut ist um zwölf.\n\nQuelle: Tidenkalender",
+        "It is in the file:// scheme.",
+    ],
+)
+async def test_the_researcher_reflects_on_what_only_looks_as_if_it_had_a_source(
+    pair: Pair, answer: str
+) -> None:
+    whom, own = pair.room(pair.researcher), f"looks-{len(answer)}"
+    pair.stage.script.on(answer, answer)
+    assert await pair.answered(whom, pair.researcher, "Tell me", own=own) == answer
+    first, second = pair.requests(own)
+    assert REFLECTS not in str(first)
+    (said,) = newest(second)
+    assert said.startswith(REFLECTS)
+    assert "a question back to the person or a greeting, simply repeat it" in said
+
+
+async def test_an_address_or_a_tool_that_was_used_is_a_source_in_any_language(pair: Pair) -> None:
     whom = pair.room(pair.researcher)
-    pair.stage.script.on("Which harbour do you mean?", "High, says https://tides.example/x.")
+    call = Call("clock__get_current_time", {"timezone": "Europe/Paris"})
+    pair.stage.script.on("Hoch, laut https://tides.example/x.", turn(call), "Zwölf Uhr.")
     await pair.answered(whom, pair.researcher, "Is the tide high", own="which-5")
-    await pair.answered(whom, pair.researcher, "Whitby", own="whitby-5")
-    assert len(pair.requests("which-5")) == 2
+    await pair.answered(whom, pair.researcher, "What time is it", own="hour-5")
+    assert len(pair.requests("which-5")) == 3
     assert REFLECTS not in str(pair.requests("which-5"))
 
 
 async def test_the_researcher_is_told_its_tools_by_the_names_that_it_calls(pair: Pair) -> None:
     whom = pair.room(pair.researcher)
-    pair.stage.script.on(Text("Hello!\n\nSource: none"))
+    pair.stage.script.on(Text("Hello!"), again=True)
     await pair.answered(whom, pair.researcher, "hello", own="tools-6")
-    (request,) = pair.requests("tools-6")
+    request = pair.requests("tools-6")[0]
     assert "You look things up with these tools:" in system(request)
     for tool in request["tools"]:
         assert str(tool["name"]) in system(request)

@@ -1,5 +1,5 @@
 """An answer after which a rule lets the turn go on is a draft: never shown, never lost, never paid
-for twice."""
+for twice; and later turns do not take it for said."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pytest
 import pytest_asyncio
 
 from bot.telegram.markdown.renderer import MARK
+from bot.turn.results import REFUSED, SILENT
 from simulators.messages.turns import Call, HttpError, Stall, Text, Think, Turn, turn
 from simulators.testing.stage import PATIENCE, buttons
 from tests.host.profiled import CLOCK, ENVIRON, OBSERVER, PARTNER, Agent, House, Json, housed
-from tests.http.accounts import events_in
+from tests.http.accounts import events_in, write_instance
 from tests.http.api import OPERATOR, client_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -45,14 +46,24 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Shy", OBSERVER, TIME),
         ("Quick", PARTNER, TIME),
         ("Stopped", OBSERVER, TIME),
+        ("Cut", OBSERVER, TIME),
+        ("Denied", OBSERVER, TIME),
+        ("Distant", OBSERVER, TIME),
         ("Broken", OBSERVER, TIME),
         ("Careful", AGAIN, ASKS),
         ("Bound", OBSERVER, thinking("claude-sonnet-5-5", reasoningEffort="high")),
         ("Budget", OBSERVER, thinking("claude-haiku-4-5", reasoningEffort="low")),
         ("Cached", AGAIN, TIME | {"customInstructions": "You are Cached. " + "Be exact. " * 600}),
         ("Ending", ENDING, TIME),
+        ("Forgetful", OBSERVER, TIME),
+        ("Silent", OBSERVER, TIME),
     ]
-    folder, environ = tmp_path_factory.mktemp("drafts"), {**ENVIRON, **OPERATOR}
+    folder = tmp_path_factory.mktemp("drafts")
+    for name in ("distant", "ending"):
+        text = f"agent_type: {name}\naccount: t\ninstance_name: far-{name}\n"
+        write_instance(folder / "agent_configs", "t", f"far-{name}", text)
+    configs = str(folder / "agent_configs")
+    environ = {**ENVIRON, **OPERATOR, "AGENT_CONFIGS_DIR": configs, "HTTP_FACES": "openai"}
     async with housed(folder, *agents, servers=CLOCK, environ=environ) as house:
         yield house
 
@@ -108,24 +119,106 @@ async def test_an_event_stream_has_the_last_answer_alone(house: House) -> None:
     assert ended.json["metadata"]["partial_output"] == "so far"
 
 
-async def test_who_stops_the_next_step_keeps_the_draft_as_the_answer(house: House) -> None:
+async def test_what_a_rule_ended_as_an_error_is_no_fault_of_the_host_and_is_not_asked_again(
+    house: House,
+) -> None:
+    house["Ending"].script("so far", again=True)
+    words = {"model": "ending", "messages": [{"role": "user", "content": "go"}]}
+    path = "/v1/chat/completions"
+    async with client_of(house.host) as client:
+        key = await client.make_key(account="t")
+        base, body = "/accounts/t/agents/far-ending", {"message": "go", "session_id": "ruled"}
+        chat = await client.ask("POST", f"{base}/chat", key, json=body)
+        history = await client.ask("GET", f"{base}/history?session_id=ruled", key)
+        whole = await client.ask("POST", path, key, json=words)
+        stream = await client.ask("POST", path, key, json={**words, "stream": True})
+    assert (chat.status, chat.json["type"]) == (422, "urn:switchboard:problem:ended-by-rule")
+    assert (chat.json["detail"], chat.json["response"]) == ("No.", "so far")
+    metadata = chat.json["metadata"]
+    assert metadata.pop("error_type") == "EndedByRule"
+    assert metadata == history.json["messages"][-1]["metadata"]
+    assert metadata["completion_status"] == "partial"
+    wanted = {"type": "invalid_request_error", "param": None, "code": "ended_by_rule"}
+    assert (whole.status, whole.json["error"]) == (400, {"message": "No.", **wanted})
+    told = [json.loads(one.data or "") for one in events_in(stream.body.decode())[:-1]]
+    assert told[-1]["error"] == whole.json["error"]
+
+
+async def test_who_stops_the_next_step_never_sees_the_draft(house: House) -> None:
     agent = house["Stopped"]
-    agent.script("the first", Turn((Text("never whole"),), gate="second"))
+    agent.script("the first", Turn((Text("never whole"),), gate="second"), "new", "newer")
     agent.say("go")
     await agent.stage.sim.gates.reached("second")
     agent.say("/stop")
-    said = await agent.stage.answer(agent.room, agent.bot)
-    assert said.text == "the first\n\n(stopped)"
+    assert (await agent.stage.answer(agent.room, agent.bot)).text == "Stopped."
+    assert await agent.ask("again") == "newer"
+    assert "the first" not in agent.everywhere(2)  # nor does the model take it for what was read
+    drafts = [body["content"][0]["text"] for body in await house.records(agent, "model")]
+    assert drafts[0] == "the first"
 
 
-async def test_where_the_next_step_gets_no_answer_the_draft_stands(house: House) -> None:
+async def test_what_was_shown_before_a_draft_stays_where_the_next_step_is_stopped(
+    house: House,
+) -> None:
+    agent = house["Cut"]
+    agent.script(turn("let me look", NOW), "the draft", Turn((Text("no"),), gate="third"), "y", "z")
+    agent.say("go")
+    await agent.stage.sim.gates.reached("third")
+    agent.say("/stop")
+    assert (await agent.stage.answer(agent.room, agent.bot)).text == "let me look\n\n(stopped)"
+    assert await agent.ask("again") == "z"
+    assert "let me look" in agent.everywhere(3)
+    assert "the draft" not in agent.everywhere(3)
+
+
+async def test_where_the_next_step_gets_no_answer_the_apology_stands_alone(house: House) -> None:
     agent = house["Broken"]
     agent.script("the first", Turn(fault=HttpError(401, "invalid x-api-key")), "the next", "ok")
-    assert (await agent.ask()).startswith("the first\n\nI can't answer at the moment")
+    assert (await agent.ask()).startswith("I can't answer at the moment")
     (end,) = await house.records(agent, "end")
     assert end["outcome"] == "failed"
+    assert "the first" not in end["text"]
     assert await agent.ask("and now?") == "ok"
-    assert [text[:7] for text in agent.asked(2)][1:] == ["Reflect"]
+    assert "the first" not in agent.everywhere(2)
+
+
+async def test_a_refusal_after_a_draft_stands_alone(house: House) -> None:
+    agent = house["Denied"]
+    agent.script("the first", Turn(stop="refusal"), "new", "newer")
+    assert await agent.ask() == REFUSED
+    assert await agent.ask("again") == "newer"
+    assert "the first" not in agent.everywhere(2)
+
+
+async def test_over_http_no_draft_is_told_where_its_turn_is_stopped_or_fails(house: House) -> None:
+    task = {"agent_type": "distant", "task": "go", "tenant_id": "t", "user_id": "u"}
+    api = "/api/v1/agent"
+    wrong = Turn(fault=HttpError(401, "invalid x-api-key"))
+    house["Distant"].script("draft one", Turn((Text("no"),), gate="told"), "draft two", wrong)
+    async with client_of(house.host) as client:
+        key = await client.make_key(account="t")
+        begun = await client.ask("POST", f"{api}/execute?wait=0", key, json=task)
+        await house["Distant"].stage.sim.gates.reached("told")
+        stopped = await client.ask("DELETE", f"{api}/task/{begun.json['task_id']}", key)
+        after = {"Last-Event-ID": f"{begun.json['task_id']}-0-0"}
+        streamed = {**task, "stream": True}
+        ended = await client.ask("POST", f"{api}/execute", key, json=streamed, **after)
+        failed = await client.ask("POST", f"{api}/execute", key, json=streamed)
+        told = [json.loads(e.data or "") for e in events_in(failed.body.decode())[:-1]]
+        house["Distant"].script("draft three", wrong)
+        base, body = "/accounts/t/agents/far-distant", {"message": "go", "session_id": "s"}
+        chat = await client.ask("POST", f"{base}/chat", key, json=body)
+        history = await client.ask("GET", f"{base}/history?session_id=s", key)
+    result = stopped.json["result"]
+    assert result["success"] is False
+    assert "draft" not in str(result)
+    assert [one.data for one in events_in(ended.body.decode())] == ["[DONE]"]
+    assert [[*one] for one in told] == [["error", "partial", "error_type"]]
+    assert told[0]["partial"] is False
+    assert (chat.status, chat.json["response"]) == (502, "")
+    human, answer = history.json["messages"]
+    assert human["content"] == "go"
+    assert (answer["content"], answer["metadata"]["completion_status"]) == ("", "partial")
 
 
 async def test_a_turn_that_waits_for_people_keeps_its_message_and_sends_no_draft(
@@ -147,9 +240,9 @@ async def test_a_turn_that_waits_for_people_keeps_its_message_and_sends_no_draft
     assert len(set(ids)) == len(ids) == 2
 
 
-KEPT = {"Bound": ["three"], "Budget": ["two", "three", "five"]}
+KEPT = {"Bound": [], "Budget": ["two", "three", "five"]}
 """By agent, the thinking that the API gets back in the end: none of a draft; and where thinking is
-bound to what was before it, none of an answer that has read something."""
+bound to what was before it, none behind a draft, which is no longer there."""
 
 
 def thoughts(message: Json) -> list[Json]:
@@ -190,4 +283,34 @@ async def test_no_cache_keeps_what_passes_and_the_rest_is_read_from_it(house: Ho
     assert "cache_control" not in item["content"][-1]
     used = [body["usage"] for body in await house.records(agent, "model")]
     assert used[1][2] > 1_000
-    assert used[2][2] > used[1][2]
+    assert used[2][2] >= used[1][2]
+    assert first_message(agent, 2) == first_message(agent, 0)
+
+
+def first_message(agent: Agent, request: int) -> list[Json]:
+    """The first message of a request, without cache marks."""
+    first = agent.requests[request]["messages"][0]["content"]
+    return [{n: v for n, v in one.items() if n != "cache_control"} for one in first]
+
+
+async def test_an_answer_without_text_does_not_bring_back_the_draft(house: House) -> None:
+    agent = house["Silent"]
+    agent.script("a draft", "", turn("let me look", NOW), "a draft", "")
+    assert await agent.ask() == SILENT
+    assert await agent.ask() == "let me look"
+    assert not any("draft" in text for text in shown(agent))
+
+
+async def test_a_draft_is_not_in_the_requests_of_later_turns_nor_counted_for_them(
+    house: House,
+) -> None:
+    agent = house["Forgetful"]
+    agent.script("The code is 1111. " * 100, "The code is 2222.", "a draft", "the answer")
+    assert await agent.ask("the code?") == "The code is 2222."
+    assert "1111" in agent.everywhere(1)
+    await agent.ask("say it again")
+    said, again = agent.requests[2]["messages"][1:]
+    assert [block["text"] for block in said["content"]] == ["The code is 2222."]
+    assert again["role"] == "user"
+    assert "1111" not in agent.everywhere(3)
+    assert any("1111" in str(body["content"]) for body in await house.records(agent, "model"))

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from registry.profile_state import PATHS
-from simulators.messages.turns import Call, turn
+from simulators.messages.turns import Call, HttpError, Turn, turn
 from tests.host.profiled import House, housed
 from tests.http.api import OPERATOR, Client, client_of
 
@@ -55,6 +55,12 @@ flow_decider:
     condition: "v['state.step'] == 1"
     action: {type: loop_with_inbox_item}
 """
+READER = """
+pre_turn_observers:
+  - id: reads
+    condition: "v['message.text'] == 'never'"
+    action: {type: set_state, path: state.params.x, value: 1}
+"""
 NOW = Call("time__get_current_time", {"timezone": "UTC"})
 WRONG = Call("time__get_current_time", {"zone": "UTC"})
 
@@ -62,9 +68,9 @@ WRONG = Call("time__get_current_time", {"zone": "UTC"})
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     tools = {"mcpServers": ["time"], "whitelistPatterns": ["mcp:time:*"], "template": True}
-    agents = [("Watcher", WATCHER, tools), ("Setter", SETTER)]
+    agents = [("Watcher", WATCHER, tools), ("Setter", SETTER), ("Again", READER)]
     folder = tmp_path_factory.mktemp("state")
-    async with housed(folder, *agents, environ=OPERATOR) as house:
+    async with housed(folder, *agents, environ={**OPERATOR, "HTTP_FACES": "openai"}) as house:
         yield house
 
 
@@ -104,7 +110,7 @@ async def test_each_field_of_the_state_is_as_it_is_documented(house: House) -> N
         "agent.instructions": "You are Watcher.",
         "account.id": "default",
     }
-    assert before == wanted
+    assert before == {path: value for path, value in wanted.items() if value is not None}
     assert called["state.step"] == 1
     assert called["state.answer"] == "I look."
     assert called["state.current_action.name"] == "get_current_time"
@@ -116,10 +122,11 @@ async def test_each_field_of_the_state_is_as_it_is_documented(house: House) -> N
     assert again["state.step"] == 2
     assert again["state.tools_used"] == '["get_current_time"]'
     assert again["state.tasks"] == '{"get_current_time":{"status":"done","runs":2}}'
-    assert again["state.last_error"] is None
-    assert end["state.current_action"] is None
+    assert "state.last_error" not in again  # what is not there is None, and not recorded
+    assert "state.current_action" not in end
     assert end["state.answer"] == "It is noon."
     assert "timezone" in end["state.last_error"]
+    assert "{" not in end["state.last_error"][:20]
 
 
 async def test_a_task_brings_its_metadata_bounded_and_without_secrets(
@@ -153,6 +160,21 @@ async def test_a_task_brings_its_metadata_bounded_and_without_secrets(
     assert house["Watcher"].bot.token.partition(":")[2] not in str(given)
 
 
+async def test_of_messages_over_http_the_client_s_system_messages_are_there_and_nothing_else(
+    house: House, client: Client
+) -> None:
+    key = await client.make_key(account="t")
+    house["Watcher"].script("one", "two")
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+    for messages in (said, said[1:]):
+        body = {"model": "watcher", "messages": messages, "metadata": {"project": "P-8"}}
+        answer = await client.ask("POST", "/v1/chat/completions", key, json=body)
+        assert answer.status == 200, answer.body
+    people = await house.records(house["Watcher"], "person", http=True)
+    given = [one["given"].get("params") for one in people if one["given"]["text"] == "hi"]
+    assert sorted(given, key=str) == [None, {"instructions_of_the_client": "Be brief."}]
+
+
 async def test_what_a_rule_sets_is_read_by_later_rules_and_ends_with_the_turn(
     house: House,
 ) -> None:
@@ -163,3 +185,22 @@ async def test_what_a_rule_sets_is_read_by_later_rules_and_ends_with_the_turn(
     sets = [body.get("set") for body in await house.records(agent, "rules")]
     first = {"state.params.tries": 1, "state.params.deep.er": [1]}
     assert sets == [first, None, first, None]
+
+
+async def test_a_message_that_is_tried_again_reads_as_before_without_what_it_quotes(
+    house: House,
+) -> None:
+    agent = house["Again"]
+    away = Turn(fault=HttpError(529, retry_after=3600))
+    agent.script("quoted words", away, "here it is")
+    await agent.ask()
+    world, (first, *_) = (
+        agent.stage.world,
+        [one for one in agent.room.messages.values() if one.author == agent.bot.id],
+    )
+    world.say(agent.ann, agent.room, "go", reply_to=first.id)
+    failed = await agent.stage.answer(agent.room, agent.bot, 2)
+    world.press_button(agent.ann, agent.room, failed.id, "Try again")
+    await agent.stage.answer(agent.room, agent.bot, 3)
+    assert "quoted words" in str(agent.asked())
+    assert [one["message.text"] for one in await house.seen(agent)] == ["hello", "go"]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from bot.cli import registry
 from bot.cli.main import parser_of
@@ -50,10 +51,12 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         ("Thinker", OBSERVER),
         ("Partner", PARTNER, TIME),
         ("Ruled", RULES, TIME),
+        ("Musing", OBSERVER + PARTNER),
         ("Plain", "description: It has no rules.", TIME),
     ]
     async with housed(tmp_path_factory.mktemp("try"), *agents, environ=OPERATOR) as house:
         house["Thinker"].script("a first thought", "the whole answer")
+        house["Musing"].script("When?")
         for name in ("Partner", "Ruled", "Plain"):
             house[name].script(turn("let me see", NOW), "it is noon")
         for agent in house.agents.values():
@@ -90,6 +93,24 @@ async def test_the_rules_that_a_turn_ran_with_do_the_same_over_its_records(
         assert step["added"] == body.get("added", [])
         assert (step["set"], step["flow"]) == (body.get("set", {}), body.get("flow"))
         assert step["recorded"]["profile"] == body["profile"]
+
+
+async def test_the_log_names_a_turn_of_a_chat_by_the_id_that_is_asked_for(house: House) -> None:
+    agent = house["Thinker"]
+    agent.script("one", "two")
+    with structlog.testing.capture_logs() as logs:
+        await agent.ask("and today?")
+        await house.idle()
+    (told,) = (one for one in logs if one["event"] == "turn.done")
+    said = await tried_over(house, told["turn"], OBSERVER, "--agent", told["agent"])
+    assert [one["text"] for one in said.data["steps"]] == ["one", "two"]
+
+
+async def test_what_was_withdrawn_with_the_end_of_a_turn_is_told(house: House) -> None:
+    said = await tried(house, house["Musing"], PARTNER)
+    ended = next(line for line in said.lines if line.startswith("  recorded: "))
+    assert "added SELF_REFLECTION_PROMPT; flow rule_no_tool_call_fallback; withdrawn at" in ended
+    assert ended.endswith(":1:post:observer_on_no_tool_call")
 
 
 async def test_rules_that_would_go_on_or_end_earlier_say_so_and_stop_there(house: House) -> None:

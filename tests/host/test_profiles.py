@@ -53,6 +53,12 @@ pre_turn_observers:
     condition: "v['state.step'] == 0"
     action: {type: add_to_inbox, target_agent_id: mate, inbox_item: {source: HELLO}}
 """
+AT_ONCE = """
+pre_turn_observers:
+  - id: at_once
+    condition: "v['state.step'] == 0"
+    action: {type: add_to_inbox, inbox_item: {source: NOTES, payload: "Mind the step."}}
+"""
 ENDING = """
 flow_decider:
   - id: bad
@@ -66,6 +72,18 @@ flow_decider:
     action: {type: end_agent_turn, outcome: success}
   - {id: think, condition: "True", action: {type: loop_with_inbox_item}}
 """
+TELLING = """
+flow_decider:
+  - id: broken
+    condition: "v['state.last_error']"
+    action:
+      {type: end_agent_turn, outcome: error, message: "The clock said {{ state.last_error }}."}
+  - id: fine
+    condition: "True"
+    action:
+      {type: end_agent_turn, message: "({{ message.text }}, step {{ state.step }})"}
+"""
+NOTING = OBSERVER.replace("SELF_REFLECTION_PROMPT", "NOTE")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -74,17 +92,23 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
     agents = [
         ("Thinker", OBSERVER, TIME),
         ("Partner", PARTNER, TIME),
-        ("Asking", OBSERVER + PARTNER, TIME),
+        ("Asking", NOTING + PARTNER, TIME),
+        ("Musing", OBSERVER + PARTNER, TIME),
+        ("Once", OBSERVER, short),
+        ("Gone", OBSERVER),
         ("Looper", LOOP, TIME),
         ("Both", OBSERVER + LOOP),
         ("Timely", AFTER_TOOLS, TIME),
         ("Told", PAYLOADS),
         ("Ender", ENDING),
+        ("Teller", TELLING, TIME),
         ("Short", LOOP, short),
-        ("Failing", OBSERVER + PARTNER),
-        ("Refused", OBSERVER + PARTNER),
+        ("Failing", NOTING + PARTNER),
+        ("Refused", NOTING + PARTNER),
         ("Logged", PARTNER),
         ("Placed", OBSERVER),
+        ("Leaving", AT_ONCE),
+        ("Named", OBSERVER.replace('"self"', '"named"')),
     ]
     async with housed(tmp_path_factory.mktemp("profiles"), *agents) as house:
         yield house
@@ -103,10 +127,7 @@ async def test_an_answer_without_a_tool_is_reflected_on_once_and_the_words_are_g
     assert len(agent.asked()) == 1
     assert agent.asked()[0].startswith("Reflect")
     assert await agent.ask("go on") == "more at last"
-    third = agent.requests[2]
-    assert "Reflect" not in str(third["messages"])
-    drafts = third["messages"][1]
-    assert [b["text"] for b in drafts["content"]] == ["a first thought", "the whole answer"]
+    assert "Reflect" not in agent.everywhere(2)
     assert agent.texts == ["the whole answer", "more at last"]
 
 
@@ -145,13 +166,48 @@ async def test_what_nobody_has_read_stands_behind_the_persons_next_message(house
     assert await agent.ask("a table") == "Which day?"
     assert len(agent.requests) == 1
     assert await agent.ask("Monday") == "Fine."
-    said, reflect = agent.asked()
+    said, note = agent.asked()
     assert said.endswith("Monday")
-    assert reflect.startswith("Reflect")
+    assert note.endswith(": NOTE.")
     first, second = await house.records(agent, "model")
     assert "read" not in first
     assert len(second["read"]) == 1
     assert [body["number"] for body in await house.records(agent, "rules")] == [1, 2]
+
+
+async def test_a_reflection_that_nobody_can_read_in_its_own_turn_is_withdrawn(
+    house: House,
+) -> None:
+    agent = house["Musing"]
+    agent.script("Which day?", "Fine.")
+    await agent.ask("a table")
+    assert await agent.ask("Monday") == "Fine."
+    assert "Reflect" not in str(agent.requests)
+    added, ended, *_ = await house.records(agent, "rules")
+    assert ended["withdrawn"] == [one["id"] for one in added["added"]]
+    assert (ended["phases"], ended["number"]) == ([], 1)
+    records = await house.records(agent)
+    assert records.index(ended) + 1 == records.index((await house.records(agent, "end"))[0])
+
+
+async def test_a_step_that_fails_takes_its_reflection_with_it(house: House) -> None:
+    agent = house["Gone"]
+    agent.script("a draft", Turn(fault=HttpError(401, "invalid x-api-key")), "new", "newer")
+    await agent.ask("a table")
+    assert await agent.ask("Monday") == "newer"
+    assert "Reflect" not in str(agent.requests[2]["messages"])
+
+
+async def test_where_no_step_can_follow_no_reflection_is_added(house: House) -> None:
+    agent = house["Once"]
+    agent.script("one", "two")
+    assert await agent.ask("a table") == "one"
+    assert await agent.ask("Monday") == "two"
+    assert "Reflect" not in str(agent.requests)
+    first, second = await house.records(agent, "rules")
+    assert first["phases"][0]["spent"] == ["observer_on_no_tool_call"]
+    assert first["phases"][0]["fired"] == []
+    assert "added" not in str([first, second])
 
 
 async def test_what_waits_outlives_a_turn_whose_model_never_answered(house: House) -> None:
@@ -161,7 +217,7 @@ async def test_what_waits_outlives_a_turn_whose_model_never_answered(house: Hous
     await agent.ask("a table")
     await agent.ask("Monday")
     await agent.ask("Tuesday, then")
-    assert sum(text.startswith("Reflect") for text in agent.asked()) == 1
+    assert sum(text.endswith(": NOTE.") for text in agent.asked()) == 1
     numbers = [body["number"] for body in await house.records(agent, "rules")]
     assert numbers == [1, 2, 3]
     (item,) = (await house.records(agent, "model"))[-1]["read"]
@@ -174,24 +230,37 @@ async def test_what_the_api_refuses_is_not_put_to_it_again_in_the_next_turn(hous
 
     def answer(request: ModelRequest) -> Turn:
         """Refuse what has the item in it."""
-        is_in = any("Reflect" in one.block["text"] for one in request.messages[-1].of("text"))
+        is_in = any(": NOTE." in one.block["text"] for one in request.messages[-1].of("text"))
         return refused if is_in else turn("Fine.")
 
     agent.script(answer, again=True)
     assert await agent.ask("a table") == "Fine."
     assert (await agent.ask("Monday")).startswith("I can't answer this")
-    assert "Reflect" in agent.asked()[-1]
+    assert ": NOTE." in agent.asked()[-1]
     assert await agent.ask("Tuesday, then") == "Fine."
-    assert "Reflect" not in agent.everywhere()
+    assert ": NOTE." not in agent.everywhere()
 
 
-async def test_an_item_that_the_api_refuses_by_its_place_leaves_the_draft_as_the_answer(
+async def test_an_item_that_the_api_refuses_by_its_place_shows_no_draft(
     house: House,
 ) -> None:
     agent = house["Placed"]
     wrong = Turn(fault=HttpError(400, "messages.2.content.0: this cannot be taken"))
     agent.script("the first", *[wrong] * 6)
-    assert (await agent.ask()).startswith("the first\n\nI can't answer this")
+    assert (await agent.ask()).startswith("I can't answer this")
+
+
+async def test_an_item_that_the_api_refuses_is_left_out_where_the_model_can_answer_without_it(
+    house: House,
+) -> None:
+    agent = house["Leaving"]
+    wrong = Turn(fault=HttpError(400, "messages.2.content.1: this cannot be taken"))
+    agent.script("one", wrong, "two", "three")
+    assert await agent.ask() == "one"
+    assert await agent.ask("and?") == "two"
+    assert [len(agent.asked(n)) for n in range(3)] == [2, 2, 1]
+    assert "one" in agent.everywhere()
+    assert await agent.ask("and now?") == "three"
 
 
 async def test_the_log_says_at_debug_what_rules_looked_at_and_saw(
@@ -209,7 +278,7 @@ async def test_the_log_says_at_debug_what_rules_looked_at_and_saw(
     (line,) = [one for one in logs if one["event"] == "rules.looked"]
     assert line["log_level"] == "debug"
     assert line["phases"][0]["looked"] == ["rule_tool_call_exists", "rule_no_tool_call_fallback"]
-    assert line["phases"][0]["seen"] == {"state.current_action": None}
+    assert line["phases"][0]["seen"] == {}  # what is not there is None
 
 
 async def test_a_loop_adds_one_item_only_and_a_second_rule_has_its_own(house: House) -> None:
@@ -266,6 +335,15 @@ async def test_an_item_for_another_agent_is_recorded_and_makes_no_step_here(hous
     assert "HELLO" not in agent.everywhere()
 
 
+async def test_an_agent_that_is_named_by_its_own_id_reads_the_item_itself(house: House) -> None:
+    agent = house["Named"]
+    agent.script("a draft", "the answer")
+    assert await agent.ask() == "the answer"
+    assert agent.asked()[0].startswith("Reflect")
+    first, *_ = await house.records(agent, "rules")
+    assert "to" not in first["added"][0]
+
+
 async def test_a_rule_ends_a_turn_well_or_with_an_error(house: House) -> None:
     agent = house["Ender"]
     agent.script("A", "B", "C", "D", "E")
@@ -277,6 +355,17 @@ async def test_a_rule_ends_a_turn_well_or_with_an_error(house: House) -> None:
     assert outcomes == ["failed", "failed", "done", "done"]
 
 
+async def test_the_message_of_a_rule_has_values_of_the_state_in_it(house: House) -> None:
+    agent = house["Teller"]
+    agent.script("A", turn(Call("time__get_current_time", {"zone": "UTC"})), "B")
+    assert await agent.ask("hello") == 'A\n\n("hello", step 1)'
+    said = await agent.ask("the time")
+    assert said.startswith('B\n\nThe clock said "')
+    assert said.endswith('".')
+    assert "timezone" in said
+    assert "{" not in said
+
+
 async def test_steps_of_rules_count_against_the_limit_and_the_last_answer_stands(
     house: House,
 ) -> None:
@@ -284,3 +373,5 @@ async def test_steps_of_rules_count_against_the_limit_and_the_last_answer_stands
     agent.script("one", "never")
     assert await agent.ask() == "one"
     assert len(agent.requests) == 1
+    (body,) = await house.records(agent, "rules")
+    assert [one.get("spent") for one in body["phases"]] == [["think", "again"]]

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from bot.menus.menu import PAGE
+from bot.turn.results import BROKEN
 from registry.snapshot import Snapshot
+from simulators.testing.stage import PATIENCE
 from simulators.testing.valkey import Valkey
 from tests.host.audit import audit_of
 from tests.host.menus import MenuUser
@@ -237,6 +239,8 @@ async def test_what_files_set_is_shown_and_an_agent_without_its_profile_says_so(
             assert owned in await say(command)
         path.unlink()
         await host.catalog.until(lambda one: one.lost_profile("echo") == "Filed")
+        told, at = "agent 'echo' does not answer", stage.world.private(boss, echo)
+        await stage.world.until(lambda: told in str(stage.texts(at, echo.id)), PATIENCE)
         gone = await say("/agent echo")
         assert gone.startswith("echo does not answer: there is no profile Filed.")
         assert gone.endswith(f"set another one in {stage.folder / 'agents.json'}:3.")
@@ -244,7 +248,8 @@ async def test_what_files_set_is_shown_and_an_agent_without_its_profile_says_so(
             key = await client.make_key(account="default")
             body = {"agent_type": "echo", "task": "go", "tenant_id": "default", "user_id": "u"}
             refused = await client.ask("POST", "/api/v1/agent/execute", key, json=body)
-            assert "The profile 'Filed' of 'echo' does not exist." in refused.json["output"]
+            assert (refused.status, refused.json["detail"].startswith(BROKEN)) == (503, True)
+            assert "there is no profile 'Filed'" in refused.json["detail"]
         user = MenuUser(stage, boss, echo)
         await user.open("/agents echo")
         assert "does not answer: there is no profile Filed." in await user.tap("Echo")

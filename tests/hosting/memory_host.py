@@ -233,7 +233,7 @@ async def serve(store: str, messages: str, agents: str, name: str) -> None:
             stores.journal,
             stores.approvals,
             approvers,
-            resolver.current,
+            resolver,
             clock,
             counters,
             EventLog(client),

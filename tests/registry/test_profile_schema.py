@@ -47,6 +47,8 @@ UNSEEN = (
     "mapping values",
     "occurs twice",
     "is not expanded",
+    "write the character itself",
+    "can add more than 32000",
 )
 """Words of mistakes that a schema cannot see."""
 NAMES = [

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from redis.asyncio import Redis
 
 from registry import profile_edits
 from registry.authorization import WriterPermissions
-from registry.binding import AgentBinding, BotIdentity
+from registry.binding import AgentBinding, Bindings, BotIdentity, LostProfile
 from registry.catalog import Catalog
 from registry.definition import AgentDefinition, LlmConfiguration
 from registry.draft_edits import Drafts
@@ -389,8 +390,14 @@ async def test_a_host_goes_on_with_the_last_good_ones_whatever_is_broken(folder:
         assert entry.value.to_json() == {"name": named}
 
 
-async def test_of_two_files_of_one_name_the_later_is_refused(folder: Folder) -> None:
+def type_of(now: Snapshot) -> str | None:
+    entry = now.profile("Principal")
+    return entry.value.type if entry else None
+
+
+async def test_of_two_files_of_one_name_the_one_in_force_stays(folder: Folder) -> None:
     folder.put("profiles/b.yaml", name="Principal", type="b")
+    await folder.until(lambda now: now.profile("Principal"))
     folder.put("profiles/c.yaml", type="c", name="Principal")
     await folder.until(lambda now: now.document.errors)
     assert folder.told() == [
@@ -401,13 +408,60 @@ async def test_of_two_files_of_one_name_the_later_is_refused(folder: Folder) -> 
     ]
     folder.put("profiles/a.yaml", name="Principal", type="a")
     now = await folder.until(lambda now: len(now.document.errors) == 2)
-    held = now.profile("Principal")
-    assert held is not None
-    assert held.value.type == "a"
-    for name in ("a", "b"):
-        (folder.folder / "profiles" / f"{name}.yaml").unlink()
-    await folder.until(lambda now: now.profile("Principal").value.type == "c")
+    assert type_of(now) == "b"
+    assert [one.partition(":")[0] for one in folder.told()] == [
+        "profiles/a.yaml",
+        "profiles/c.yaml",
+    ]
+    broken = folder.write("profiles/b.yaml", "name: Principal\ntype: [\n")
+    now = await folder.until(lambda now: len(now.document.errors) == 3)
+    assert type_of(now) == "b"  # its last good version still stays
+    anew = ProfileFiles(folder.folder)
+    await anew.reload()
+    assert anew.document.profiles["Principal"].value.type == "a"
+    broken.unlink()
+    await folder.until(lambda now: type_of(now) == "a")
+    (folder.folder / "profiles" / "a.yaml").unlink()
+    await folder.until(lambda now: type_of(now) == "c")
     assert folder.told() == []
+
+
+async def test_a_file_that_is_put_in_place_with_the_size_and_time_of_the_other_is_noticed(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.sources.file.GRAIN_SECONDS", 0.0)
+    path = folder.put("profiles/p.yaml", name="Principal", type="one")
+    await folder.until(lambda now: type_of(now) == "one")
+    before = path.stat()
+    path.write_text(path.read_text().replace("one", "two"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_ino, path.stat().st_size) == (before.st_ino, before.st_size)
+    await folder.until(lambda now: type_of(now) == "two")
+
+
+async def test_where_a_file_is_broken_at_the_start_no_other_profile_takes_its_place(
+    tmp_path: Path, valkey: Valkey
+) -> None:
+    agents = {"agents": [{"id": n.lower(), "name": n, "profile": n} for n in ("Partner", "Own")]}
+    async with opened(tmp_path / "p", valkey, agents) as before:
+        await before.store(profile("Own"))
+        assert [before.now.lost_profile(id) for id in ("partner", "own")] == [None, None]
+    async with opened(tmp_path / "q", valkey, agents) as folder:
+        folder.write("profiles/p.yaml", "name: Partner\ntype: [")
+        await folder.until(lambda now: now.document.errors)  # it was good when the host began
+        assert folder.now.lost_profile("partner") is None
+        folder.write("profiles/q.json", '{"type": 1, \n"name": "Own"}')
+    async with opened(tmp_path / "q", valkey, agents) as folder:
+        assert [folder.now.lost_profile(id) for id in ("partner", "own")] == ["Partner", "Own"]
+        assert "Partner" not in folder.now.all_profiles.profiles
+        with pytest.raises(Owned):
+            await folder.store(profile("Own", type="other"))
+        folder.write("profiles/p.yaml", "name: Partner\ntype: mine\n")
+        (folder.folder / "profiles" / "q.json").unlink()
+        await folder.until(lambda now: not now.lost_profile("own") and not now.document.errors)
+        held = folder.now.profile("Partner")
+        assert held is not None
+        assert held.value.type == "mine"
 
 
 async def test_a_reference_to_nothing_changes_nothing_until_it_can_be_followed(
@@ -712,12 +766,17 @@ def test_an_agent_without_its_profile_answers_nowhere() -> None:
         assert id not in snapshot.runnable
     found = snapshot.resolve(bot, 1, 1)
     assert found.agent_id is None
-    assert found.why == (
-        "the binding of this bot names 'x', whose profile 'Principle' does not exist; "
-        "the profile 'Principle' of the default agent 'x' does not exist; no agent"
+    assert found.lost == LostProfile("x", "Principle")
+    assert (
+        found.why == "the binding of this bot names 'x', whose profile 'Principle' does not exist"
     )
+    bindings = replace(snapshot, bindings=Bindings())
+    assert bindings.resolve(bot, 1, 1).lost == found.lost
     (unanswered,) = snapshot.unanswered([bot])
-    assert "/default y" in unanswered.cure
+    assert str(unanswered) == (
+        "@demobot: its agent 'x' does not answer: there is no profile 'Principle'; did you mean "
+        "Principal?"
+    )
     assert [str(one) for one in snapshot.problems] == [
         (
             "a.json:1: agent 'x' does not answer: there is no profile 'Principle'; did you mean "

@@ -24,6 +24,7 @@ STATE: dict[str, Any] = {
     "state.params.on": True,
     "state.params.empty": {},
     "state.params.numbers": [1, 2.5, False],
+    "state.params.none_yet": [],
     "state.params.größe": "M",
     "inbox.count": 0,
     "person.role": "everyone",
@@ -74,6 +75,14 @@ def holds(text: str, state: dict[str, Any] = STATE) -> bool:
         ("v['state.tools_used'] == ['search', 'read']", True),
         ("v['state.tools_used'] != ('search', 'read')", False),
         ("v['state.tools_used'] == []", False),
+        ("v['state.tools_used'] != []", True),
+        ("v['state.tools_used'] == ['read', 'search']", False),
+        ("v['state.params.none_yet'] == [] and [] == v['state.params.none_yet']", True),
+        ("v['state.params.none_yet'] != [] or v['state.params.none_yet']", False),
+        ("v['state.params.nothing'] == []", False),
+        ("v['state.params.numbers'] == [1.0, 2.5, False]", True),
+        ("v['state.params.numbers'] == [1, 2.5, 0]", False),
+        ("v['state.params.numbers'] != [1, 2.5, 0]", True),
         ("v['state.current_action'] in ['a']", False),
     ],
 )
@@ -347,7 +356,8 @@ def number(value: Any) -> bool:
 def alike(one: Any, other: Any) -> bool:
     if number(one) and number(other):
         return bool(one == other)
-    one, other = (tuple(side) if isinstance(side, list) else side for side in (one, other))
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(alike(*pair) for pair in zip(one, other, strict=True))
     return type(one) is type(other) and one == other
 
 
@@ -373,3 +383,13 @@ def test_a_condition_holds_where_its_rule_does_and_nowhere_else(
 
 def test_a_dozen_comparisons_are_one_condition() -> None:
     assert holds(" or ".join(["v['state.step'] == 3"] * 11 + ["v['state.step'] < 3"]))
+
+
+words = st.text("abqzé7 ", max_size=6)
+
+
+@given(words, st.text("abqzé7 ", max_size=40) | st.lists(words, max_size=3))
+def test_a_text_is_found_wherever_it_stands(wanted: str, where: Any) -> None:
+    condition = compiled(f"'{wanted}' in v['state.answer']")
+    assert condition.holds(lambda _path: where) is (wanted in where)
+    assert compiled(f"'{wanted}' not in v['a']").holds(lambda _path: where) is (wanted not in where)

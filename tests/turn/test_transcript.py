@@ -241,6 +241,23 @@ def test_long_texts_weigh_more_than_short_ones() -> None:
         assert cache.get("bot:1", ref(1)).count == kept
 
 
+def test_drafts_count_no_more_once_their_turn_has_ended() -> None:
+    def said(words: str, step: int) -> Record:
+        return answer(0, step, [{"type": "text", "text": words}], model="claude-haiku-4-5")
+
+    rules, end = (
+        Record("rules", {"turn": "0", "goes_on": True}),
+        Record("end", {"turn": "0", "outcome": "done"}),
+    )
+    plain, drafted = Transcript(), Transcript()
+    plain.load([person(0), said("final", 0), end])
+    drafted.load([person(0), said("draft" * 99, 0), rules, said("final", 1)])
+    assert drafted.size > plain.size + 400
+    drafted.load([end])
+    assert drafted.size == plain.size == drafted.turns[0].size
+    assert drafted.messages("p") == plain.messages("p")
+
+
 @pytest.mark.parametrize("sign", ["a", "ж", "漢", "🙂"])
 @pytest.mark.parametrize("counted", [True, False], ids=["counted", "by bytes"])
 def test_a_conversation_is_cut_to_the_room_that_its_model_has(sign: str, counted: bool) -> None:

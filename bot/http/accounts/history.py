@@ -57,7 +57,7 @@ def history_of(
             failure = body.get("summary", {}).get("failure")
             if failure or body["outcome"] == "failed":  # its text is the host's, and no answer
                 facts = facts or partial_facts(failure or body["text"], 0)
-            text = _shown(body, said_in(said) if facts else None)
+            text = _shown(body, said_in(said, goes_on="summary" not in body) if facts else None)
             files = listed(kept)
             if text or facts or files:
                 more = {**(facts or {}), "artifacts": files} if files else facts

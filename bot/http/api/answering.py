@@ -12,9 +12,12 @@ from bot.http.api.caller import Caller
 from bot.http.api.needs import Host
 from bot.http.api.offered import find_offered
 from bot.http.api.problems import CONFIG_FIELD, NOT_FOUND, PRESET_FIELD, ApiError
+from bot.turn.results import BROKEN
+from registry.expansion import unknown_name
 from registry.instance import SLASH, instance_id
 from registry.preset import preset_key
 from registry.preset_rules import fault_of
+from registry.roles import CORE, DEFAULT_ACCOUNT, verdict
 from registry.snapshot import Snapshot
 
 _PRESET = "A preset of yours: its agent answers, under it. See `/api/v1/agent-instances`."
@@ -75,9 +78,25 @@ def _under_preset(snapshot: Snapshot, caller: Caller, account: str, id: str) -> 
     if not reaches_base(snapshot, caller, base):
         detail = f"This key reaches {caller.agent} alone, and the preset stands on another agent."
         raise ApiError(403, "denied", detail, field=PRESET_FIELD)
+    require_profile(snapshot, caller, base)
     if why := fault_of(snapshot, owner, preset):
         raise ApiError(422, "preset-unusable", why, field=PRESET_FIELD)
     return ChosenAgent(base, account, key, snapshot.agents[base].revision)
+
+
+def require_profile(snapshot: Snapshot, caller: Caller, id: str) -> None:
+    """Raise ApiError where an agent or an instance lacks its profile, so that it cannot answer.
+
+    Those who may see profiles, and keys of the operator's own account, read which one that is.
+    """
+    if (profile := snapshot.lost_profile(id)) is None:
+        return
+    detail = BROKEN
+    may = verdict(caller.actor.grants, "read", CORE) == "yes"
+    if may or caller.account == DEFAULT_ACCOUNT:
+        message, cure = unknown_name("profile", profile, snapshot.all_profiles.profiles)
+        detail = f"{BROKEN} Agent '{id}' does not answer: {message}; {cure}"
+    raise ApiError(503, "profile-missing", detail)
 
 
 def reaches_base(snapshot: Snapshot, caller: Caller, base: str) -> bool:

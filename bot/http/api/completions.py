@@ -32,13 +32,14 @@ from bot.http.accounts.conversations import (
 from bot.http.accounts.history import EarlierMessage
 from bot.http.api import conversations as talk
 from bot.http.api import documents as docs
-from bot.http.api.answering import ChosenAgent, WhoAnswers, named
+from bot.http.api.answering import ChosenAgent, WhoAnswers, named, require_profile
 from bot.http.api.caller import Caller
 from bot.http.api.later import HEARTBEAT, Later, data_event
 from bot.http.api.needs import CallerDep, Host, HostDep, needs_key
 from bot.http.api.offered import Offered, find_offered, offered
-from bot.http.api.problems import CONFIG_FIELD, OPENAI, PRESET_FIELD, ApiError
+from bot.http.api.problems import CONFIG_FIELD, OPENAI, PRESET_FIELD, RULED, ApiError
 from bot.messages import Specialization, TaskContext
+from bot.turn.results import BY_RULE
 
 MODELS, COMPLETIONS = "/v1/models", "/v1/chat/completions"
 WAITING = "This waits for a person's approval of {}. Decide at {}/api/v1/approvals/{}?{}."
@@ -190,6 +191,7 @@ async def complete(
 ) -> Response:
     """Answer the last message of a conversation, at once or in chunks."""
     agent = _answering(host, caller, body)
+    require_profile(host.catalog.snapshot(), caller, agent.id)
     _refuse_unsupported(body)
     said = _read(body.messages)
     asker = talk.asker_of(caller, agent.account)
@@ -387,7 +389,7 @@ class _Completion:
         """Send the answer as one object; raises ApiError where there is none."""
         answer = await self.conversations.answer(self.turn)
         if answer.failure:
-            raise _failed(answer.failure)
+            raise _failed(answer.failure, answer.summary.get("error", ""))
         text, reason = answer.text, _reason(answer.summary)
         if answer.approval is not None:
             text, reason = "\n\n".join(filter(None, (text, self._waiting(answer.approval)))), "stop"
@@ -429,7 +431,7 @@ class _Completion:
             await self.stop()  # what was shown cannot be taken back, and is not continued
             await chunks.fail(_failed(_ANSWERED_ANEW))
         elif one.kind == "error":
-            await chunks.fail(_failed(found["message"]))
+            await chunks.fail(_failed(found["message"], found.get("error_type", "")))
         elif one.kind == "done":
             summary = orjson.loads(one.summary) if one.summary else {}
             await chunks.end(_reason(summary), TurnAnswer("", summary))
@@ -515,8 +517,13 @@ def _reason(summary: Mapping[str, Any]) -> str:
     return _REASONS.get(summary.get("stop", ""), "stop")
 
 
-def _failed(why: str) -> ApiError:
-    """What is said where the model failed; to ask again is for a person to decide."""
+def _failed(why: str, kind: str = "") -> ApiError:
+    """What is said where the model failed; to ask again is for a person to decide.
+
+    What a rule of the agent's profile ended is no fault: the request is one that it does not take.
+    """
+    if kind == BY_RULE:
+        return ApiError(422, RULED, why, more={"code": RULED.replace("-", "_")})
     return ApiError(502, "failed", why, headers={"x-should-retry": "false"})
 
 

@@ -37,16 +37,17 @@ from bot.http.api.answering import (
     WhoAnswers,
     is_of_path,
     named,
+    require_profile,
 )
 from bot.http.api.caller import Caller
 from bot.http.api.later import HEARTBEAT, Later, event, place
 from bot.http.api.needs import CallerDep, Host, HostDep, iso, needs_key
-from bot.http.api.problems import MEDIA_TYPE, ApiError, not_found
+from bot.http.api.problems import MEDIA_TYPE, RULED, ApiError, not_found
 from bot.http.api.sign_in import set_cookie
 from bot.http.api.visitors import CHAT_COOKIE, cookies_of
 from bot.ops.tasks import cancel_and_wait
 from bot.store.events import START
-from bot.turn.results import OVER_A_LIMIT, TOO_MANY
+from bot.turn.results import BY_RULE, OVER_A_LIMIT, TOO_MANY, partial_facts
 from registry.errors import InvalidValue
 from registry.roles import Target, Tier, may_write
 
@@ -265,6 +266,7 @@ async def chat(
     who = answering(host, caller, account, instance, body)
     if (unknown := host.catalog.snapshot().unknown_type(who.id)) is not None:
         raise ApiError(422, "unknown-type", unknown_type(unknown))
+    require_profile(host.catalog.snapshot(), caller, who.id)
     session = session_of(request, caller, who, body.session_id)
     turn = await send(request, host, session, body.message, grows=False)
     return later_answer(request, host, session, turn, answer_json, on_disconnect)
@@ -575,8 +577,14 @@ def answer_json(turn: SentMessage, answer: TurnAnswer) -> Response:
 
 
 def failure(turn: SentMessage, answer: TurnAnswer) -> ApiError:
-    """What is said where the model failed, with what it said until then."""
+    """What is said where the model failed, or a rule ended the turn, with what was said until then.
+
+    What a rule decided would be decided again, so that nobody is to ask again by themselves.
+    """
+    kind = answer.summary.get("error")
     metadata = answer.summary.get("partial") or {"completion_status": "partial"}
+    if kind == BY_RULE:  # its history has the same facts
+        metadata = {**partial_facts(answer.failure, 0), "error_type": kind}
     if answer.artifacts:
         metadata = {**metadata, "artifacts": answer.artifacts}
     more = {
@@ -586,10 +594,12 @@ def failure(turn: SentMessage, answer: TurnAnswer) -> ApiError:
         "output_id": turn.turn,
         "session_id": turn.session,
     }
-    if answer.summary.get("error") in OVER_A_LIMIT:
-        wait = 60 if answer.summary["error"] == TOO_MANY else seconds_to_midnight()
+    if kind in OVER_A_LIMIT:
+        wait = 60 if kind == TOO_MANY else seconds_to_midnight()
         headers = {"Retry-After": str(wait)}
         return ApiError(429, "too-many", answer.failure, headers=headers, more=more)
+    if kind == BY_RULE:
+        return ApiError(422, RULED, answer.failure, more=more)
     return ApiError(502, "failed", answer.failure, more=more)
 
 
@@ -627,6 +637,7 @@ async def begin_stream(request: Request, caller: Caller, host: Host, wanted: Wan
         if (unknown := host.catalog.snapshot().unknown_type(wanted.who.id)) is not None:
             said = event("error", orjson.dumps({"message": unknown_type(unknown)}).decode())
             return Response(said, media_type=EVENT_STREAM, headers=own)
+        require_profile(host.catalog.snapshot(), caller, wanted.who.id)
         session = session_of(request, caller, wanted.who, wanted.session)
         turn = await send(request, host, session, wanted.message, grows=True)
     response = event_stream(own)

@@ -21,6 +21,8 @@ PRESET_FIELD, CONFIG_FIELD = "agent_instance_id", "agent_config_name"
 REASON_HEADERS = "the header Change-Reason or Change-Ticket"
 OPENAI, OPENAI_PREFIX = "openai", "/v1/"
 """A face of the API, and where its routes are: their errors have the form that OpenAI's have."""
+RULED = "ended-by-rule"
+"""The kind of problem where a rule of an agent's profile ended the turn as an error."""
 RETRY_SECONDS = 1
 NOT_FOUND = "There is nothing here, or nothing that this key may see."
 """What every 404 says: of what is unknown, and of what is another account's."""

@@ -17,7 +17,7 @@ from bot.http.accounts.conversations import SentMessage, TurnEvent
 from bot.http.accounts.tasks import OVER, TIMED_OUT, Tasks, TaskStatus, result_of
 from bot.http.accounts.webhooks import MOST_URL
 from bot.http.api import documents as docs
-from bot.http.api.answering import WhoAnswers, named
+from bot.http.api.answering import WhoAnswers, named, require_profile
 from bot.http.api.caller import Caller
 from bot.http.api.conversations import (
     EVENT_STREAM,
@@ -417,6 +417,7 @@ async def _execute(
         if agent is None:
             detail = f"Unknown agent type: {name}. {_CURE}"
             raise ApiError(404, "unknown-type", detail, field="agent_type")
+        require_profile(host.catalog.snapshot(), caller, agent)
         once, hears = request.headers.get("idempotency-key"), body.webhook
         if hears is not None:
             check_webhook(host, hears.url)

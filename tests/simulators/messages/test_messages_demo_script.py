@@ -326,7 +326,7 @@ async def test_every_place_has_a_zone_that_exists() -> None:
 
 
 REMINDED = "Does this depend on a date? If so, ask for the date in one short question."
-REFLECT = "Reflect on your last answer: it names no source."
+REFLECT = "Reflect on your last answer: no tool was used for it, and it gives no address."
 
 
 async def test_a_plan_without_a_day_is_taken_for_today_unless_the_script_is_reminded(
