@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = {"lines": 68_500, "lines of code": 48_500, "files": 285}
+MOST = {"lines": 68_500, "lines of code": 49_000, "files": 285}
 """What there is today, and no more: a feature that is added brings its own lines."""
 MOST_PARTS = 7
 LEAST_LINES = 40
