@@ -14,7 +14,7 @@ from simulators.messages.conversation import Message
 from simulators.messages.turns import Call, Text, Turn
 from simulators.messages.validate import ModelRequest
 
-FIRST, AGAIN = "The first reminder of the proof.", "Reflect: the second reminder of the proof."
+FIRST, AGAIN = "The first reminder of the proof.", "The second reminder of the proof."
 LEAVES = "leaves a reminder"
 Reminders = tuple[str, ...]
 

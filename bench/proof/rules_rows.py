@@ -33,7 +33,7 @@ PROFILE: dict[str, Any] = {
             "condition": "not v['state.current_action']",
             "action": {
                 "type": "add_to_inbox",
-                "inbox_item": {"source": "SELF_REFLECTION_PROMPT"},
+                "inbox_item": {"source": "AGAIN"},
             },
         },
         {
@@ -54,7 +54,7 @@ PROFILE: dict[str, Any] = {
             "action": {"type": "end_agent_turn", "outcome": "success"},
         },
     ],
-    "text_definitions": {"FIRST": FIRST, "SELF_REFLECTION_PROMPT": AGAIN},
+    "text_definitions": {"FIRST": FIRST, "AGAIN": AGAIN},
 }
 
 

@@ -122,7 +122,11 @@ async def test_a_bot_by_token_and_one_by_a_tap_are_polled_at_once_and_their_toke
         assert "1 binding will bind nothing: telegrambot:7100001." in asked
         assert done.startswith("Removed @first_7100001_bot: I no longer answer in it.")
         await until(lambda: not first.updates.polled, SOON)
-        for host in hosts:
+        await until(
+            lambda: all(one.identity.id != first.id for host in hosts for one in host.fleet.lines),
+            SOON,
+        )
+        for host in (*hosts, hosts[0]):  # each has seen then what the other says of itself
             await host.known_bots.refresh()
         assert "7100001" not in await say("/bots")
         client = valkey.client()

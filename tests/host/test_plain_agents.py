@@ -105,4 +105,6 @@ def test_the_shipped_file_has_no_agents_and_the_demo_has_its_own() -> None:
         return list(load_document(path.read_text("utf-8"), str(path)).agents)
 
     assert ids(ROOT / "agents.json") == []
-    assert ids(Path(demo.__file__).with_name("agents.json")) == ["meridian", "quill", "operator"]
+    assert ids(Path(demo.__file__).with_name("agents.json")) == [
+        *("meridian", "quill", "operator", "concierge", "almanac"),
+    ]
