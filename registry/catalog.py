@@ -645,6 +645,8 @@ class Catalog:
             target = self._target_of(where, text if text is not None else current)
             with _retried(expected in (None, DELETED)):
                 number = await self._write(where, text, revision, change, target)
+                if text is None and current is not None:
+                    await self._put_back_if_used(kind, id, current, change)
                 return Written(number, created=current is None)
             return None
 
@@ -1002,11 +1004,14 @@ class Catalog:
         of, name = named
         found = self._snapshot.profile(name) if of == "profile" else self._snapshot.llm_config(name)
         where = stored.key_of(of, name)
-        if found is None and await self.writable.text(where) is None:
+        if found is not None:
+            return
+        if self.owner(where) is not None or await self.writable.text(where) is None:
             async with self.writable.using(where) as store:
                 last = next((one for one in await store.history(where, 2) if one.text), None)
-            number = last.number if last else 0
-            raise errors.DocumentErrors(reference_problems(self._snapshot, of, id, name, number))
+            raise errors.DocumentErrors(
+                reference_problems(self._snapshot, of, id, name, last, self.owner(where))
+            )
 
     async def _require_unused(self, kind: Kind, id: str) -> None:
         """Raise InUse for a profile or a configuration to which something refers by now."""
@@ -1015,6 +1020,19 @@ class Catalog:
             self._refresh()
             if said := in_use(self._snapshot, kind, id):
                 raise errors.InUse(said)
+
+    async def _put_back_if_used(self, kind: Kind, id: str, text: str, change: Change) -> None:
+        """Raise InUse where something began to refer to what was deleted at the same moment.
+
+        What was deleted is there again then.
+        """
+        try:
+            await self._require_unused(kind, id)
+        except errors.InUse:
+            again = replace(change, action=f"put back {kind}", key=f"{change.key}:back")
+            with suppress(errors.RevisionConflict):  # somebody else has stored another one
+                await self._write(stored.key_of(kind, id), text, None, again, CORE)
+            raise
 
     def owner(self, where: str) -> str | None:
         """The place of what the operator has in place of a key of the store; None for nothing."""

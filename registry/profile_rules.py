@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from registry.errors import Level, Problem
 from registry.expansion import unknown_name
-from registry.revisions import Kind
+from registry.revisions import Kind, Revision
 from registry.snapshot import Document, Entry, Snapshot
 
 if TYPE_CHECKING:  # most hosts have no profiles
@@ -124,16 +124,25 @@ def in_use(snapshot: Snapshot, kind: Kind, name: str) -> str:
 
 
 def reference_problems(
-    snapshot: Snapshot, kind: Kind, id: str, name: str, last: int = 0
+    snapshot: Snapshot,
+    kind: Kind,
+    id: str,
+    name: str,
+    last: Revision | None = None,
+    place: str | None = None,
 ) -> Iterator[Problem]:
     """That a document names a profile or a configuration (of this `kind`) that is not there.
 
-    `last` is the number of its last version where it was deleted.
+    `last` is its last version where it is gone, `place` that of its file where this is broken.
     """
     known = snapshot.all_profiles
     names = known.profiles if kind == "profile" else known.llm_configs
     message, cure = unknown_name(NOUNS[kind], name, names)
-    if last:
-        cure = f"it was deleted; /restore {kind} {name} {last} brings it back"
+    if place is not None:
+        message, cure = f"the {NOUNS[kind]} '{name}' cannot be used", f"correct {place}"
+    elif last is not None and last.place:
+        cure = f"it was in {last.place}: put the file back, or name another one"
+    elif last is not None:
+        cure = f"it was deleted; /restore {kind} {name} {last.number} brings it back"
     path = "profile" if kind == "profile" else "llm_config_ref"
     yield Problem(id, message, cure, path=path)

@@ -274,6 +274,56 @@ async def test_what_is_in_use_is_not_deleted(stored: Folder, packaged: Path) -> 
         await profile_edits.delete(catalog, ENGINEER, "profile", "Guide", key="d5")
 
 
+async def test_a_profile_that_is_taken_while_it_is_deleted_is_not_gone(
+    stored: Folder, tmp_path: Path, valkey: Valkey
+) -> None:
+    client = Redis.from_url(valkey.url)
+    other = Catalog(FileSource(tmp_path / "agents.json"), RedisStore(client))
+    await other.reload()
+    for number, host in enumerate((stored.catalog, other) * 4):
+        name, taker = f"Race{number}", agent(f"racer{number}", profile=f"Race{number}")
+        await stored.store(profile(name))
+        await other.reload()
+        removed, taken = await asyncio.gather(
+            profile_edits.delete(host, ENGINEER, "profile", name, key=f"gone {number}"),
+            stored.catalog.create_agent(ENGINEER, taker, key=f"new {number}"),
+            return_exceptions=True,
+        )
+        await stored.catalog.reload()
+        is_there = stored.now.profile(name) is not None
+        is_taken = not isinstance(taken, BaseException)
+        assert is_there or not is_taken, (number, removed, taken)
+        assert isinstance(removed, InUse) is is_there
+    await client.aclose()
+
+
+async def test_the_cure_for_a_profile_of_a_file_is_the_file(stored: Folder) -> None:
+    file = stored.put("profiles/obs.yaml", name="Obs")
+    await stored.until(lambda now: now.profile("Obs") is not None)
+    await stored.history.note_all()
+    await stored.create(profile="Obs")
+    file.unlink()
+    await stored.until(lambda now: now.profile("Obs") is None)
+    await stored.history.note_all()
+    with pytest.raises(DocumentErrors, match=r"it was in .*obs\.yaml.*: put the file back"):
+        await stored.catalog.update_agent(ENGINEER, agent(name="Y", profile="Obs"), key="u")
+
+
+async def test_a_profile_that_a_broken_file_hides_is_not_to_be_named(
+    tmp_path: Path, valkey: Valkey
+) -> None:
+    place = tmp_path / "agent_profiles" / "profiles" / "obs.yaml"
+    place.parent.mkdir(parents=True)
+    place.write_text("name: Obs\nno_such_field: 1\n")
+    client = Redis.from_url(valkey.url)
+    await client.set("agent:profile:Obs", '{"name": "Obs"}')
+    await client.aclose()
+    async with opened(tmp_path / "agent_profiles", valkey, {"agents": []}) as folder:
+        assert folder.now.profile("Obs") is None
+        with pytest.raises(DocumentErrors, match=r"'Obs' cannot be used; correct .*obs\.yaml"):
+            await folder.create(profile="Obs")
+
+
 async def test_with_two_persons_profiles_are_changed_in_files_alone(
     tmp_path: Path, valkey: Valkey
 ) -> None:
