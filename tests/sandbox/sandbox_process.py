@@ -36,6 +36,7 @@ WITHOUT_TOOLS = {
     "agents": [{"id": "operator", "name": "Operator", "mcpServers": []}],
     "defaultAgentId": "operator",
 }
+_HOST = re.compile(r"with a page:  (http://127\.0\.0\.1:\d+)")
 _URL = re.compile(r"(?:is open:  |answers at )(http://127\.0\.0\.1:\d+)")
 
 
@@ -126,6 +127,17 @@ class Sandbox:
         async with self._session().post(self.url + path, json=body) as response:
             assert response.status == 200, await response.text()
             return await response.json()
+
+    async def settled(self, seconds: float = 60) -> None:
+        """Return once the host has receipted all that people said."""
+        url = _HOST.findall(self.said)[-1] + "/health"
+        async with asyncio.timeout(seconds):
+            while True:
+                async with self._session().get(url) as response:
+                    bots = (await response.json())["bots"]
+                if all(bot["backlog"] == 0 for bot in bots):
+                    return
+                await asyncio.sleep(0.02)
 
     async def say(self, room: str, text: str, person: int = ANN, **more: Any) -> int:
         """A person says something; the message's id."""
