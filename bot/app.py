@@ -1058,7 +1058,7 @@ class App:
         snapshot = self.catalog.snapshot()
         conflicts = snapshot.conflicts(line.identity for line in self.fleet.lines)
         stored = self._stored_bots.problems() if hasattr(self, "_stored_bots") else ()
-        own = (*snapshot.document.errors, *snapshot.lost_profiles(), *conflicts, *stored)
+        own = (*snapshot.document.errors, *snapshot.lost_profiles, *conflicts, *stored)
         return [*own, *self.specializations.problems]
 
 

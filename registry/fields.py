@@ -254,7 +254,7 @@ _CURES: Mapping[str, str] = {
     "is longer than": "shorten it",
     "has more than": "keep fewer",
 }
-"""How to fix what says by itself what is wrong, by how that begins."""
+"""How to fix what says by itself what is wrong, by words in it; the first that match count."""
 
 
 def with_cure(issue: ValidationIssue, model: type[BaseModel]) -> ValidationIssue:

@@ -66,7 +66,7 @@ class Layer:
 class Base:
     """The definition that layers are laid over: its servers, and where its fields are written.
 
-    `profile` is what it names one as, which lies below what it says itself.
+    `profile` is the one that the definition names: it lies below what the definition says itself.
     """
 
     definition: AgentDefinition

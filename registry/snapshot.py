@@ -536,14 +536,13 @@ class Snapshot:
                 message = f"the draft of '{draft.value.agent}' cannot answer: {message}"
                 yield Problem(draft.place, message, cure, level="warning", path="profile")
 
+    @cached_property
     def lost_profiles(self) -> list[Problem]:
-        """Agents that do not answer, as their profiles are not there; quick where none is lost."""
-        named = {id: one.value.profile for id, one in self.agents.items() if one.value.profile}
-        lost = {name for name in {*named.values()} if self.profile_in_force(name) is None}
+        """Agents that do not answer, as their profiles are not there."""
         return [
-            self._without_profile(id, self.agents[id], name)
-            for id, name in (named.items() if lost else ())
-            if name in lost
+            self._without_profile(id, one, name)
+            for id, one in self.agents.items()
+            if (name := self.lacked_by(one.value))
         ]
 
     def _without_profile(self, id: str, entry: Entry[AgentDefinition], name: str) -> Problem:

@@ -1,9 +1,10 @@
 """Conditions of profiles: what the state of a turn holds, compared and combined, and nothing else.
 
 `v['path.to.value']` reads the state; a path that is not there is None. Values are true as they are
-in Python. A condition is parsed and checked by the rules of `registry.conditions` when a profile is
-loaded, and made into plain functions then, so that it can neither call, reach nor cost more than it
-says. It never raises: values that cannot be compared are not equal, and none is the larger one.
+in Python. A condition is parsed as those of tools are (`registry.conditions`), checked by a grammar
+of its own when a profile is loaded, and made into plain functions then, so that it can neither
+call, reach nor cost more than it says. It never raises: values that cannot be compared are not
+equal, and none is the larger one.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def _kind_of(id: str) -> Kind:
 
 @command(
     "versions",
-    "show what it was before",
+    "show earlier versions of an agent or another document",
     needs=READ_DOCUMENTS,
     usage=f"[{WHICH}]",
     concurrent=True,

@@ -265,7 +265,7 @@ class Router:
         agent: RunnableAgent | None,
         command: str = "",
     ) -> None:
-        """Say no, at most once a minute for each command that there is, and so often in all.
+        """Say no: at most once a minute for each command, REFUSALS_A_MINUTE times for all together.
 
         Each refusal counts as a request of the person.
         """

@@ -64,8 +64,8 @@ class Rule:
 class RuleList:
     """The rules of one phase, in their order.
 
-    `finders` find the values of all paths that they read. `paths` are those that the first so many
-    of them read.
+    `finders` find the values of all paths that they read. `paths[n]` are those that the first n
+    rules read.
     """
 
     rules: tuple[Rule, ...]
@@ -146,12 +146,11 @@ def _of_flow(id: str, text: str, action: FlowAction) -> Rule:
 class Decision:
     """How a turn continues after an answer: with one more step (`goes_on`), or with its end.
 
-    `rule` is the id of the rule that decided, '' where none did; `action` is what that says, and
-    `message` its words to the person, filled in.
+    `action` is what the rule that decided says, None where none did, and `message` its words to the
+    person, filled in.
     """
 
     goes_on: bool = False
-    rule: str = ""
     action: FlowAction | None = None
     message: str = ""
 
@@ -224,7 +223,7 @@ class Round:
         ends = action is not None and action.type in (AWAIT, END)
         words = filled(action.message, state.read).strip() if action and action.message else ""
         goes_on = may_go_on and not ends and bool(state.unread)
-        return Decision(goes_on, decided.id, action, words)
+        return Decision(goes_on, action, words)
 
     def _first(self, state: TurnState, *, calls: bool, may_go_on: bool) -> Rule | None:
         """The first rule of the flow that holds and can be followed, with what it adds.

@@ -207,6 +207,7 @@ class TurnRunner:
         else:
             self._prompts.stored(fence.line, to_store)
         may_look = agent.has_rules or opened.resumed
+        # Before the Turn is made, which drops the oldest turns.
         earlier = earlier_records(transcript, request) if may_look else []
         turn = Turn(services, request, opened.turn, transcript, prompt, budget)
         if turn.stream is not None and not opened.resumed:

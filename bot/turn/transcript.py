@@ -86,7 +86,8 @@ class TurnHistory:
 
     def _drop_drafts(self) -> None:
         """Forget what drafts said: no person has read it, so that no later turn has it as said."""
-        drafts = drafts_in(self.records)
+        if not (drafts := drafts_in(self.records)):
+            return
         for place, record in enumerate(self.records):
             if id(record) in drafts:
                 self.size -= size_of(record)

@@ -235,7 +235,10 @@ class Turn:
 
     @property
     def has_draft(self) -> bool:
-        """Whether the newest answer is one after which a rule asked for another step."""
+        """Whether the newest answer is whole.
+
+        Before a request that means that a rule asked for another step.
+        """
         newest = self.answers[-1].body if self.answers else None
         return newest is not None and is_whole(newest["content"], newest["stop"])
 

@@ -328,7 +328,7 @@ def _text_of(key: str, value: bytes | str | Problem) -> str:
 
 
 def referred_to(kind: Kind, text: str) -> tuple[Kind, str] | None:
-    """The kind and the name of what a valid text refers to: an agent a profile, that a config."""
+    """The kind and the name of what a valid text refers to: a profile, or a configuration."""
     if kind == "agent" and "profile" in text.lower():
         profile = AgentDefinition.model_validate_json(text).profile
         return ("profile", profile) if profile else None

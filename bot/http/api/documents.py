@@ -378,7 +378,7 @@ class Document:
         read = self.host.history.revisions
         found = await read(self.caller.actor, self.kind, self.id, before=before, count=limit + 1)
         if not found and before is None:
-            raise self._no_revision()
+            raise self._never_written()
         page, more = found[:limit], len(found) > limit
         position = str(page[-1].number) if more else ""
         return HistoryPage(
@@ -387,7 +387,7 @@ class Document:
             next=cursors.make(account, what, position) if more else None,
         )
 
-    def _no_revision(self) -> ApiError:
+    def _never_written(self) -> ApiError:
         """That there never was a revision; of what nobody here wrote, why."""
         why = unwritten(self.host.catalog.snapshot(), self.kind, self.id)
         return _no_revision(why) if why else not_found()
@@ -398,7 +398,7 @@ class Document:
         last = new if new is None else new + 1
         newest = await history.revisions(actor, self.kind, self.id, before=last, count=2)
         if not newest:
-            raise self._no_revision()
+            raise self._never_written()
         new = new or newest[0].number
         old = old or newest[-1].number
         try:
@@ -436,7 +436,7 @@ class Document:
         except NotThere as error:
             if await history.revisions(caller.actor, self.kind, self.id, count=1):
                 raise _no_revision(str(error)) from None
-            raise self._no_revision() from None
+            raise self._never_written() from None
         read = history.revisions
         return (await read(caller.actor, self.kind, self.id, before=number + 1, count=1))[0]
 
